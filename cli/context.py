@@ -1,0 +1,37 @@
+"""Which store and which stack a command means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artifacts import Store
+from stack import stack as stacks
+from stack.errors import NotRunning
+
+from cli.errors import CliError
+
+FOLDER = Path("build/stack")
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", envvar="SABIA_STORE", help="URL of the store; without it, the running stack's."),
+]
+FolderOption = Annotated[Path, typer.Option("--folder", help="Where the stack keeps what it needs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def open_store(url: str | None, *, make: bool = False) -> Store:
+    """The store at `url`, or the running stack's.
+
+    Raises:
+        CliError: no URL was given and no stack runs.
+    """
+    if url is not None:
+        return Store.open(url, make=make)
+    try:
+        return stacks.running(FOLDER).access.open()
+    except NotRunning as error:
+        raise CliError("No store: give --store URL, set SABIA_STORE, or start a stack with `sabia up`.", 5) from error

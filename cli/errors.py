@@ -1,0 +1,53 @@
+"""The exit codes of `sabia`, and the one place that decides them.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | it failed, or a check did not hold |
+| 2 | the command line is wrong |
+| 3 | there is no such model, version, alias or key |
+| 4 | what lies in the store is not what was published |
+| 5 | the store or the stack cannot be reached |
+"""
+
+from __future__ import annotations
+
+from artifacts.errors import ArtifactError, IntegrityError, InvalidName, NotFound, StoreError
+from predictor.errors import LoadFailed
+from stack.errors import NotRunning, StackError, UnknownVersion
+from training.errors import InvalidRecipe, TrainingError, UnknownDataset, UnknownMethods
+
+FAILED = 1
+
+CODES: tuple[tuple[type[Exception], int], ...] = (
+    (InvalidName, 2),
+    (InvalidRecipe, 2),
+    (UnknownDataset, 3),
+    (UnknownMethods, 3),
+    (UnknownVersion, 3),
+    (NotFound, 3),
+    (IntegrityError, 4),
+    (StoreError, 5),
+    (NotRunning, 5),
+    (LoadFailed, FAILED),
+    (ArtifactError, FAILED),
+    (TrainingError, FAILED),
+    (StackError, FAILED),
+)
+
+KNOWN = tuple(kind for kind, _ in CODES)
+
+
+class CliError(Exception):
+    """A command cannot do what was asked; the message says why."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def code_of(error: Exception) -> int:
+    """The exit code for one of our errors."""
+    if isinstance(error, CliError):
+        return error.code
+    return next(code for kind, code in CODES if isinstance(error, kind))

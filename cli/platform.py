@@ -1,0 +1,235 @@
+"""Commands on what runs: serve, up, down, status, predict, traffic."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import requests
+import typer
+
+from artifacts import Store, Version, catalogue
+from predictor import config as predictor_config
+from stack import stack as stacks
+from stack.errors import AlreadyRunning, NotRunning, ProcessFailed
+from stack.stack import Stack, State
+from stack.traffic import Traffic
+from training.recipe import BREAST_CANCER, read
+
+from cli.context import FOLDER, FolderOption, JsonOption
+from cli.errors import CliError
+from cli.output import console, print_json, print_table, say
+from cli.versions import train_recipe
+
+_UP_SECONDS = 180.0
+_DOWN_SECONDS = 40.0
+_POLL = 0.1
+
+
+class Stopped(BaseException):
+    """SIGTERM arrived: leave every context in order."""
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM unwind the stack of contexts, as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        del number, frame
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def serve(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Folder or store URL of one version, such as s3://b/models/m/1.2/")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+) -> None:
+    """Serve one version here, until Ctrl-C. Exit code 1, and nothing served, when it is not what was published."""
+    arguments = ["--source", url, "--host", host, "--http_port", str(port)]
+    predictor_config.read(arguments, {})
+    os.execv(sys.executable, [sys.executable, "-m", "predictor", *arguments])  # noqa: S606  the same server as in a pod
+
+
+def up(
+    folder: FolderOption = FOLDER,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop with Ctrl-C.")] = False,
+) -> None:
+    """Start the platform on this machine: store, predictors, gateway. Trains first when a version is missing."""
+    if foreground:
+        hold(folder)
+        return
+    try:
+        stacks.running(folder)
+    except NotRunning:
+        _start_in_background(folder)
+    else:
+        raise AlreadyRunning
+    _print_status(folder, stacks.running(folder))
+
+
+def hold(folder: Path) -> None:
+    """Start everything and hold it until SIGTERM or Ctrl-C."""
+    stop_on_sigterm()
+    try:
+        with Stack(folder, say=say) as stack:
+            train_missing(stack, stack.start_store().open())
+            stack.start_predictors()
+            gateway = stack.start_gateway()
+            say(f"ready: {gateway.url}")
+            _watch(stack)
+    except (Stopped, KeyboardInterrupt):
+        say("stopped")
+
+
+def train_missing(stack: Stack, store: Store) -> None:
+    """Run the built-in recipe when the store lacks a version that the route names."""
+    wanted = {Version.parse(spec.version) for spec in stack.specs.values()}
+    if not wanted <= set(catalogue.versions(store, stack.model)):
+        say("the store lacks a version that the route names: training the recipe")
+        train_recipe(store, read(BREAST_CANCER))
+
+
+def _watch(stack: Stack) -> None:
+    """Wait until a signal, or until a server ends by itself: a platform with a hole in it must not look whole."""
+    while True:
+        for process in stack.processes:
+            if process.exit_code is not None:
+                raise ProcessFailed(process.name, f"ended with status {process.exit_code}", process.last_lines())
+        time.sleep(_POLL)
+
+
+def _start_in_background(folder: Path) -> None:
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    log = folder / "up.log"
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "cli", "up", "--foreground", "--folder", str(folder)]
+        child = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+    deadline = time.monotonic() + _UP_SECONDS
+    while not (folder / stacks.STATE_FILE).exists():
+        if child.poll() is not None:
+            raise CliError(f"The stack did not start: {_last_line(log)}")
+        if time.monotonic() > deadline:
+            child.terminate()
+            raise CliError(f"The stack was not ready after {_UP_SECONDS:g} s.")
+        time.sleep(_POLL)
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def down(folder: FolderOption = FOLDER) -> None:
+    """End the platform on this machine. The store's objects stay for the next `sabia up`."""
+    state = stacks.running(folder)
+    os.kill(state.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while stacks.is_held(folder):
+        if time.monotonic() > deadline:
+            raise CliError(f"The stack did not stop within {_DOWN_SECONDS:g} s.")
+        time.sleep(_POLL)
+    console.print("stopped")
+
+
+def status(folder: FolderOption = FOLDER, as_json: JsonOption = False) -> None:
+    """Show what runs: versions, their weights, whether they are ready, and the requests they were sent."""
+    _print_status(folder, stacks.running(folder), as_json=as_json)
+
+
+def _print_status(folder: Path, state: State, *, as_json: bool = False) -> None:
+    gateway = stacks.gateway_of(folder, state)
+    split = Traffic.of(gateway, state)
+    weights, seen = split.weights(), split.requests_seen()
+    rows = [
+        {
+            "version": server.version,
+            "weight": weights[server.version],
+            "ready": _is_ready(server.url, state.model),
+            "requests": seen[server.version],
+            "url": server.url,
+            "pid": server.pid,
+        }
+        for server in state.servers
+    ]
+    if as_json:
+        store = {"url": state.access.url, "endpoint": state.endpoint}
+        print_json({"model": state.model, "gateway": gateway.url, "store": store, "pid": state.pid, "versions": rows})
+        return
+    print_table(list(rows[0]), [list(row.values()) for row in rows])
+    console.print(f"{state.model}: {gateway.url}/v1/models/{state.model}:predict")
+
+
+def _is_ready(url: str, model: str) -> bool:
+    try:
+        return requests.get(f"{url}/v1/models/{model}", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def predict(
+    instances: Annotated[str, typer.Argument(help='JSON rows such as "[[1.0, …]]", or @FILE with a V1 body.')],
+    version: Annotated[str | None, typer.Option("--version", help="Pin a version.")] = None,
+    folder: FolderOption = FOLDER,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the running stack, through its gateway."""
+    state = stacks.running(folder)
+    url = f"{stacks.gateway_of(folder, state).url}/v1/models/{state.model}:predict"
+    pin = {"x-model-version": version} if version else {}
+    answer = requests.post(url, data=_body(instances), headers={"content-type": "application/json", **pin}, timeout=60)
+    facts: dict[str, Any] = {"status": answer.status_code, "version": answer.headers.get("x-model-version")}
+    try:
+        facts |= answer.json()
+    except ValueError:
+        facts["error"] = answer.text[:200]
+    if not answer.ok:
+        raise CliError(f"{facts['status']}: {facts.get('error')}")
+    if as_json:
+        print_json(facts)
+        return
+    print_table(["row", "prediction", "version"], [[at, value, facts["version"]] for at, value in enumerate(facts["predictions"])])
+
+
+def _body(instances: str) -> bytes:
+    if instances.startswith("@"):
+        try:
+            return Path(instances[1:]).read_bytes()
+        except OSError as error:
+            raise CliError(f"{instances[1:]} cannot be read ({error.strerror}).", 2) from error
+    try:
+        rows = json.loads(instances)
+    except ValueError as error:
+        raise CliError("The rows are not JSON.", 2) from error
+    return json.dumps(rows if isinstance(rows, dict) else {"instances": rows}).encode()
+
+
+def traffic(
+    weights: Annotated[list[str] | None, typer.Argument(metavar="[VERSION=WEIGHT]...", help="The whole split; shown without it.")] = None,
+    folder: FolderOption = FOLDER,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the weights, or set them: `sabia traffic 1.2=90 2.0=10`."""
+    state = stacks.running(folder)
+    split = Traffic.of(stacks.gateway_of(folder, state), state)
+    found = split.set_weights(dict(map(_weight, weights))) if weights else split.weights()
+    if as_json:
+        print_json(found)
+        return
+    print_table(["version", "weight"], found.items())
+
+
+def _weight(text: str) -> tuple[str, int]:
+    version, separator, weight = text.partition("=")
+    if not separator or not weight.isdecimal():
+        raise CliError(f"{text!r} is not VERSION=WEIGHT, such as 2.0=10.", 2)
+    return version, int(weight)
+

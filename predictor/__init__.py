@@ -1,0 +1,1 @@
+"""Serving one version of a model by KServe's protocols."""

@@ -1,0 +1,93 @@
+"""The `kserve.Model`: what KServe's own model server, and anything else written for it, can load and call.
+
+It holds the same decision that `predictor.app` answers with; only the protocol around it is KServe's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kserve
+from kserve.errors import InvalidInput as KServeInvalidInput
+
+from predictor.config import Config
+from predictor.decision import INPUT, OUTPUT, Decision
+from predictor.errors import InvalidInput, NotReady
+from predictor.instances import read_instances
+from predictor.loading import load
+
+
+class Predictor(kserve.Model):
+    """One version of a model behind KServe's interface."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config.model_name or "unnamed")
+        self._config = config
+        self._decision: Decision | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """The loaded version.
+
+        Raises:
+            NotReady: it is not loaded, or stopped.
+        """
+        if self._decision is None or not self.ready:
+            raise NotReady(self.name)
+        return self._decision
+
+    def load(self) -> bool:
+        """Verify and open the artifact; ready only after it answered a first row.
+
+        Raises:
+            LoadFailed: with the one sentence that says why.
+        """
+        self._decision = load(self._config)
+        self.name = self._decision.name
+        self.ready = True
+        return self.ready
+
+    def start(self) -> None:
+        """Nothing: KServe's default declares a model ready that was never loaded."""
+
+    def predict(
+        self,
+        payload: dict[str, Any] | kserve.InferRequest,
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> dict[str, Any] | kserve.InferResponse:
+        """Answer a decoded V1 body or V2 request."""
+        del headers, response_headers
+        try:
+            if isinstance(payload, kserve.InferRequest):
+                return self._infer(payload)
+            prediction = self.decision.predict(read_instances(payload, self.decision))
+        except InvalidInput as error:
+            raise KServeInvalidInput(str(error)) from error
+        return {"predictions": prediction.tolist()}
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """The V2 metadata of what the model takes."""
+        return [{"name": INPUT, "datatype": "FP64", "shape": [-1, self.decision.width]}]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """The V2 metadata of what the model answers."""
+        return [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}]
+
+    def _infer(self, request: kserve.InferRequest) -> kserve.InferResponse:
+        rows = read_instances({"instances": _values(request)}, self.decision)
+        prediction = self.decision.predict(rows)
+        output = kserve.InferOutput(OUTPUT, [len(prediction)], "FP64", data=prediction.tolist())
+        return kserve.InferResponse(
+            request.id, self.name, model_version=self.decision.version, infer_outputs=[output]
+        )
+
+
+def _values(request: kserve.InferRequest) -> Any:
+    names = [tensor.name for tensor in request.inputs]
+    if names != [INPUT]:
+        raise InvalidInput('"inputs"', f'must be one tensor called "{INPUT}"')
+    try:
+        return request.inputs[0].as_numpy().tolist()
+    except ValueError as error:
+        raise InvalidInput("inputs[0]", "has data that does not fit its shape") from error

@@ -1,0 +1,247 @@
+"""V2 tensors: the Open Inference Protocol's JSON and binary inputs become float64 rows, and predictions a response.
+
+Inputs are either one tensor called `features` of shape [rows, columns], or one tensor for each feature, called as the
+feature is, of shape [rows] or [rows, 1]. Nothing is reinterpreted: booleans and strings are not numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.decision import INPUT, OUTPUT, Decision
+from predictor.errors import InvalidInput, quote
+
+Array = NDArray[np.float64]
+
+_DTYPES = {
+    "FP64": "<f8",
+    "FP32": "<f4",
+    "FP16": "<f2",
+    "INT64": "<i8",
+    "INT32": "<i4",
+    "INT16": "<i2",
+    "INT8": "<i1",
+    "UINT64": "<u8",
+    "UINT32": "<u4",
+    "UINT16": "<u2",
+    "UINT8": "<u1",
+}
+_INTEGERS = {name: np.iinfo(dtype) for name, dtype in _DTYPES.items() if "INT" in name}
+_OTHER = ("BOOL", "BYTES")
+
+
+class Input(msgspec.Struct):
+    """An input tensor as the protocol writes it."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Any = None
+    parameters: dict[str, Any] | None = None
+
+
+class RequestedOutput(msgspec.Struct):
+    """An output that the client asks for."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(msgspec.Struct):
+    """The JSON part of an infer call."""
+
+    inputs: list[Input]
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[RequestedOutput] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An infer call, checked: its rows, shape (rows, columns), and how it wants to be answered."""
+
+    rows: Array
+    id: str | None
+    binary_output: bool
+
+
+_DECODER = msgspec.json.Decoder(InferRequest)
+
+
+def read_call(body: bytes, header_length: int | None, decision: Decision) -> Call:
+    """Read an infer call; `header_length` is the length of the JSON part when binary data follows it.
+
+    Raises:
+        InvalidInput: names the first field that is wrong.
+    """
+    head, tail = _parts(body, header_length)
+    try:
+        request = _DECODER.decode(head)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("The request", f"does not follow the protocol: {quote_reason(error)}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("The body", "is not JSON") from error
+    if not request.inputs:
+        raise InvalidInput('"inputs"', "is empty; send at least one tensor")
+    rows = _rows(request.inputs, tail, decision)
+    return Call(rows, request.id, _wants_binary(request))
+
+
+def quote_reason(error: msgspec.ValidationError) -> str:
+    """The decoder's reason, short, with the field that it names."""
+    return str(error)[:300]
+
+
+def _parts(body: bytes, header_length: int | None) -> tuple[bytes, bytes]:
+    if header_length is None:
+        return body, b""
+    if not 0 < header_length <= len(body):
+        raise InvalidInput("Header Inference-Header-Content-Length", "does not fit the body")
+    return body[:header_length], body[header_length:]
+
+
+def _rows(inputs: list[Input], tail: bytes, decision: Decision) -> Array:
+    tensors: dict[str, Array] = {}
+    for at, tensor in enumerate(inputs):
+        field = f"inputs[{at}]"
+        if tensor.name != INPUT and tensor.name not in decision.column:
+            raise InvalidInput(f"{field}.name", f'is {quote(tensor.name)}; "{INPUT}" or the name of a feature is needed')
+        if tensor.name in tensors:
+            raise InvalidInput(f"{field}.name", f"{quote(tensor.name)} is given twice")
+        values, tail = _values(field, tensor, tail)
+        tensors[tensor.name] = _shaped(field, tensor, values, decision)
+    if tail:
+        raise InvalidInput("The body", f"has {len(tail)} bytes that no input claims")
+    rows = _joined(tensors, decision)
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise InvalidInput(f'row {row}, feature "{decision.names[column]}"', "is not a finite number")
+    return rows
+
+
+def _joined(tensors: dict[str, Array], decision: Decision) -> Array:
+    if INPUT in tensors:
+        if len(tensors) > 1:
+            raise InvalidInput('"inputs"', f'must be "{INPUT}" alone or the single features, not both')
+        return tensors[INPUT]
+    for name in decision.names:
+        if name not in tensors:
+            raise InvalidInput('"inputs"', f'lacks feature "{name}"')
+    columns = [tensors[name] for name in decision.names]
+    if len({len(column) for column in columns}) != 1:
+        raise InvalidInput('"inputs"', "must all have the same number of rows")
+    return np.concatenate(columns, axis=1)
+
+
+def _values(field: str, tensor: Input, tail: bytes) -> tuple[Array, bytes]:
+    """The tensor's values, flat, and what remains of the binary part."""
+    kind = tensor.datatype.upper()
+    if kind in _OTHER:
+        raise InvalidInput(f"{field}.datatype", f"{kind} is not numeric; the model takes numbers")
+    if kind not in _DTYPES:
+        raise InvalidInput(f"{field}.datatype", f"{quote(tensor.datatype)} is not a datatype of the protocol")
+    size = (tensor.parameters or {}).get("binary_data_size")
+    if size is None:
+        return _json_values(field, tensor, kind), tail
+    if tensor.data is not None:
+        raise InvalidInput(f"{field}.data", "must be absent when binary_data_size is given")
+    if type(size) is not int or not 0 <= size <= len(tail):
+        raise InvalidInput(f"{field}.parameters.binary_data_size", "does not fit the body")
+    if size % np.dtype(_DTYPES[kind]).itemsize:
+        raise InvalidInput(f"{field}.parameters.binary_data_size", f"is no whole number of {kind} values")
+    return np.frombuffer(tail[:size], dtype=_DTYPES[kind]).astype(np.float64), tail[size:]
+
+
+def _json_values(field: str, tensor: Input, kind: str) -> Array:
+    if kind == "FP16":
+        raise InvalidInput(f"{field}.datatype", "FP16 has no JSON form; send it as binary data")
+    if not isinstance(tensor.data, list):
+        raise InvalidInput(f"{field}.data", "is missing; a list of numbers is needed")
+    cells = _flat(f"{field}.data", tensor.data, depth=len(tensor.shape))
+    if kind in _INTEGERS:
+        _check_integers(f"{field}.data", cells, kind)
+    elif not set(map(type, cells)) <= {int, float}:
+        raise InvalidInput(f"{field}.data", "has values that are not numbers")
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(cells, dtype=np.float64).astype(_DTYPES[kind]).astype(np.float64)
+    except OverflowError as error:
+        raise InvalidInput(f"{field}.data", f"has values out of the range of {kind}") from error
+
+
+def _flat(field: str, data: list[Any], *, depth: int) -> list[Any]:
+    """The cells of a flat list, or of lists nested as deep as the shape and equally long at each depth."""
+    while any(isinstance(cell, list) for cell in data):
+        if depth <= 1:
+            raise InvalidInput(field, "is nested deeper than its shape")
+        if not all(isinstance(cell, list) for cell in data) or len({len(cell) for cell in data}) != 1:
+            raise InvalidInput(field, "is ragged")
+        data = [cell for inner in data for cell in inner]
+        depth -= 1
+    return data
+
+
+def _check_integers(field: str, cells: list[Any], kind: str) -> None:
+    if not set(map(type, cells)) <= {int}:
+        raise InvalidInput(field, f"has values that are not whole numbers, as {kind} needs")
+    if cells and not (_INTEGERS[kind].min <= min(cells) and max(cells) <= _INTEGERS[kind].max):
+        raise InvalidInput(field, f"has values out of the range of {kind}")
+
+
+def _shaped(field: str, tensor: Input, values: Array, decision: Decision) -> Array:
+    width = decision.width if tensor.name == INPUT else 1
+    shape = tensor.shape if tensor.name == INPUT or len(tensor.shape) == 2 else [*tensor.shape, 1]
+    if len(shape) != 2 or shape[1] not in (width, -1) or len(values) % width:
+        raise InvalidInput(f"{field}.shape", f"is {quote(tensor.shape)}; [rows, {width}] is needed")
+    rows = len(values) // width
+    if shape[0] not in (rows, -1):
+        raise InvalidInput(f"{field}.shape", f"says {quote(shape[0])} rows; the data has {rows}")
+    if not rows:
+        raise InvalidInput(f"{field}.data", "is empty; send at least one row")
+    return values.reshape(rows, width)
+
+
+def _wants_binary(request: InferRequest) -> bool:
+    binary = bool((request.parameters or {}).get("binary_data_output", False))
+    for at, output in enumerate(request.outputs or []):
+        if output.name != OUTPUT:
+            raise InvalidInput(f"outputs[{at}].name", f'is {quote(output.name)}; the model has "{OUTPUT}"')
+        binary = bool((output.parameters or {}).get("binary_data", binary))
+    return binary
+
+
+def write_answer(call: Call, prediction: Array, decision: Decision) -> tuple[bytes, int | None]:
+    """The response body, and the length of its JSON part when binary data follows it."""
+    output: dict[str, Any] = {"name": OUTPUT, "shape": [len(prediction)], "datatype": "FP64"}
+    document: dict[str, Any] = {"model_name": decision.name, "model_version": decision.version}
+    if call.id is not None:
+        document["id"] = call.id
+    if not call.binary_output:
+        return msgspec.json.encode(document | {"outputs": [output | {"data": prediction.tolist()}]}), None
+    data = prediction.astype("<f8").tobytes()
+    head = msgspec.json.encode(document | {"outputs": [output | {"parameters": {"binary_data_size": len(data)}}]})
+    return head + data, len(head)
+
+
+def metadata(decision: Decision) -> dict[str, Any]:
+    """The model's metadata: what it is, and what it takes and answers."""
+    features = decision.manifest.features
+    names = {
+        "features": [feature.name for feature in features],
+        "units": [feature.unit for feature in features],
+        "minimum": [feature.minimum for feature in features],
+        "maximum": [feature.maximum for feature in features],
+    }
+    return {
+        "name": decision.name,
+        "versions": [decision.version],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": INPUT, "datatype": "FP64", "shape": [-1, decision.width], "parameters": names}],
+        "outputs": [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}],
+        "parameters": {"version": decision.version, "digest": decision.manifest.digest},
+    }

@@ -1,0 +1,90 @@
+"""A predictor as a pod would run it: the storage initializer first, then the container's args, env and probes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from stack.errors import DownloadFailed, ProcessFailed
+from stack.manifests import PredictorSpec
+from stack.objectstore import Access
+from stack.process import Process, answers, free_ports
+
+_DOWNLOAD_SECONDS = 60.0
+
+
+class PredictorServer:
+    """One version's server.
+
+    The command is the image's; args and env are the manifest's. What differs on one machine is said through the
+    predictor's own environment: where the files lie, and where to listen.
+    """
+
+    def __init__(self, spec: PredictorSpec, *, folder: Path, logs: Path, access: Access) -> None:
+        self.spec = spec
+        self._folder = folder / spec.name
+        self._logs = logs
+        self._access = access
+        self._download: Process | None = None
+        self._process: Process | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where the predictor itself listens, past the gateway."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def processes(self) -> list[Process]:
+        """What it runs now."""
+        return [process for process in (self._download, self._process) if process is not None]
+
+    def download(self) -> None:
+        """Start the storage initializer, into an empty folder as a pod's is."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        # What KServe's controller makes of the Secret's annotations.
+        extra = self._access.environment() | {
+            "S3_ENDPOINT": self._access.endpoint.removeprefix("http://"),
+            "S3_USE_HTTPS": "0",
+            "S3_VERIFY_SSL": "0",
+        }
+        command = [sys.executable, "-m", "stack.fetch", self.spec.storage_uri, str(self._folder)]
+        self._download = Process(f"{self.spec.name}-storage", command, logs=self._logs, extra=extra)
+
+    def start(self) -> None:
+        """Wait for the storage initializer and start the predictor.
+
+        Raises:
+            DownloadFailed: the version did not arrive.
+        """
+        if self._download is None:
+            raise RuntimeError("download() comes before start()")
+        try:
+            status = self._download.wait(seconds=_DOWNLOAD_SECONDS)
+        except ProcessFailed as error:
+            raise DownloadFailed(self.spec.storage_uri, str(error)) from error
+        if status != 0:
+            raise DownloadFailed(self.spec.storage_uri, self._download.last_lines())
+        self._download = None
+        (self.port,) = free_ports(1)
+        extra = self.spec.env | {
+            "SABIA_SOURCE": str(self._folder),
+            "SABIA_HOST": "127.0.0.1",
+            "SABIA_HTTP_PORT": str(self.port),
+        }
+        command = [sys.executable, "-m", "predictor", *self.spec.args]
+        self._process = Process(self.spec.name, command, logs=self._logs, extra=extra)
+
+    def wait_until_ready(self) -> None:
+        """Ask as the startup probe does, for as long as it allows.
+
+        Raises:
+            ProcessFailed: it ended, or its time was over.
+        """
+        if self._process is None:
+            raise RuntimeError("start() comes before wait_until_ready()")
+        probe = self.spec.startup
+        ready = f"{self.url}{probe.path}"
+        self._process.wait_until(lambda: answers(ready, seconds=probe.timeout), seconds=probe.period * probe.failures)
