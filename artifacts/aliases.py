@@ -94,7 +94,7 @@ def retire(store: Store, name: str, alias: str, *, at: str) -> Alias:
 
 def _move(store: Store, name: str, alias: str, move: Move) -> Alias:
     found = _read(store, name, alias)
-    before, tagged = found if found else (Alias(SCHEMA_VERSION, alias, []), None)
+    before, tagged = found or (Alias(SCHEMA_VERSION, alias, []), None)
     after = Alias(SCHEMA_VERSION, alias, [*before.history, move])
     try:
         store.swap(alias_key(name, alias), msgspec.json.encode(after), expected=tagged)

@@ -1,6 +1,6 @@
 """manifest.json: the claim of a version, and the list of what belongs to it.
 
-The structs below *are* the format; `docs/manifest.schema.json` is made from them (`python -m artifacts.manifest`).
+The structs below *are* the format; `docs/manifest.schema.json` is made from them (`scripts/write_schema.py`).
 To change it: add optional fields freely only together with a higher `SCHEMA_VERSION`, since readers refuse fields
 they do not know.
 """
@@ -31,11 +31,7 @@ FilePath = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}/[A-Za-z0-9][A-Za-z
 FileSize = Annotated[int, msgspec.Meta(gt=0)]
 
 
-class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Read-only, and strict on reading."""
-
-
-class Feature(_Struct):
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One input column. `minimum` and `maximum` are those of the training rows, in `unit`."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
@@ -45,7 +41,7 @@ class Feature(_Struct):
     maximum: float
 
 
-class Prediction(_Struct):
+class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the model answers: for `kind` "probability" a number in `range`, of `unit` 1."""
 
     kind: str
@@ -53,7 +49,7 @@ class Prediction(_Struct):
     range: tuple[float, float] | None
 
 
-class Methods(_Struct):
+class Methods(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the code of the model is, readable, and the fingerprint that the version rule compares."""
 
     fingerprint: Sha256
@@ -64,7 +60,7 @@ class Methods(_Struct):
     code_major: int
 
 
-class Evaluation(_Struct):
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Measured on held-out rows by the estimator; `parity_max_error` is the served model's largest distance to it."""
 
     rows: int
@@ -76,7 +72,7 @@ class Evaluation(_Struct):
     parity_max_error: float
 
 
-class File(_Struct):
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One file of the version: `<content digest>/<name>`."""
 
     path: FilePath
@@ -89,7 +85,7 @@ class File(_Struct):
         return self.path.partition("/")[2]
 
 
-class Dataset(_Struct):
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The rows that the state was trained on."""
 
     uri: str
@@ -97,14 +93,14 @@ class Dataset(_Struct):
     rows: int
 
 
-class Git(_Struct):
+class Git(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The commit of the code, and whether the tree had changes that no commit holds."""
 
     commit: str
     dirty: bool
 
 
-class Provenance(_Struct):
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the version comes from."""
 
     dataset: Dataset
@@ -114,7 +110,7 @@ class Provenance(_Struct):
     opset: dict[str, int]
 
 
-class Manifest(_Struct):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One version of one model."""
 
     schema_version: int
@@ -248,7 +244,3 @@ def json_schema() -> dict[str, Any]:
             definition["description"] = re.sub(r"\s+", " ", definition["description"])
     definitions["Manifest"]["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
     return schema
-
-
-if __name__ == "__main__":
-    print(json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""The `sabia` command: thin commands over the other rooms."""

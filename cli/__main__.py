@@ -12,7 +12,7 @@ import typer
 
 from cli import platform, versions
 from cli.demo import demo
-from cli.errors import KNOWN, CliError, code_of
+from cli.errors import KNOWN, code_of
 from cli.output import errors
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ def main() -> None:
     """Run one command; our own errors become one line and an exit code."""
     try:
         app()
-    except (*KNOWN, CliError) as error:
+    except KNOWN as error:
         errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(code_of(error))
 

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from artifacts import Store
+from cli.errors import CliError
 from stack import stack as stacks
 from stack.errors import NotRunning
-
-from cli.errors import CliError
 
 FOLDER = Path("build/stack")
 

@@ -22,16 +22,15 @@ from rich.progress import track
 from scipy.stats import binom
 
 from artifacts import Change, Store, Version, catalogue
+from cli.errors import FAILED, CliError
+from cli.output import console, errors, print_table, say
+from cli.platform import Stopped, stop_on_sigterm
+from cli.versions import train_recipe
 from stack.envoy import Gateway
 from stack.stack import Stack
 from stack.traffic import Traffic
 from training.datasets import Dataset, load, split
 from training.recipe import BREAST_CANCER, read
-
-from cli.errors import FAILED, CliError
-from cli.output import console, errors, print_table, say
-from cli.platform import Stopped, stop_on_sigterm
-from cli.versions import train_recipe
 
 PHASES = ((90, 10), (50, 50), (0, 100), (90, 10))
 # Three of the phases are random; at this level a demo fails by chance once in some 3,000 runs.
@@ -84,7 +83,9 @@ def demo(
     summary |= {"seconds": round(time.monotonic() - started, 1), "checks": checks.results, "held": checks.held}
     path = folder / "summary.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-    print_table(["check", "held", "seen"], [[c["check"], "yes" if c["held"] else "NO", c["seen"]] for c in checks.results])
+    print_table(
+        ["check", "held", "seen"], [[c["check"], "yes" if c["held"] else "NO", c["seen"]] for c in checks.results]
+    )
     console.print(f"{summary['seconds']} s; everything is in {path}")
     if not checks.held:
         raise CliError("A check did not hold.", FAILED)
@@ -185,13 +186,13 @@ def _ask_each_version(client: Client, store: Store, stack: Stack, checks: Checks
 
 
 def _accuracy(client: Client, replies: list[Reply]) -> float:
-    correct = [(reply.prediction >= 0.5) == bool(client.rows.target[reply.row]) for reply in replies if reply.status == 200]
+    correct = [
+        (reply.prediction >= 0.5) == bool(client.rows.target[reply.row]) for reply in replies if reply.status == 200
+    ]
     return float(np.mean(correct)) if correct else 0.0
 
 
-def _phase(
-    client: Client, traffic: Traffic, weights: tuple[int, int], count: int, checks: Checks
-) -> dict[str, Any]:
+def _phase(client: Client, traffic: Traffic, weights: tuple[int, int], count: int, checks: Checks) -> dict[str, Any]:
     """Set the weights while calls are under way, then count who answers."""
     stable, canary = traffic.weights()
     with ThreadPoolExecutor(1) as pool:
@@ -205,7 +206,9 @@ def _phase(
     counts = Counter(reply.version for reply in replies)
     low, high = interval(count, weights[1] / sum(weights))
     name = f"{weights[0]}/{weights[1]}"
-    checks.add(f"{name}: {canary} gets its share", low <= counts[canary] <= high, f"{counts[canary]} in [{low}, {high}]")
+    checks.add(
+        f"{name}: {canary} gets its share", low <= counts[canary] <= high, f"{counts[canary]} in [{low}, {high}]"
+    )
     checks.add(f"{name}: no call failed, the change of weights included", failed == 0, f"{failed} failed")
     times = np.array([reply.seconds for reply in replies]) * 1000
     p50, p99 = np.percentile(times, [50, 99])
@@ -232,6 +235,11 @@ def _live_accuracy(client: Client, checks: Checks, pinned: list[dict[str, Any]])
     for version in [item["version"] for item in pinned]:
         replies = [reply for reply in client.replies if reply.version == version]
         found.append({"version": version, "answers": len(replies), "accuracy": _accuracy(client, replies)})
-    print_table(["version", "answers in the split", "right"], [[f["version"], f["answers"], f"{f['accuracy']:.4f}"] for f in found])
-    checks.add("both versions answered in the split", all(item["answers"] for item in found), [f["answers"] for f in found])
+    print_table(
+        ["version", "answers in the split", "right"],
+        [[f["version"], f["answers"], f"{f['accuracy']:.4f}"] for f in found],
+    )
+    checks.add(
+        "both versions answered in the split", all(item["answers"] for item in found), [f["answers"] for f in found]
+    )
     return found

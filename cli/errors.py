@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from artifacts.errors import ArtifactError, IntegrityError, InvalidName, NotFound, StoreError
-from predictor.errors import LoadFailed
+from predictor.errors import LoadFailed, PredictorError
 from stack.errors import NotRunning, StackError, UnknownVersion
 from training.errors import InvalidRecipe, TrainingError, UnknownDataset, UnknownMethods
 
@@ -35,8 +35,6 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (StackError, FAILED),
 )
 
-KNOWN = tuple(kind for kind, _ in CODES)
-
 
 class CliError(Exception):
     """A command cannot do what was asked; the message says why."""
@@ -51,3 +49,6 @@ def code_of(error: Exception) -> int:
     if isinstance(error, CliError):
         return error.code
     return next(code for kind, code in CODES if isinstance(error, kind))
+
+
+KNOWN = (ArtifactError, TrainingError, PredictorError, StackError, CliError)

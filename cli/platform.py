@@ -15,17 +15,16 @@ import requests
 import typer
 
 from artifacts import Store, Version, catalogue
+from cli.context import FOLDER, FolderOption, JsonOption
+from cli.errors import CliError
+from cli.output import console, print_json, print_table, say
+from cli.versions import train_recipe
 from predictor import config as predictor_config
 from stack import stack as stacks
 from stack.errors import AlreadyRunning, NotRunning, ProcessFailed
 from stack.stack import Stack, State
 from stack.traffic import Traffic
 from training.recipe import BREAST_CANCER, read
-
-from cli.context import FOLDER, FolderOption, JsonOption
-from cli.errors import CliError
-from cli.output import console, print_json, print_table, say
-from cli.versions import train_recipe
 
 _UP_SECONDS = 180.0
 _DOWN_SECONDS = 40.0
@@ -47,7 +46,9 @@ def stop_on_sigterm() -> None:
 
 
 def serve(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Folder or store URL of one version, such as s3://b/models/m/1.2/")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Folder or store URL of one version, such as s3://b/models/m/1.2/")
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
 ) -> None:
@@ -196,7 +197,10 @@ def predict(
     if as_json:
         print_json(facts)
         return
-    print_table(["row", "prediction", "version"], [[at, value, facts["version"]] for at, value in enumerate(facts["predictions"])])
+    print_table(
+        ["row", "prediction", "version"],
+        [[at, value, facts["version"]] for at, value in enumerate(facts["predictions"])],
+    )
 
 
 def _body(instances: str) -> bytes:
@@ -213,7 +217,9 @@ def _body(instances: str) -> bytes:
 
 
 def traffic(
-    weights: Annotated[list[str] | None, typer.Argument(metavar="[VERSION=WEIGHT]...", help="The whole split; shown without it.")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Argument(metavar="[VERSION=WEIGHT]...", help="The whole split; shown without it.")
+    ] = None,
     folder: FolderOption = FOLDER,
     as_json: JsonOption = False,
 ) -> None:
@@ -232,4 +238,3 @@ def _weight(text: str) -> tuple[str, int]:
     if not separator or not weight.isdecimal():
         raise CliError(f"{text!r} is not VERSION=WEIGHT, such as 2.0=10.", 2)
     return version, int(weight)
-

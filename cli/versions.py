@@ -9,16 +9,14 @@ import msgspec
 import typer
 from rich.progress import Progress
 
-from artifacts import Change, Manifest, Store, Version
+from artifacts import Change, Manifest, Store, Version, catalogue
 from artifacts import aliases as alias_room
-from artifacts import catalogue
 from artifacts.errors import VersionNotFound
 from artifacts.verification import read_version
-from training.recipe import BREAST_CANCER, Recipe, read
-from training.run import run, utc_now
-
 from cli.context import JsonOption, StoreOption, open_store
 from cli.output import console, errors, print_json, print_table, say
+from training.recipe import BREAST_CANCER, Recipe, read
+from training.run import run, utc_now
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 Number = Annotated[str, typer.Argument(metavar="VERSION", help="MAJOR.MINOR, or an alias.")]
@@ -132,7 +130,11 @@ def diff(
     if as_json:
         print_json({"before": pair[0].version, "after": pair[1].version, "changes": changes})
         return
-    rows = [[kind, field, _cell(old), _cell(new)] for kind, fields in changes.items() for field, (old, new) in fields.items()]
+    rows = [
+        [kind, field, _cell(old), _cell(new)]
+        for kind, fields in changes.items()
+        for field, (old, new) in fields.items()
+    ]
     print_table(["what", "field", pair[0].version, pair[1].version], rows)
 
 
@@ -155,7 +157,9 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[A
 
 def alias(
     name: Name,
-    alias_name: Annotated[str | None, typer.Argument(metavar="[ALIAS]", help="Such as champion; all without it.")] = None,
+    alias_name: Annotated[
+        str | None, typer.Argument(metavar="[ALIAS]", help="Such as champion; all without it.")
+    ] = None,
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Where to point it.")] = None,
     retire: Annotated[bool, typer.Option("--retire", help="Let it point nowhere.")] = False,
     store: StoreOption = None,

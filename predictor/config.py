@@ -55,7 +55,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
 @dataclass(frozen=True, slots=True)
 class _Setting:
     name: str
-    kind: type[str] | type[int] | type[float]
+    kind: type[str | int | float]
     help: str
     least: float | None = None
 

@@ -79,7 +79,9 @@ class Decision:
         values = rows if self._dtype is np.float64 else self._narrowed(rows)
         try:
             (prediction,) = self._session.run([OUTPUT], {INPUT: values})
-        except Exception as error:  # ONNX Runtime raises classes of its own, and RuntimeError, for whatever a graph meets
+        except (
+            Exception
+        ) as error:  # ONNX Runtime raises classes of its own, and RuntimeError, for whatever a graph meets
             raise ModelFailed from error
         answer = np.asarray(prediction, dtype=np.float64)
         if answer.shape != (len(rows),) or not np.isfinite(answer).all():
@@ -98,7 +100,7 @@ class Decision:
 
     def out_of_range(self, rows: Array) -> NDArray[np.int64]:
         """For each feature, how many of the rows lie outside the training range; shape (columns,)."""
-        return np.count_nonzero((rows < self.minimum) | (rows > self.maximum), axis=0)
+        return np.asarray(np.count_nonzero((rows < self.minimum) | (rows > self.maximum), axis=0), dtype=np.int64)
 
     def bin_counts(self, prediction: Array) -> NDArray[np.int64]:
         """How many predictions fall into each bin; shape (bins,)."""

@@ -33,7 +33,7 @@ def log_edges(shortest: float, longest: float, ratio: float) -> tuple[float, ...
 
 
 EDGES = log_edges(SHORTEST, LONGEST, RATIO)
-_LABELS = tuple(f"{edge:.6g}" for edge in EDGES) + ("+Inf",)
+_LABELS = (*(f"{edge:.6g}" for edge in EDGES), "+Inf")
 
 
 class LogHistogram:
@@ -113,7 +113,9 @@ class VersionMetrics(Collector):
             outside.add_metric([*own, feature], count)
         yield outside
         dropped = CounterMetricFamily(
-            "sabia_log_dropped", "Inference log records dropped; none while no log is kept.", labels=["model", "version"]
+            "sabia_log_dropped",
+            "Inference log records dropped; none while no log is kept.",
+            labels=["model", "version"],
         )
         dropped.add_metric(own, 0)
         yield dropped

@@ -78,9 +78,7 @@ class Predictor(kserve.Model):
         rows = read_instances({"instances": _values(request)}, self.decision)
         prediction = self.decision.predict(rows)
         output = kserve.InferOutput(OUTPUT, [len(prediction)], "FP64", data=prediction.tolist())
-        return kserve.InferResponse(
-            request.id, self.name, model_version=self.decision.version, infer_outputs=[output]
-        )
+        return kserve.InferResponse(request.id, self.name, model_version=self.decision.version, infer_outputs=[output])
 
 
 def _values(request: kserve.InferRequest) -> Any:

@@ -110,7 +110,9 @@ def _rows(inputs: list[Input], tail: bytes, decision: Decision) -> Array:
     for at, tensor in enumerate(inputs):
         field = f"inputs[{at}]"
         if tensor.name != INPUT and tensor.name not in decision.column:
-            raise InvalidInput(f"{field}.name", f'is {quote(tensor.name)}; "{INPUT}" or the name of a feature is needed')
+            raise InvalidInput(
+                f"{field}.name", f'is {quote(tensor.name)}; "{INPUT}" or the name of a feature is needed'
+            )
         if tensor.name in tensors:
             raise InvalidInput(f"{field}.name", f"{quote(tensor.name)} is given twice")
         values, tail = _values(field, tensor, tail)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ import requests
 
 from stack import gateway
 from stack.errors import NotConfirmed
-from stack.manifests import PredictorSpec, RouteSpec
 from stack.process import Process, answers, free_ports, installed
+from stack.specs import PredictorSpec, RouteSpec
 
 _CONFIRM_SECONDS = 10.0
 _POLL = 0.01
@@ -103,4 +102,4 @@ class Envoy:
 def _replace(path: Path, document: Mapping[str, Any]) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps(document, indent=1))
-    os.replace(draft, path)
+    draft.replace(path)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stack.manifests import Match, PredictorSpec, RouteSpec, Rule
+from stack.specs import Match, PredictorSpec, RouteSpec, Rule
 
 Document = dict[str, Any]
 
@@ -138,7 +138,9 @@ def _route(match: Match, rule: Rule) -> Document:
 
 def weights_of(document: Document) -> dict[str, int]:
     """The weights, by Service name, that a routes file gives to requests without a pin."""
-    unpinned = next(route for route in document["resources"][0]["virtual_hosts"][0]["routes"] if not route["match"]["headers"])
+    unpinned = next(
+        route for route in document["resources"][0]["virtual_hosts"][0]["routes"] if not route["match"]["headers"]
+    )
     return {item["name"]: item["weight"] for item in unpinned["route"]["weighted_clusters"]["clusters"]}
 
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from stack.errors import DownloadFailed, ProcessFailed
-from stack.manifests import PredictorSpec
 from stack.objectstore import Access
 from stack.process import Process, answers, free_ports
+from stack.specs import PredictorSpec
 
 _DOWNLOAD_SECONDS = 60.0
 

@@ -72,7 +72,9 @@ class Process:
         pid: its process id.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, logs: Path, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], *, logs: Path, extra: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self._log = logs / f"{name}.log"
         leashed = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command]

@@ -14,10 +14,10 @@ import msgspec
 from stack import manifests
 from stack.envoy import Envoy, Gateway
 from stack.errors import AlreadyRunning, ManifestProblem, NotRunning
-from stack.manifests import PredictorSpec, RouteSpec
 from stack.objectstore import Access, ObjectStore
 from stack.predictors import PredictorServer
 from stack.process import Process
+from stack.specs import PredictorSpec, RouteSpec
 
 STATE_FILE = "stack.json"
 _LOCK_FILE = "lock"
@@ -85,7 +85,9 @@ class Stack:
             old.unlink()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def start_store(self) -> Access:

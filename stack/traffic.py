@@ -8,7 +8,7 @@ from stack import gateway as gateways
 from stack import manifests
 from stack.envoy import Gateway
 from stack.errors import InvalidWeights, UnknownVersion
-from stack.manifests import RouteSpec
+from stack.specs import RouteSpec
 from stack.stack import State
 
 

@@ -14,9 +14,13 @@ from training.run import run
 
 def main() -> int:
     """Run a recipe, one line per version; 0 when every version is in the store."""
-    parser = argparse.ArgumentParser(prog="python -m training", description="Train and publish the versions of a recipe.")
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description="Train and publish the versions of a recipe."
+    )
     parser.add_argument("--store", required=True, help="URL of the store, such as s3://models")
-    parser.add_argument("--recipe", type=Path, default=BREAST_CANCER, help="recipe file (default: the breast-cancer one)")
+    parser.add_argument(
+        "--recipe", type=Path, default=BREAST_CANCER, help="recipe file (default: the breast-cancer one)"
+    )
     arguments = parser.parse_args()
     try:
         recipe = read(arguments.recipe)

@@ -82,7 +82,15 @@ def load(uri: str) -> Dataset:
         raise UnknownDataset(uri, DATASETS) from error
 
 
-_DIMENSIONLESS = ("texture", "smoothness", "compactness", "concavity", "concave points", "symmetry", "fractal dimension")
+_DIMENSIONLESS = (
+    "texture",
+    "smoothness",
+    "compactness",
+    "concavity",
+    "concave points",
+    "symmetry",
+    "fractal dimension",
+)
 
 
 def _breast_cancer() -> Dataset:

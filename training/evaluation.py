@@ -32,7 +32,8 @@ def calibration_error(target: NDArray[np.int64], prediction: Array) -> float:
     """
     bins = np.minimum((prediction * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = [
-        np.sum(bins == number) * abs(float(np.mean(target[bins == number])) - float(np.mean(prediction[bins == number])))
+        np.sum(bins == number)
+        * abs(float(np.mean(target[bins == number])) - float(np.mean(prediction[bins == number])))
         for number in np.unique(bins)
     ]
     return float(sum(gaps) / len(target))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 
 import msgspec
@@ -36,7 +36,7 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def run(recipe: Recipe, store: Store, *, now: Callable[[], str] = utc_now) -> Iterator[tuple[Step, Published]]:
+def run(recipe: Recipe, store: Store, *, now: Callable[[], str] = utc_now) -> Generator[tuple[Step, Published]]:
     """Train and publish the versions of a recipe in their order, yielding each as it is done.
 
     Safe to run again and by several at once: content that the store holds is found, not written.
@@ -107,7 +107,11 @@ def features_of(model: Model, rows: Dataset) -> list[Feature]:
     lowest, highest = rows.features.min(axis=0), rows.features.max(axis=0)
     return [
         Feature(
-            name=name, dtype=model.input_dtype, unit=rows.units[at], minimum=float(lowest[at]), maximum=float(highest[at])
+            name=name,
+            dtype=model.input_dtype,
+            unit=rows.units[at],
+            minimum=float(lowest[at]),
+            maximum=float(highest[at]),
         )
         for at, name in enumerate(rows.names)
     ]

@@ -1,0 +1,54 @@
+"""Small drafts and versions for tests: real manifests around files of a few bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from artifacts import Draft
+from artifacts.manifest import Dataset, Evaluation, Feature, Prediction, Provenance, fingerprint
+
+PROBABILITY = Prediction(kind="probability", unit="1", range=(0.0, 1.0))
+EVALUATION = Evaluation(
+    rows=10,
+    accuracy=0.9,
+    roc_auc=0.95,
+    log_loss=0.2,
+    brier_score=0.1,
+    calibration_error=0.05,
+    parity_max_error=0.0,
+)
+PROVENANCE = Provenance(
+    dataset=Dataset(uri="test:rows", sha256="0" * 64, rows=10),
+    git=None,
+    python="3.11",
+    libraries={},
+    opset={"ai.onnx": 17},
+)
+
+
+def a_draft(methods: str = "linear", content: str = "a", *, name: str = "toy", **changed: Any) -> Draft:
+    """A draft whose methods and content are told apart by the two words."""
+    facts: dict[str, Any] = {
+        "name": name,
+        "created_at": "2026-01-01T00:00:00Z",
+        "methods": fingerprint(
+            estimator=[methods],
+            features=[("x", "float64", "1")],
+            target="y",
+            prediction="probability",
+            code_major=1,
+        ),
+        "hyper_params": {},
+        "features": [Feature(name="x", dtype="float64", unit="1", minimum=0.0, maximum=1.0)],
+        "target": "y",
+        "prediction": PROBABILITY,
+        "metrics": EVALUATION,
+        "provenance": PROVENANCE,
+        "files": {
+            "model.onnx": f"{methods} {content}".encode(),
+            "state.json": b"{}",
+            "reference.json": b"{}",
+            "CARD.md": b"# toy\n",
+        },
+    }
+    return Draft(**(facts | changed))
