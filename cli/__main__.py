@@ -7,13 +7,25 @@ Exit codes: 0 done; 1 it failed, or a check did not hold; 2 the command line is 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from cli import platform, versions
-from cli.demo import demo
 from cli.errors import KNOWN, code_of
 from cli.output import errors
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where everything of the demo goes.")] = Path("build/demo"),
+    calls: Annotated[int, typer.Option("--requests", min=100, help="Calls for each split.")] = 1000,
+) -> None:
+    """Train six versions, serve two, split the traffic, and check all of it. Under two minutes."""
+    from cli.demo import run
+
+    run(folder, calls)
+
 
 app = typer.Typer(
     name="sabia",
@@ -47,7 +59,7 @@ def main() -> None:
     try:
         app()
     except KNOWN as error:
-        errors.print(f"error: {error}", style="red", markup=False)
+        errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(code_of(error))
 
 

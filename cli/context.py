@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,15 @@ from stack import stack as stacks
 from stack.errors import NotRunning
 
 FOLDER = Path("build/stack")
+FOLDER_VARIABLE = "SABIA_FOLDER"
 
 StoreOption = Annotated[
     str | None,
     typer.Option("--store", envvar="SABIA_STORE", help="URL of the store; without it, the running stack's."),
 ]
-FolderOption = Annotated[Path, typer.Option("--folder", help="Where the stack keeps what it needs.")]
+FolderOption = Annotated[
+    Path, typer.Option("--folder", envvar=FOLDER_VARIABLE, help="Where the stack keeps what it needs.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -31,6 +35,6 @@ def open_store(url: str | None, *, make: bool = False) -> Store:
     if url is not None:
         return Store.open(url, make=make)
     try:
-        return stacks.running(FOLDER).access.open()
+        return stacks.running(Path(os.environ.get(FOLDER_VARIABLE, FOLDER))).access.open()
     except NotRunning as error:
         raise CliError("No store: give --store URL, set SABIA_STORE, or start a stack with `sabia up`.", 5) from error

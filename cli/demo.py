@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import requests
-import typer
 from rich.progress import track
 from scipy.stats import binom
 
@@ -65,17 +64,18 @@ class Reply:
     seconds: float
 
 
-def demo(
-    folder: Annotated[Path, typer.Option("--folder", help="Where everything of the demo goes.")] = Path("build/demo"),
-    requests_per_phase: Annotated[int, typer.Option("--requests", min=100, help="Calls for each split.")] = 1000,
-) -> None:
-    """Train six versions, serve two, split the traffic, and check all of it. Under two minutes."""
+def run(folder: Path, calls: int) -> None:
+    """The demo, with `calls` for each split.
+
+    Raises:
+        CliError: a check did not hold, or somebody stopped it.
+    """
     stop_on_sigterm()
     checks = Checks()
     started = time.monotonic()
     try:
         with _fresh(folder) as stack:
-            summary = _run(stack, checks, requests_per_phase)
+            summary = _path_of_the_data(stack, checks, calls)
             children = [process.pid for process in stack.processes]
         checks.add("every server was stopped", not any(map(_exists, children)), f"{len(children)} processes ended")
     except (Stopped, KeyboardInterrupt):
@@ -108,7 +108,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _run(stack: Stack, checks: Checks, count: int) -> dict[str, Any]:
+def _path_of_the_data(stack: Stack, checks: Checks, count: int) -> dict[str, Any]:
     store = stack.start_store().open()
     published = _train(store, checks)
     stack.start_predictors()
@@ -129,12 +129,11 @@ def _run(stack: Stack, checks: Checks, count: int) -> dict[str, Any]:
 
 
 def _train(store: Store, checks: Checks) -> list[dict[str, Any]]:
-    recipe = read(BREAST_CANCER)
-    rows = train_recipe(store, recipe)
+    rows = train_recipe(store)
     print_table(["version", "change", "note", "accuracy"], [list(row.values())[:4] for row in rows], title="published")
     numbers = [row["version"] for row in rows]
     checks.add("six versions were claimed", numbers == ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"], ", ".join(numbers))
-    again = {str(row["change"]) for row in train_recipe(store, recipe)}
+    again = {str(row["change"]) for row in train_recipe(store)}
     checks.add("the recipe run again writes nothing", again == {str(Change.NOTHING)}, ", ".join(sorted(again)))
     return rows
 

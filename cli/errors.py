@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from artifacts.errors import ArtifactError, IntegrityError, InvalidName, NotFound, StoreError
-from predictor.errors import LoadFailed, PredictorError
+from predictor.errors import PredictorError
 from stack.errors import NotRunning, StackError, UnknownVersion
 from training.errors import InvalidRecipe, TrainingError, UnknownDataset, UnknownMethods
 
@@ -29,7 +29,7 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (IntegrityError, 4),
     (StoreError, 5),
     (NotRunning, 5),
-    (LoadFailed, FAILED),
+    (PredictorError, FAILED),
     (ArtifactError, FAILED),
     (TrainingError, FAILED),
     (StackError, FAILED),

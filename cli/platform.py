@@ -24,7 +24,6 @@ from stack import stack as stacks
 from stack.errors import AlreadyRunning, NotRunning, ProcessFailed
 from stack.stack import Stack, State
 from stack.traffic import Traffic
-from training.recipe import BREAST_CANCER, read
 
 _UP_SECONDS = 180.0
 _DOWN_SECONDS = 40.0
@@ -94,7 +93,7 @@ def train_missing(stack: Stack, store: Store) -> None:
     wanted = {Version.parse(spec.version) for spec in stack.specs.values()}
     if not wanted <= set(catalogue.versions(store, stack.model)):
         say("the store lacks a version that the route names: training the recipe")
-        train_recipe(store, read(BREAST_CANCER))
+        train_recipe(store)
 
 
 def _watch(stack: Stack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,6 @@ from artifacts.errors import VersionNotFound
 from artifacts.verification import read_version
 from cli.context import JsonOption, StoreOption, open_store
 from cli.output import console, errors, print_json, print_table, say
-from training.recipe import BREAST_CANCER, Recipe, read
-from training.run import run, utc_now
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 Number = Annotated[str, typer.Argument(metavar="VERSION", help="MAJOR.MINOR, or an alias.")]
@@ -28,12 +27,14 @@ def find(store: Store, name: str, text: str) -> Version:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file.", exists=True, dir_okay=False)] = BREAST_CANCER,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe file; without it, the breast-cancer one.", exists=True, dir_okay=False)
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train and publish the versions of a recipe; what the store holds already is found, not written."""
-    rows = train_recipe(open_store(store, make=True), read(recipe))
+    rows = train_recipe(open_store(store, make=True), recipe)
     if as_json:
         print_json(rows)
         return
@@ -42,8 +43,12 @@ def train(
         console.print("Nothing was written: the store holds every version of this recipe.")
 
 
-def train_recipe(store: Store, recipe: Recipe) -> list[dict[str, Any]]:
-    """Run a recipe under a progress bar; one row of facts for each version."""
+def train_recipe(store: Store, path: Path | None = None) -> list[dict[str, Any]]:
+    """Run a recipe (None: the breast-cancer one) under a progress bar; one row of facts for each version."""
+    from training.recipe import BREAST_CANCER, read
+    from training.run import run
+
+    recipe = read(path or BREAST_CANCER)
     rows = []
     with Progress(console=errors, transient=True) as progress:
         task = progress.add_task(f"training {recipe.model}", total=len(recipe.versions))
@@ -167,14 +172,15 @@ def alias(
 ) -> None:
     """Show or move a model's aliases. A move that somebody else overtook is refused."""
     opened = open_store(store)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     if alias_name is None:
         found = {name_: str(number) for name_, number in alias_room.aliases(opened, name).items()}
         print_json(found) if as_json else print_table(["alias", "version"], found.items())
         return
     if retire:
-        alias_room.retire(opened, name, alias_name, at=utc_now())
+        alias_room.retire(opened, name, alias_name, at=now)
     elif version is not None:
-        alias_room.point(opened, name, alias_name, find(opened, name, version), at=utc_now())
+        alias_room.point(opened, name, alias_name, find(opened, name, version), at=now)
     history = alias_room.history(opened, name, alias_name)
     if as_json:
         print_json(history)

@@ -241,6 +241,11 @@ class App:
         return answer
 
     @property
+    def serves(self) -> str:
+        """Model and version, for people."""
+        return f"{self._decision.name} {self._decision.version}"
+
+    @property
     def ready(self) -> bool:
         """Whether new traffic should come here."""
         return self._model.ready and not self.draining

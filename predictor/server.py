@@ -45,8 +45,6 @@ def serve(config: Config) -> None:
     model.load()
     listener = _listen(config)
     app = App(model, config, REGISTRY)
-    host, port = listener.getsockname()[:2]
-    logger.info("serving %s %s on http://%s:%d", model.name, model.decision.version, host, port)
     asyncio.run(_serve(app, config, listener))
 
 
@@ -79,6 +77,9 @@ async def _serve(app: App, config: Config, listener: socket.socket) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    # Said only now: whoever waits for this line may send a signal at once.
+    host, port = listener.getsockname()[:2]
+    logger.info("serving %s on http://%s:%d", app.serves, host, port)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
