@@ -335,6 +335,12 @@ _ROUTES = tuple(
 )
 
 
+def routes() -> list[str]:
+    """The paths that are answered, as documentation writes them."""
+    plain = (route.path.pattern.replace(_V, "<m>").replace(_M, "<m>").removesuffix("/?") for route in _ROUTES)
+    return [path or "/" for path in plain if "(?P" not in path]
+
+
 def _find(path: str) -> Route | None:
     return next((route for route in _ROUTES if route.path.fullmatch(path)), None)
 

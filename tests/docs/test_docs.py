@@ -1,0 +1,74 @@
+"""What users can type, call, set or read is documented, and what is documented exists."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from cli.__main__ import app
+from predictor.app import routes
+from predictor.config import Config
+from predictor.errors import STATUS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+VERBS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
+OURS = ["artifacts", "cli", "docs", "manifests", "predictor", "scripts", "stack", "tests", "training"]
+
+
+def test_the_makefile_has_at_most_twelve_verbs_each_with_its_help() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert phony is not None
+    assert sorted(phony[1].split()) == sorted(VERBS)
+    assert len(VERBS) <= 12
+
+
+def test_every_make_verb_that_is_mentioned_exists() -> None:
+    texts = [README, (ROOT / "CONTRIBUTING.md").read_text()]
+    mentioned = {verb for text in texts for verb in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)}
+    assert {"demo", "test"} <= mentioned <= set(VERBS)
+
+
+@pytest.mark.parametrize("command", [str(item.callback.__name__) for item in app.registered_commands if item.callback])
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"`sabia {command}" in README
+
+
+@pytest.mark.parametrize("path", routes())
+def test_every_call_is_in_the_readme(path: str) -> None:
+    assert f"{path}`" in README
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(Config)])
+def test_every_setting_is_in_the_readme(setting: str) -> None:
+    assert f"`{setting}`" in README
+
+
+@pytest.mark.parametrize("status", sorted({status for status in STATUS.values() if status < 500}))
+def test_every_refusal_is_in_the_readme(status: int) -> None:
+    assert str(status) in README
+
+
+@pytest.mark.parametrize(
+    "document", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.name
+)
+def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_lock_holds_names_versions_and_hashes_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    requirements = re.findall(r"^([A-Za-z0-9_.-]+)==\S+", lock, re.MULTILINE)
+    assert len(requirements) == len(re.findall(r"^[A-Za-z0-9]", lock, re.MULTILINE))
+    assert lock.count("--hash=sha256:") >= len(requirements)
+
+
+@pytest.mark.parametrize("room", OURS)
+def test_the_readme_names_every_room(room: str) -> None:
+    assert f"`{room}/`" in README
