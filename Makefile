@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
+
 .PHONY: help setup demo test check lock clean
 
 help: ## print these verbs
@@ -41,8 +44,8 @@ check: $(READY) ## the part of `make test` that needs no server and no minute
 	$(BIN)/pytest -m "not local"
 
 lock: ## resolve the dependencies anew: names, versions and hashes, no addresses
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade --output-file requirements.lock
+	$(COMPILE) --all-extras --upgrade --output-file requirements.lock
+	$(COMPILE) --extra training --extra image --constraint requirements.lock --output-file requirements.image.lock
 
 clean: ## remove what was set up and built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,7 +1,8 @@
 """`sabia`: train, publish, serve, and move traffic.
 
 Exit codes: 0 done; 1 it failed, or a check did not hold; 2 the command line is wrong; 3 there is no such thing;
-4 the store does not hold what was published; 5 the store or the stack cannot be reached.
+4 the store does not hold what was published; 5 the store, the stack or the
+cluster cannot be reached.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import platform, versions
+from cli import platform, rollout, versions
 from cli.errors import KNOWN, code_of
 from cli.output import errors
 
@@ -46,9 +47,11 @@ for command in (
     platform.serve,
     platform.up,
     platform.down,
-    platform.status,
     platform.predict,
-    platform.traffic,
+    rollout.deploy,
+    rollout.undeploy,
+    rollout.status,
+    rollout.traffic,
     demo,
 ):
     app.command()(command)

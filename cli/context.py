@@ -23,6 +23,16 @@ StoreOption = Annotated[
 FolderOption = Annotated[
     Path, typer.Option("--folder", envvar=FOLDER_VARIABLE, help="Where the stack keeps what it needs.")
 ]
+NamespaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        envvar="SABIA_NAMESPACE",
+        help="A namespace of the cluster that KUBECONFIG names; without it, the stack on this machine.",
+    ),
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where a namespace has more than one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

@@ -25,9 +25,9 @@ from cli.errors import FAILED, CliError
 from cli.output import console, errors, print_table, say
 from cli.platform import Stopped, stop_on_sigterm
 from cli.versions import train_recipe
+from rollout.traffic import EnvoySplit
 from stack.envoy import Gateway
 from stack.stack import Stack
-from stack.traffic import Traffic
 from training.datasets import Dataset, load, split
 from training.recipe import BREAST_CANCER, read
 
@@ -117,7 +117,7 @@ def _path_of_the_data(stack: Stack, checks: Checks, count: int) -> dict[str, Any
     held_out = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed).held_out
     client = Client(gateway, stack.model, held_out)
     pinned = _ask_each_version(client, store, stack, checks)
-    traffic = Traffic(gateway, stack.route, {spec.version: service for service, spec in stack.specs.items()})
+    traffic = EnvoySplit(gateway, stack.route, {spec.version: service for service, spec in stack.specs.items()})
     phases = [_phase(client, traffic, weights, count, checks) for weights in PHASES]
     return {
         "model": stack.model,
@@ -191,7 +191,7 @@ def _accuracy(client: Client, replies: list[Reply]) -> float:
     return float(np.mean(correct)) if correct else 0.0
 
 
-def _phase(client: Client, traffic: Traffic, weights: tuple[int, int], count: int, checks: Checks) -> dict[str, Any]:
+def _phase(client: Client, traffic: EnvoySplit, weights: tuple[int, int], count: int, checks: Checks) -> dict[str, Any]:
     """Set the weights while calls are under way, then count who answers."""
     stable, canary = traffic.weights()
     with ThreadPoolExecutor(1) as pool:

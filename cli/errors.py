@@ -5,16 +5,17 @@
 | 0 | done |
 | 1 | it failed, or a check did not hold |
 | 2 | the command line is wrong |
-| 3 | there is no such model, version, alias or key |
+| 3 | there is no such model, version, alias, route or key |
 | 4 | what lies in the store is not what was published |
-| 5 | the store or the stack cannot be reached |
+| 5 | the store, the stack or the cluster cannot be reached |
 """
 
 from __future__ import annotations
 
 from artifacts.errors import ArtifactError, IntegrityError, InvalidName, NotFound, StoreError
 from predictor.errors import PredictorError
-from stack.errors import NotRunning, StackError, UnknownVersion
+from rollout.errors import ClusterUnreachable, RolloutError, RouteNotFound, UnknownVersion
+from stack.errors import NotRunning, StackError
 from training.errors import InvalidRecipe, TrainingError, UnknownDataset, UnknownMethods
 
 FAILED = 1
@@ -25,14 +26,17 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (UnknownDataset, 3),
     (UnknownMethods, 3),
     (UnknownVersion, 3),
+    (RouteNotFound, 3),
     (NotFound, 3),
     (IntegrityError, 4),
     (StoreError, 5),
     (NotRunning, 5),
+    (ClusterUnreachable, 5),
     (PredictorError, FAILED),
     (ArtifactError, FAILED),
     (TrainingError, FAILED),
     (StackError, FAILED),
+    (RolloutError, FAILED),
 )
 
 
@@ -51,4 +55,4 @@ def code_of(error: Exception) -> int:
     return next(code for kind, code in CODES if isinstance(error, kind))
 
 
-KNOWN = (ArtifactError, TrainingError, PredictorError, StackError, CliError)
+KNOWN = (ArtifactError, TrainingError, PredictorError, StackError, RolloutError, CliError)

@@ -1,4 +1,4 @@
-"""Commands on what runs: serve, up, down, status, predict, traffic."""
+"""Commands on the platform of this machine: serve, up, down, predict."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from artifacts import Store, Version, catalogue
 from cli.context import FOLDER, FolderOption, JsonOption
 from cli.errors import CliError
 from cli.output import console, print_json, print_table, say
+from cli.rollout import print_stack
 from cli.versions import train_recipe
 from predictor import config as predictor_config
 from stack import stack as stacks
 from stack.errors import AlreadyRunning, NotRunning, ProcessFailed
-from stack.stack import Stack, State
-from stack.traffic import Traffic
+from stack.stack import Stack
 
 _UP_SECONDS = 180.0
 _DOWN_SECONDS = 40.0
@@ -71,7 +71,7 @@ def up(
         _start_in_background(folder)
     else:
         raise AlreadyRunning
-    _print_status(folder, stacks.running(folder))
+    print_stack(folder)
 
 
 def hold(folder: Path) -> None:
@@ -140,41 +140,6 @@ def down(folder: FolderOption = FOLDER) -> None:
     console.print("stopped")
 
 
-def status(folder: FolderOption = FOLDER, as_json: JsonOption = False) -> None:
-    """Show what runs: versions, their weights, whether they are ready, and the requests they were sent."""
-    _print_status(folder, stacks.running(folder), as_json=as_json)
-
-
-def _print_status(folder: Path, state: State, *, as_json: bool = False) -> None:
-    gateway = stacks.gateway_of(folder, state)
-    split = Traffic.of(gateway, state)
-    weights, seen = split.weights(), split.requests_seen()
-    rows = [
-        {
-            "version": server.version,
-            "weight": weights[server.version],
-            "ready": _is_ready(server.url, state.model),
-            "requests": seen[server.version],
-            "url": server.url,
-            "pid": server.pid,
-        }
-        for server in state.servers
-    ]
-    if as_json:
-        store = {"url": state.access.url, "endpoint": state.endpoint}
-        print_json({"model": state.model, "gateway": gateway.url, "store": store, "pid": state.pid, "versions": rows})
-        return
-    print_table(list(rows[0]), [list(row.values()) for row in rows])
-    console.print(f"{state.model}: {gateway.url}/v1/models/{state.model}:predict")
-
-
-def _is_ready(url: str, model: str) -> bool:
-    try:
-        return requests.get(f"{url}/v1/models/{model}", timeout=2).ok
-    except requests.RequestException:
-        return False
-
-
 def predict(
     instances: Annotated[str, typer.Argument(help='JSON rows such as "[[1.0, …]]", or @FILE with a V1 body.')],
     version: Annotated[str | None, typer.Option("--version", help="Pin a version.")] = None,
@@ -213,27 +178,3 @@ def _body(instances: str) -> bytes:
     except ValueError as error:
         raise CliError("The rows are not JSON.", 2) from error
     return json.dumps(rows if isinstance(rows, dict) else {"instances": rows}).encode()
-
-
-def traffic(
-    weights: Annotated[
-        list[str] | None, typer.Argument(metavar="[VERSION=WEIGHT]...", help="The whole split; shown without it.")
-    ] = None,
-    folder: FolderOption = FOLDER,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the weights, or set them: `sabia traffic 1.2=90 2.0=10`."""
-    state = stacks.running(folder)
-    split = Traffic.of(stacks.gateway_of(folder, state), state)
-    found = split.set_weights(dict(map(_weight, weights))) if weights else split.weights()
-    if as_json:
-        print_json(found)
-        return
-    print_table(["version", "weight"], found.items())
-
-
-def _weight(text: str) -> tuple[str, int]:
-    version, separator, weight = text.partition("=")
-    if not separator or not weight.isdecimal():
-        raise CliError(f"{text!r} is not VERSION=WEIGHT, such as 2.0=10.", 2)
-    return version, int(weight)

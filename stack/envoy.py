@@ -55,6 +55,10 @@ class Gateway:
         """The weights last applied, by Service name."""
         return gateway.weights_of(json.loads((self.folder / gateway.ROUTES_FILE).read_bytes()))
 
+    def mirrors(self) -> list[str]:
+        """The Services that get copies, as last applied."""
+        return gateway.mirrors_of(json.loads((self.folder / gateway.ROUTES_FILE).read_bytes()))
+
     def version_in_force(self) -> str | None:
         """The version of the routes that Envoy uses, or None while it has none or does not answer."""
         try:

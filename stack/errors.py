@@ -6,16 +6,12 @@ StackError
 ├── ProcessFailed        a server ended, or did not become ready in its time
 ├── DownloadFailed       the storage initializer could not bring a version
 ├── NotConfirmed         the gateway did not take a change in its time
-├── UnknownVersion       the route has no such version
-├── InvalidWeights       the weights make no split
 ├── AlreadyRunning       another stack holds this folder
 └── NotRunning           no stack holds this folder
 ```
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 
 class StackError(Exception):
@@ -48,21 +44,8 @@ class NotConfirmed(StackError):
     """The gateway did not say that it took a change."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"The gateway did not confirm the new weights within {seconds:g} s; they may not be in force.")
-
-
-class UnknownVersion(StackError):
-    """A weight was asked for a version that no backend of the route serves."""
-
-    def __init__(self, version: str, known: Iterable[str]) -> None:
-        super().__init__(f"The route has no version {version!r}; it has {', '.join(sorted(known))}.")
-
-
-class InvalidWeights(StackError):
-    """The weights cannot be put into force."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The weights were not changed: {reason}.")
+        super().__init__(f"The gateway did not confirm the change within {seconds:g} s; it may not be in force.")
+        self.seconds = seconds
 
 
 class AlreadyRunning(StackError):

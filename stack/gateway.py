@@ -138,10 +138,18 @@ def _route(match: Match, rule: Rule) -> Document:
 
 def weights_of(document: Document) -> dict[str, int]:
     """The weights, by Service name, that a routes file gives to requests without a pin."""
-    unpinned = next(
-        route for route in document["resources"][0]["virtual_hosts"][0]["routes"] if not route["match"]["headers"]
-    )
-    return {item["name"]: item["weight"] for item in unpinned["route"]["weighted_clusters"]["clusters"]}
+    return {item["name"]: item["weight"] for item in _unpinned(document)["weighted_clusters"]["clusters"]}
+
+
+def mirrors_of(document: Document) -> list[str]:
+    """The Services that a routes file sends copies of requests without a pin to."""
+    return [item["cluster"] for item in _unpinned(document)["request_mirror_policies"]]
+
+
+def _unpinned(document: Document) -> Document:
+    routes = document["resources"][0]["virtual_hosts"][0]["routes"]
+    action: Document = next(route["route"] for route in routes if not route["match"]["headers"])
+    return action
 
 
 def _discovery(resources: list[Document]) -> Document:
@@ -152,3 +160,8 @@ def _discovery(resources: list[Document]) -> Document:
 def with_weights(spec: RouteSpec, weights: Mapping[str, int]) -> RouteSpec:
     """The route with other weights (by Service name) in its split; Services that are not named keep theirs."""
     return replace(spec, rules=[*spec.rules[:-1], replace(spec.split, weights={**spec.split.weights, **weights})])
+
+
+def with_mirrors(spec: RouteSpec, services: list[str]) -> RouteSpec:
+    """The route whose split sends copies to these Services."""
+    return replace(spec, rules=[*spec.rules[:-1], replace(spec.split, mirrors=services)])

@@ -15,6 +15,7 @@ import pytest
 
 import artifacts.errors
 import predictor.errors
+import rollout.errors
 import stack.errors
 import training.errors
 from artifacts import Store
@@ -150,7 +151,7 @@ def test_a_store_that_does_not_answer_is_exit_code_5(sabia: Sabia, tmp_path: Pat
 
 
 def test_every_error_of_ours_has_an_exit_code() -> None:
-    for room in (artifacts.errors, predictor.errors, stack.errors, training.errors):
+    for room in (artifacts.errors, predictor.errors, rollout.errors, stack.errors, training.errors):
         for _, kind in inspect.getmembers(room, inspect.isclass):
             if kind.__module__ == room.__name__:
                 assert issubclass(kind, KNOWN), f"{kind} would be a traceback"

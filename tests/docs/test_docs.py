@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 VERBS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
-OURS = ["artifacts", "cli", "docs", "manifests", "predictor", "scripts", "stack", "tests", "training"]
+OURS = ["artifacts", "cli", "docs", "manifests", "predictor", "rollout", "scripts", "stack", "tests", "training"]
 
 
 def test_the_makefile_has_at_most_twelve_verbs_each_with_its_help() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.platform import train_missing
+from rollout.traffic import EnvoySplit
 from stack.stack import Stack, gateway_of, running
-from stack.traffic import Traffic
 from training.datasets import Dataset, load
 
 
@@ -31,9 +31,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def traffic(stack: Stack) -> Iterator[Traffic]:
+def traffic(stack: Stack) -> Iterator[EnvoySplit]:
     """The split, given back as the manifests have it."""
-    found = Traffic.of(gateway_of(stack.folder, running(stack.folder)), running(stack.folder))
+    found = EnvoySplit.of(gateway_of(stack.folder, running(stack.folder)), running(stack.folder))
     before = found.weights()
     yield found
     found.set_weights(before)

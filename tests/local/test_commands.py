@@ -58,7 +58,13 @@ def test_up_serves_what_the_manifests_say_until_down(up: Path) -> None:
     ]
     assert [row["version"] for row in facts(up, "versions")] == ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"]
     assert facts(up, "predict", ROW, "--version", "2.0")["version"] == "2.0"
-    assert facts(up, "traffic", "1.2=0", "2.0=100") == facts(up, "traffic") == {"1.2": 0, "2.0": 100}
+    assert facts(up, "traffic", "1.2=0", "2.0=100")["weights"] == {"1.2": 0, "2.0": 100}
+    assert facts(up, "traffic", "--mirror", "1.2") == {"weights": {"1.2": 0, "2.0": 100}, "mirror": "1.2"}
+    assert (
+        facts(up, "traffic", "--no-mirror")
+        == facts(up, "traffic")
+        == {"weights": {"1.2": 0, "2.0": 100}, "mirror": None}
+    )
     assert facts(up, "predict", ROW)["version"] == "2.0"
     bad = sabia(up, "predict", "[[1]]")
     assert (bad.returncode, "instances[0] has 1 values" in bad.stderr) == (1, True)

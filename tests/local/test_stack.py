@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,10 @@ from kserve import InferenceRESTClient, InferInput, InferRequest
 from kserve.inference_client import RESTConfig
 
 from cli.demo import interval
-from stack.errors import AlreadyRunning, InvalidWeights, UnknownVersion
+from rollout.errors import InvalidWeights, UnknownVersion
+from rollout.traffic import EnvoySplit
+from stack.errors import AlreadyRunning
 from stack.stack import Stack
-from stack.traffic import Traffic
 from training.datasets import Dataset
 
 MODEL = "breast-cancer"
@@ -93,7 +95,9 @@ def test_a_header_pins_a_version(url: str, dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("weights", [(90, 10), (50, 50)])
-def test_the_split_follows_its_weights(url: str, traffic: Traffic, dataset: Dataset, weights: tuple[int, int]) -> None:
+def test_the_split_follows_its_weights(
+    url: str, traffic: EnvoySplit, dataset: Dataset, weights: tuple[int, int]
+) -> None:
     """Inside the exact binomial interval that holds with 99.99 %."""
     traffic.set_weights(dict(zip(("1.2", "2.0"), weights, strict=True)))
     row = dataset.features[0].tolist()
@@ -102,7 +106,7 @@ def test_the_split_follows_its_weights(url: str, traffic: Traffic, dataset: Data
     assert low <= seen["2.0"] <= high
 
 
-def test_weights_are_in_force_when_setting_them_returns(url: str, traffic: Traffic, dataset: Dataset) -> None:
+def test_weights_are_in_force_when_setting_them_returns(url: str, traffic: EnvoySplit, dataset: Dataset) -> None:
     for version, other in (("2.0", "1.2"), ("1.2", "2.0")):
         assert traffic.set_weights({version: 100}) == {version: 100, other: 0} == traffic.weights()
         answers = [ask(url, row) for row in dataset.features[:50].tolist()]
@@ -110,14 +114,14 @@ def test_weights_are_in_force_when_setting_them_returns(url: str, traffic: Traff
 
 
 @pytest.mark.parametrize("weights", [{"9.9": 1}, {"1.2": -1, "2.0": 2}, {"1.2": 0}, {}])
-def test_weights_that_make_no_split_change_nothing(traffic: Traffic, weights: dict[str, int]) -> None:
+def test_weights_that_make_no_split_change_nothing(traffic: EnvoySplit, weights: dict[str, int]) -> None:
     before = traffic.weights()
     with pytest.raises((UnknownVersion, InvalidWeights)):
         traffic.set_weights(weights)
     assert traffic.weights() == before
 
 
-def test_twenty_changes_of_weights_under_load_drop_no_request(url: str, traffic: Traffic, dataset: Dataset) -> None:
+def test_twenty_changes_of_weights_under_load_drop_no_request(url: str, traffic: EnvoySplit, dataset: Dataset) -> None:
     """No call is retried; each client keeps its connection."""
     stop = threading.Event()
     row = {"instances": [dataset.features[0].tolist()]}
@@ -140,6 +144,32 @@ def test_twenty_changes_of_weights_under_load_drop_no_request(url: str, traffic:
         total = sum((client.result() for client in clients), Counter[object]())
     assert set(total) == {200}
     assert total[200] > 20
+
+
+def test_a_mirrored_version_sees_every_request_and_no_client_sees_its_answers(
+    url: str, traffic: EnvoySplit, dataset: Dataset
+) -> None:
+    traffic.set_weights({"1.2": 100})
+    traffic.set_mirror("2.0")
+    before = traffic.requests_seen()
+    try:
+        traffic.set_weights({"1.2": 100})
+        assert traffic.mirror() == "2.0", "a change of weights leaves the mirror"
+        answers = [ask(url, row) for row in dataset.features[:50].tolist()]
+    finally:
+        traffic.set_mirror(None)
+    assert {answer.headers["x-model-version"] for answer in answers} == {"1.2"}
+    # A copy may leave after the answer has arrived.
+    deadline = time.monotonic() + 10
+    while traffic.requests_seen()["2.0"] - before["2.0"] < 50 and time.monotonic() < deadline:
+        pass
+    assert traffic.requests_seen()["2.0"] - before["2.0"] == 50
+    assert traffic.mirror() is None
+
+
+def test_only_a_version_of_the_route_can_be_mirrored(traffic: EnvoySplit) -> None:
+    with pytest.raises(UnknownVersion):
+        traffic.set_mirror("9.9")
 
 
 def test_everything_listens_on_loopback_alone(stack: Stack) -> None:

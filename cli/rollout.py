@@ -1,0 +1,177 @@
+"""Commands on what is deployed, here or on a cluster: deploy, undeploy, status, traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import requests
+import typer
+
+from artifacts import Version
+from cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption
+from cli.errors import CliError
+from cli.output import console, print_json, print_table, say
+from rollout import deployment
+from rollout.cluster import Cluster
+from rollout.traffic import EnvoySplit, HttpRouteSplit, Split
+from stack import stack as stacks
+
+ClusterOption = Annotated[
+    str,
+    typer.Option("--namespace", "-n", envvar="SABIA_NAMESPACE", help="Where, on the cluster that KUBECONFIG names."),
+]
+NAMESPACE = "sabia"
+
+
+def deploy(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    versions: Annotated[list[str], typer.Argument(metavar="VERSION...", help="Its versions, one after the other.")],
+    namespace: ClusterOption = NAMESPACE,
+    replicas: Annotated[int | None, typer.Option(min=1, help="Pods of each; the manifest's number without it.")] = None,
+    seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each version.")] = 180,
+) -> None:
+    """Serve versions on a cluster. Each gets a pin and no weight (see `sabia traffic`); the first gets everything.
+
+    A version without a folder in manifests/versions is made as one that has. A version that does not become ready gets
+    no request, and nothing else is touched.
+    """
+    cluster = Cluster.connect(namespace)
+    for number in map(Version.parse, versions):
+        documents = deployment.documents(model, number, namespace=namespace)
+        if replicas is not None:
+            service = next(item for item in documents if item["kind"] == "InferenceService")
+            service["spec"]["predictor"]["minReplicas"] = replicas
+        deployed = deployment.deploy(cluster, documents, seconds=seconds, say=say)
+        console.print(f"{deployed.model} {deployed.version}: ready")
+
+
+def undeploy(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    version: Annotated[str, typer.Argument(help="The version.")],
+    namespace: ClusterOption = NAMESPACE,
+    quiet: Annotated[float, typer.Option(help="Seconds without a request that must have been seen.")] = 15,
+    seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.")] = 120,
+) -> None:
+    """Take a version off a cluster: out of the route, seen to get nothing, and only then away. Its artifact stays."""
+    number = str(Version.parse(version))
+    silence = deployment.Silence(quiet, seconds)
+    deployment.undeploy(Cluster.connect(namespace), model, number, silence, say=say)
+    console.print(f"{model} {number}: removed")
+
+
+def traffic(
+    weights: Annotated[
+        list[str] | None, typer.Argument(metavar="[VERSION=WEIGHT]...", help="The whole split; shown without it.")
+    ] = None,
+    mirror: Annotated[str | None, typer.Option(help="Send a copy of every request without a pin here too.")] = None,
+    no_mirror: Annotated[bool, typer.Option("--no-mirror", help="Send copies nowhere.")] = False,
+    folder: FolderOption = FOLDER,
+    namespace: NamespaceOption = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the weights, or set them: `sabia traffic 1.2=90 2.0=10`. In force when the command returns."""
+    if mirror and no_mirror:
+        raise CliError("--mirror and --no-mirror contradict each other.", 2)
+    wanted = dict(map(_weight, weights or []))
+    split = _split(folder, namespace, model)
+    if mirror or no_mirror:
+        split.set_mirror(str(Version.parse(mirror)) if mirror else None)
+    found, copied = (split.set_weights(wanted) if wanted else split.weights()), split.mirror()
+    if as_json:
+        print_json({"weights": found, "mirror": copied})
+        return
+    print_table(["version", "weight"], found.items())
+    if copied:
+        console.print(f"copies go to {copied}")
+
+
+def _weight(text: str) -> tuple[str, int]:
+    version, separator, weight = text.partition("=")
+    if not separator or not weight.isdecimal():
+        raise CliError(f"{text!r} is not VERSION=WEIGHT, such as 2.0=10.", 2)
+    return version, int(weight)
+
+
+def _split(folder: Path, namespace: str | None, model: str | None) -> Split:
+    if namespace is None:
+        state = stacks.running(folder)
+        return EnvoySplit.of(stacks.gateway_of(folder, state), state)
+    cluster = Cluster.connect(namespace)
+    return HttpRouteSplit(cluster, model or _only_model(cluster))
+
+
+def _only_model(cluster: Cluster) -> str:
+    models = cluster.models()
+    if len(models) != 1:
+        raise CliError(f"Namespace {cluster.namespace} has {', '.join(models) or 'no model'}; --model says which.", 2)
+    return models[0]
+
+
+def status(
+    folder: FolderOption = FOLDER,
+    namespace: NamespaceOption = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what runs: versions, their weights, whether they are ready, and the requests they were sent."""
+    if namespace is None:
+        print_stack(folder, as_json=as_json)
+        return
+    cluster = Cluster.connect(namespace)
+    name = model or _only_model(cluster)
+    route = cluster.route(name)
+    split = HttpRouteSplit(cluster, name)
+    weights = split.weights() if route else {}
+    seen = split.requests_seen()
+    rows = [
+        {
+            "version": item.version,
+            "weight": weights.get(item.version, 0),
+            "ready": item.ready,
+            "requests": seen[item.version],
+            "trouble": "" if item.ready else cluster.trouble(item) or item.reason,
+        }
+        for item in cluster.versions(name)
+    ]
+    if as_json:
+        hosts = route["spec"].get("hostnames", []) if route else []
+        mirror = split.mirror() if route else None
+        print_json({"model": name, "namespace": namespace, "hosts": hosts, "mirror": mirror, "versions": rows})
+        return
+    if not rows:
+        raise CliError(f"Namespace {namespace} serves no version of {name!r}.", 3)
+    print_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def print_stack(folder: Path, *, as_json: bool = False) -> None:
+    """Print what runs on this machine."""
+    state = stacks.running(folder)
+    gateway = stacks.gateway_of(folder, state)
+    split = EnvoySplit.of(gateway, state)
+    weights, seen = split.weights(), split.requests_seen()
+    rows: list[dict[str, Any]] = [
+        {
+            "version": server.version,
+            "weight": weights[server.version],
+            "ready": _is_ready(server.url, state.model),
+            "requests": seen[server.version],
+            "url": server.url,
+            "pid": server.pid,
+        }
+        for server in state.servers
+    ]
+    if as_json:
+        store = {"url": state.access.url, "endpoint": state.endpoint}
+        print_json({"model": state.model, "gateway": gateway.url, "store": store, "pid": state.pid, "versions": rows})
+        return
+    print_table(list(rows[0]), [list(row.values()) for row in rows])
+    console.print(f"{state.model}: {gateway.url}/v1/models/{state.model}:predict")
+
+
+def _is_ready(url: str, model: str) -> bool:
+    try:
+        return requests.get(f"{url}/v1/models/{model}", timeout=2).ok
+    except requests.RequestException:
+        return False

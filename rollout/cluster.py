@@ -1,0 +1,255 @@
+"""A namespace of a Kubernetes cluster, through its API: what is deployed there, how it is, and changes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msgspec
+import urllib3.exceptions
+from kubernetes import client
+from kubernetes.config import ConfigException, load_config
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
+from prometheus_client.parser import text_string_to_metric_families
+
+from rollout import pods
+from rollout.errors import ClusterRefused, ClusterUnreachable
+
+Document = dict[str, Any]
+
+MODEL_LABEL = "sabia.dev/model"
+VERSION_LABEL = "sabia.dev/version"
+FIELD_MANAGER = "sabia"
+_SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+_KSERVE = ("serving.kserve.io", "v1beta1", "inferenceservices")
+_ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
+# Seconds to connect, and to wait for an answer; a watch-less poll must not hang on an API server that went away.
+_TIMEOUT = (5, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """One version on the cluster: its InferenceService."""
+
+    name: str
+    model: str
+    version: str
+    ready: bool
+    reason: str
+
+    @property
+    def service(self) -> str:
+        """The Service that KServe makes for it."""
+        return self.name + "-predictor"
+
+
+class Cluster:
+    """One namespace of the cluster that `api` reaches.
+
+    Every method raises `ClusterUnreachable` when the API does not answer and `ClusterRefused` when it says no.
+    """
+
+    def __init__(self, namespace: str, api: client.ApiClient) -> None:
+        self.namespace = namespace
+        self._api = api
+        self._core = client.CoreV1Api(api)
+        self._custom = client.CustomObjectsApi(api)
+
+    @classmethod
+    def connect(cls, namespace: str) -> Self:
+        """The cluster that KUBECONFIG's current context names or, in a pod, the pod's own.
+
+        Raises:
+            ClusterUnreachable: neither is there.
+        """
+        try:
+            configuration = client.Configuration()
+            load_config(client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise ClusterUnreachable("no kubeconfig is there; KUBECONFIG names one") from error
+        configuration.retries = False
+        return cls(namespace, client.ApiClient(configuration))
+
+    def versions(self, model: str | None = None) -> list[Deployed]:
+        """What is deployed, of one model or of all, in the order of model and version."""
+        selector = f"{MODEL_LABEL}={model}" if model else MODEL_LABEL
+        with _said("to list InferenceServices"):
+            found = self._custom.list_namespaced_custom_object(
+                *_at(_KSERVE, self.namespace), label_selector=selector, _request_timeout=_TIMEOUT
+            )
+        deployed = map(_deployed, found["items"])
+        return sorted(deployed, key=lambda item: (item.model, [int(part) for part in item.version.split(".")]))
+
+    def models(self) -> list[str]:
+        """The models that are deployed."""
+        return sorted({item.model for item in self.versions()})
+
+    def apply(self, documents: list[Document]) -> None:
+        """Server-side apply, in this order; fields that others hold are taken from them.
+
+        Raises:
+            ClusterRefused: one was refused; those before it stay.
+        """
+        for document in documents:
+            what = f"{document['kind']} {document['metadata']['name']}"
+            with _said(what):
+                dynamic = DynamicClient(self._api)
+                resource = dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
+                dynamic.server_side_apply(
+                    resource,
+                    body=document,
+                    namespace=document["metadata"].get("namespace", self.namespace) if resource.namespaced else None,
+                    field_manager=FIELD_MANAGER,
+                    force_conflicts=True,
+                    _request_timeout=_TIMEOUT,
+                )
+
+    def delete(self, api_version: str, kind: str, name: str) -> None:
+        """Delete one object and what it owns; one that is not there is fine."""
+        with _said(f"to delete {kind} {name}"):
+            resource = DynamicClient(self._api).resources.get(api_version=api_version, kind=kind)
+            try:
+                resource.delete(name=name, namespace=self.namespace, _request_timeout=_TIMEOUT)
+            except client.ApiException as error:
+                if error.status != 404:
+                    raise
+
+    def has_secret(self, name: str) -> bool:
+        """Whether a Secret is there; what it holds is not read."""
+        with _said(f"to look for Secret {name}"):
+            found = self._core.list_namespaced_secret(
+                self.namespace, field_selector=f"metadata.name={name}", _request_timeout=_TIMEOUT
+            )
+            return bool(found.items)
+
+    def route(self, name: str) -> Document | None:
+        """The HTTPRoute, or None."""
+        with _said(f"to read HTTPRoute {name}"):
+            try:
+                found: Document = self._custom.get_namespaced_custom_object(
+                    *_at(_ROUTES, self.namespace), name, _request_timeout=_TIMEOUT
+                )
+            except client.ApiException as error:
+                if error.status == 404:
+                    return None
+                raise
+            return found
+
+    def replace_route(self, document: Document) -> Document | None:
+        """Put a changed HTTPRoute in the place of the one it was made from; None when that is no longer there."""
+        name = document["metadata"]["name"]
+        with _said(f"HTTPRoute {name}"):
+            try:
+                found: Document = self._custom.replace_namespaced_custom_object(
+                    *_at(_ROUTES, self.namespace),
+                    name,
+                    document,
+                    field_manager=FIELD_MANAGER,
+                    _request_timeout=_TIMEOUT,
+                )
+            except client.ApiException as error:
+                if error.status == 409:
+                    return None
+                raise
+            return found
+
+    def trouble(self, deployed: Deployed) -> str:
+        """Why a version is not ready, in one line, from its pods; empty when they say nothing."""
+        for pod in self._pods(deployed):
+            found = pods.trouble(pod)
+            if found is not None:
+                line = self._last_line(pod, found) if found.container else ""
+                return f"{found.what}: {line}" if line else found.what
+        return ""
+
+    def requests_of(self, deployed: Deployed) -> int:
+        """Requests that the pods of a version have counted since each of them started."""
+        return sum(self._counted(pod["metadata"]["name"]) for pod in self._pods(deployed) if pods.is_running(pod))
+
+    def _pods(self, deployed: Deployed) -> list[Document]:
+        with _said("to list pods"):
+            found = self._core.list_namespaced_pod(
+                self.namespace,
+                label_selector=f"{_SERVICE_LABEL}={deployed.name}",
+                _preload_content=False,
+                _request_timeout=_TIMEOUT,
+            )
+        items: list[Document] = msgspec.json.decode(found.data)["items"]
+        # The newest first: of a version that is being replaced, its trouble is the one that matters.
+        return sorted(items, key=lambda pod: pod["metadata"]["creationTimestamp"], reverse=True)
+
+    def _last_line(self, pod: Document, found: pods.Trouble) -> str:
+        """What a container said last; nothing when its log is gone."""
+        try:
+            answer = self._core.read_namespaced_pod_log(
+                pod["metadata"]["name"],
+                self.namespace,
+                container=found.container,
+                previous=found.previous,
+                tail_lines=5,
+                _preload_content=False,
+                _request_timeout=_TIMEOUT,
+            )
+        except client.ApiException:
+            return ""
+        lines = [line.strip() for line in answer.data.decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1][:300] if lines else ""
+
+    def _counted(self, pod: str) -> int:
+        """`sabia_requests_total` of one pod, through the API server, so that no port has to be opened for it."""
+        try:
+            answer = self._core.connect_get_namespaced_pod_proxy_with_path(
+                f"{pod}:8080", self.namespace, "metrics", _preload_content=False, _request_timeout=_TIMEOUT
+            )
+        except client.ApiException as error:
+            if error.status in {404, 503}:  # it left while we looked
+                return 0
+            raise ClusterRefused("to read the metrics of a pod", f"status {error.status}") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterUnreachable(type(error).__name__) from error
+        families = text_string_to_metric_families(answer.data.decode())
+        samples = [sample for family in families for sample in family.samples]
+        return int(sum(sample.value for sample in samples if sample.name == "sabia_requests_total"))
+
+
+def _at(resource: tuple[str, str, str], namespace: str) -> tuple[str, str, str, str]:
+    group, version, plural = resource
+    return group, version, namespace, plural
+
+
+def _deployed(document: Document) -> Deployed:
+    metadata, status = document["metadata"], document.get("status", {})
+    conditions = {item["type"]: item for item in status.get("conditions", [])}
+    ready = conditions.get("Ready", {})
+    # A status that was written before the last change says nothing of it.
+    current = status.get("observedGeneration", metadata["generation"]) == metadata["generation"]
+    return Deployed(
+        name=metadata["name"],
+        model=metadata["labels"][MODEL_LABEL],
+        version=metadata["labels"].get(VERSION_LABEL, "0.0"),
+        ready=ready.get("status") == "True" and current,
+        reason=" ".join(filter(None, (ready.get("reason", ""), ready.get("message", "")))) or "it has no status yet",
+    )
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Turn what the client library raises into our errors."""
+    try:
+        yield
+    except client.ApiException as error:
+        raise ClusterRefused(what, _reason(error)) from error
+    except ResourceNotFoundError as error:
+        raise ClusterRefused(what, "it has no such kind of object; is the platform installed?") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise ClusterUnreachable(type(error).__name__) from error
+
+
+def _reason(error: client.ApiException) -> str:
+    try:
+        return str(msgspec.json.decode(error.body or b"")["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"status {error.status}"

@@ -1,0 +1,176 @@
+"""Putting a version on a cluster and taking it off again, in the order that no client notices."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from artifacts.layout import Version, version_prefix
+from rollout.cluster import Cluster, Deployed
+from rollout.errors import DeploymentFailed, StillServing, UnknownVersion
+from rollout.traffic import route as routes
+from rollout.traffic.httproute import HttpRouteSplit
+from stack import manifests
+from stack.errors import ManifestProblem
+
+Document = dict[str, Any]
+Say = Callable[[str], None]
+
+# The Secret that the ServiceAccount of manifests/base names.
+CREDENTIALS = "models-s3"
+_POLL = 1.0
+# Everything of a version that bears its name, the server first.
+_OBJECTS = (
+    ("serving.kserve.io/v1beta1", "InferenceService"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+)
+
+
+def documents(
+    model: str, version: Version, *, namespace: str, root: Path = manifests.ROOT, bucket: str = "s3://sabia"
+) -> list[Document]:
+    """What `kubectl apply -k` would send for a version: its folder under `versions/` or, without one, made as one.
+
+    Raises:
+        ManifestProblem: it does not build, or the folder is of another version.
+    """
+    name = f"{model}-v{version.major}-{version.minor}"
+    folder = root / "versions" / name
+    if folder.is_dir():
+        found = manifests.render(folder)
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            data = {"name": name, "model": model, "version": str(version)}
+            data["storageUri"] = f"{bucket}/{version_prefix(model, version)}"
+            found = manifests.render(_folder(Path(place), data, root))
+    spec = manifests.predictor(found, where=name)
+    if (spec.name, spec.model, spec.version) != (name, model, str(version)):
+        raise ManifestProblem(name, f"it is of {spec.model} {spec.version}")
+    for document in found:
+        document["metadata"]["namespace"] = namespace
+    return found
+
+
+def _folder(place: Path, data: dict[str, str], root: Path) -> Path:
+    """A folder as those under `versions/` are, beside copies of what it refers to."""
+    for part in ("base", "components"):
+        shutil.copytree(root / part, place / part)
+    folder = place / "versions" / data["name"]
+    folder.mkdir(parents=True)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["../../base", "version.yaml"],
+        "components": ["../../components/version"],
+    }
+    metadata = {"name": "version", "annotations": {"config.kubernetes.io/local-config": "true"}}
+    source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    (folder / "version.yaml").write_text(yaml.safe_dump(source))
+    return folder
+
+
+def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say) -> Deployed:
+    """Apply a version, wait until it answers, and only then let the route know of it: a pin, and no weight.
+
+    The first version of a model gets everything, as there is nobody else.
+
+    Raises:
+        DeploymentFailed: it was not ready in time; the route was not touched.
+        NotConfirmed, Overtaken: the route was not changed.
+    """
+    spec = manifests.predictor(found, where="the version")
+    if not cluster.has_secret(CREDENTIALS):
+        say(f"namespace {cluster.namespace} has no Secret {CREDENTIALS}: nothing can be fetched before it is there")
+    cluster.apply(found)
+    deployed = _wait(cluster, spec.model, spec.version, seconds=seconds, say=say)
+    _let_the_route_know(cluster, deployed)
+    return deployed
+
+
+def _wait(cluster: Cluster, model: str, version: str, *, seconds: float, say: Say) -> Deployed:
+    deadline, said = time.monotonic() + seconds, ""
+    say(f"waiting for {model} {version}")
+    while True:
+        deployed = _find(cluster, model, version)
+        if deployed.ready:
+            return deployed
+        trouble = cluster.trouble(deployed)
+        if trouble and trouble != said:
+            say(trouble)
+            said = trouble
+        if time.monotonic() > deadline:
+            raise DeploymentFailed(version, seconds, (trouble or deployed.reason).rstrip("."))
+        time.sleep(_POLL)
+
+
+def _find(cluster: Cluster, model: str, version: str) -> Deployed:
+    versions = {item.version: item for item in cluster.versions(model)}
+    if version not in versions:
+        raise UnknownVersion(version, versions)
+    return versions[version]
+
+
+def _let_the_route_know(cluster: Cluster, deployed: Deployed) -> None:
+    split, backend = HttpRouteSplit(cluster, deployed.model), _backend(deployed)
+    current = cluster.route(deployed.model)
+    if current is None:
+        template = next(item for item in manifests.render(manifests.ROOT / "traffic") if item["kind"] == "HTTPRoute")
+        host = f"{deployed.model}.example.com"
+        cluster.apply([routes.new(template, backend, namespace=cluster.namespace, host=host)])
+        current = split.read()
+    split.change(current, lambda route: routes.with_version(route, backend))
+
+
+def _backend(deployed: Deployed) -> routes.Backend:
+    return routes.Backend(deployed.model, deployed.version, deployed.service)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No request for `quiet` seconds, waited for at most `seconds`."""
+
+    quiet: float
+    seconds: float
+
+
+def undeploy(cluster: Cluster, model: str, version: str, silence: Silence, *, say: Say) -> None:
+    """Take a version off: out of the route, confirmed, seen to get no request for a while, and then away.
+
+    Raises:
+        UnknownVersion: it is not deployed.
+        StillServing: it has a weight, or requests go on arriving.
+        NotConfirmed, Overtaken: the route was not changed.
+    """
+    deployed = _find(cluster, model, version)
+    route = cluster.route(model)
+    if route is not None:
+        weight = routes.weights(route).get(deployed.service, 0)
+        if weight > 0:
+            raise StillServing(version, f"its weight is {weight}; move it to another version first")
+        say(f"taking {version} out of the route")
+        HttpRouteSplit(cluster, model).change(route, lambda found: routes.without_version(found, _backend(deployed)))
+    _wait_for(silence, cluster, deployed, say=say)
+    for api_version, kind in _OBJECTS:
+        cluster.delete(api_version, kind, deployed.name)
+
+
+def _wait_for(silence: Silence, cluster: Cluster, deployed: Deployed, *, say: Say) -> None:
+    say(f"waiting until {deployed.version} has got no request for {silence.quiet:g} s")
+    deadline = time.monotonic() + silence.seconds
+    seen, since = cluster.requests_of(deployed), time.monotonic()
+    while time.monotonic() - since < silence.quiet:
+        if time.monotonic() > deadline:
+            raise StillServing(deployed.version, f"requests still arrive after {silence.seconds:g} s")
+        time.sleep(min(_POLL, silence.quiet))
+        now = cluster.requests_of(deployed)
+        if now != seen:
+            seen, since = now, time.monotonic()

@@ -1,0 +1,95 @@
+"""What can go wrong when versions are deployed and traffic is moved.
+
+```
+RolloutError
+├── UnknownVersion       the route has no such version
+├── InvalidWeights       the weights make no split
+├── NotReady             a version that does not answer was to get requests
+├── NotConfirmed         the gateway did not take a change in its time
+├── Overtaken            somebody else changed the route meanwhile
+├── DeploymentFailed     a version did not become ready in its time
+├── StillServing         a version that gets requests was to be removed
+├── RouteNotFound        no route of this model
+├── ClusterUnreachable   the Kubernetes API does not answer
+└── ClusterRefused       the Kubernetes API refuses
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class RolloutError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class UnknownVersion(RolloutError):
+    """A version was asked for that no backend of the route serves."""
+
+    def __init__(self, version: str, known: Iterable[str]) -> None:
+        super().__init__(f"The route has no version {version!r}; it has {', '.join(sorted(known)) or 'none'}.")
+
+
+class InvalidWeights(RolloutError):
+    """The weights cannot be put into force."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The weights were not changed: {reason}.")
+
+
+class NotReady(RolloutError):
+    """A version would get requests that it cannot answer."""
+
+    def __init__(self, version: str, reason: str) -> None:
+        super().__init__(f"The traffic was not changed: version {version} is not ready ({reason}).")
+
+
+class NotConfirmed(RolloutError):
+    """Nobody said that a change of the route is in force."""
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        why = f": {reason}" if reason else ""
+        super().__init__(f"The gateway did not confirm the change within {seconds:g} s{why}; it may not be in force.")
+
+
+class Overtaken(RolloutError):
+    """The route is no longer the one that the change was made from."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The route {name} was changed by somebody else meanwhile; look again, then repeat.")
+
+
+class DeploymentFailed(RolloutError):
+    """A version did not come up."""
+
+    def __init__(self, version: str, seconds: float, reason: str) -> None:
+        super().__init__(f"Version {version} was not ready after {seconds:g} s and gets no request: {reason}.")
+
+
+class StillServing(RolloutError):
+    """A version cannot be taken away from under its clients."""
+
+    def __init__(self, version: str, reason: str) -> None:
+        super().__init__(f"Version {version} was not removed: {reason}.")
+
+
+class RouteNotFound(RolloutError):
+    """There is no route to change."""
+
+    def __init__(self, model: str, namespace: str) -> None:
+        super().__init__(f"Namespace {namespace} has no HTTPRoute {model!r}; `sabia deploy` makes it.")
+
+
+class ClusterUnreachable(RolloutError):
+    """The Kubernetes API could not be asked."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The cluster cannot be reached: {reason}.")
+
+
+class ClusterRefused(RolloutError):
+    """The Kubernetes API answered, with a no."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"The cluster refused {what}: {reason.rstrip('.')}.")

@@ -1,0 +1,54 @@
+"""What a pod's status says, read without a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Document = dict[str, Any]
+
+# Reasons to wait that are no trouble.
+_PATIENCE = {"ContainerCreating", "PodInitializing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps a pod from being ready; with the container whose log says more, if one does."""
+
+    what: str
+    container: str | None = None
+    previous: bool = False
+
+
+def trouble(pod: Document) -> Trouble | None:
+    """The first thing that is wrong with a pod, in the order in which it starts: placed, fetched, running."""
+    status = pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return Trouble(f"it is not placed on a node: {condition.get('message', condition.get('reason', ''))}")
+    for item in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        found = _of_container(item)
+        if found is not None:
+            return found
+    return None
+
+
+def is_running(pod: Document) -> bool:
+    """Whether a container of it runs."""
+    return any("running" in item.get("state", {}) for item in pod.get("status", {}).get("containerStatuses", []))
+
+
+def _of_container(item: Document) -> Trouble | None:
+    name, state, last = item["name"], item.get("state", {}), item.get("lastState", {})
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    if ended is not None and ended.get("exitCode", 0) != 0:
+        return Trouble(f"{name} ended with status {ended['exitCode']}", name)
+    if waiting is not None and "terminated" in last:
+        code = last["terminated"].get("exitCode")
+        return Trouble(f"{name} ended with status {code}, {item.get('restartCount', 0)} restarts", name, previous=True)
+    if waiting is not None and waiting.get("reason") not in _PATIENCE:
+        return Trouble(f"{name}: {waiting.get('reason')} ({waiting.get('message', 'no more is said')})")
+    if "running" in state and "terminated" in last and not item.get("ready"):
+        code = last["terminated"].get("exitCode")
+        return Trouble(f"{name} ended with status {code}, {item.get('restartCount', 0)} restarts", name, previous=True)
+    return None

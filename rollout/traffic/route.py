@@ -1,0 +1,124 @@
+"""An HTTPRoute as a document: read and rewritten here, without a cluster.
+
+Its last rule is the split, which every request without a pin meets; each rule before it pins a version by a header.
+Every function returns a new document and leaves its argument as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Document = dict[str, Any]
+
+PIN_HEADER = "x-model-version"
+SPLIT = "split"
+_PORT = 80
+_MIRROR = "RequestMirror"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The Service that answers for a version of a model."""
+
+    model: str
+    version: str
+    service: str
+
+
+def new(template: Document, backend: Backend, *, namespace: str, host: str) -> Document:
+    """A route of one version, which gets everything, attached to the gateway that `template` is attached to."""
+    split = {
+        "name": SPLIT,
+        "matches": _paths(backend.model),
+        "backendRefs": [_reference(backend.service) | {"weight": 100}],
+    }
+    rules = [_pin(backend), split]
+    return {
+        "apiVersion": template["apiVersion"],
+        "kind": template["kind"],
+        "metadata": {"name": backend.model, "namespace": namespace},
+        "spec": {"parentRefs": copy.deepcopy(template["spec"]["parentRefs"]), "hostnames": [host], "rules": rules},
+    }
+
+
+def with_version(route: Document, backend: Backend) -> Document:
+    """The route with a version that a header can pin and that gets nothing else yet; unchanged where it is there."""
+    found = copy.deepcopy(route)
+    rules = found["spec"]["rules"]
+    if backend.service not in weights(found):
+        rules[-1].setdefault("backendRefs", []).append(_reference(backend.service) | {"weight": 0})
+    if not any(_pins(rule) == backend.version for rule in rules[:-1]):
+        rules.insert(len(rules) - 1, _pin(backend))
+    return found
+
+
+def without_version(route: Document, backend: Backend) -> Document:
+    """The route without a version: no pin, no backend, no mirror."""
+    found = copy.deepcopy(route)
+    rules = found["spec"]["rules"]
+    split = rules[-1]
+    split["backendRefs"] = [item for item in split["backendRefs"] if item["name"] != backend.service]
+    found["spec"]["rules"] = [rule for rule in rules[:-1] if _pins(rule) != backend.version] + [split]
+    return with_mirror(found, None) if mirror(found) == backend.service else found
+
+
+def weights(route: Document) -> dict[str, int]:
+    """The weights of the split, by Service name."""
+    return {item["name"]: item.get("weight", 1) for item in _split(route).get("backendRefs") or []}
+
+
+def with_weights(route: Document, by_service: Mapping[str, int]) -> Document:
+    """The route with other weights in its split; Services that are not named keep theirs."""
+    found = copy.deepcopy(route)
+    for item in _split(found)["backendRefs"]:
+        item["weight"] = by_service.get(item["name"], item.get("weight", 1))
+    return found
+
+
+def mirror(route: Document) -> str | None:
+    """The Service that gets copies of what the split gets."""
+    filters = _split(route).get("filters") or []
+    return next((item["requestMirror"]["backendRef"]["name"] for item in filters if item["type"] == _MIRROR), None)
+
+
+def with_mirror(route: Document, service: str | None) -> Document:
+    """The route whose split sends copies to a Service, or to none."""
+    found = copy.deepcopy(route)
+    split = _split(found)
+    filters = [item for item in split.pop("filters", None) or [] if item["type"] != _MIRROR]
+    if service is not None:
+        filters.append({"type": _MIRROR, "requestMirror": {"backendRef": _reference(service)}})
+    if filters:
+        split["filters"] = filters
+    return found
+
+
+def _split(route: Document) -> Document:
+    rule: Document = route["spec"]["rules"][-1]
+    return rule
+
+
+def _pins(rule: Document) -> str | None:
+    headers = [header for match in rule.get("matches", []) for header in match.get("headers", [])]
+    return next((header["value"] for header in headers if header["name"].lower() == PIN_HEADER), None)
+
+
+def _pin(backend: Backend) -> Document:
+    header = {"name": PIN_HEADER, "value": backend.version}
+    matches = [match | {"headers": [header]} for match in _paths(backend.model)]
+    name = "pin-" + backend.version.replace(".", "-")
+    return {"name": name, "matches": matches, "backendRefs": [_reference(backend.service)]}
+
+
+def _paths(model: str) -> list[Document]:
+    # Written out: a PathPrefix of /v1/models/<m> compares whole elements and misses /v1/models/<m>:predict.
+    exact = [f"/v1/models/{model}", f"/v1/models/{model}:predict", f"/v1/models/{model}:explain"]
+    found = [{"path": {"type": "Exact", "value": path}} for path in exact]
+    return [*found, {"path": {"type": "PathPrefix", "value": f"/v2/models/{model}"}}]
+
+
+def _reference(service: str) -> Document:
+    return {"name": service, "port": _PORT}
