@@ -20,10 +20,11 @@ KINDS = {
     "apis/autoscaling/v2": ["HorizontalPodAutoscaler"],
     "apis/batch/v1": ["CronJob", "Job"],
     "apis/gateway.networking.k8s.io/v1": ["Gateway", "GatewayClass", "HTTPRoute"],
+    "apis/gateway.envoyproxy.io/v1alpha1": ["BackendTrafficPolicy", "EnvoyProxy", "SecurityPolicy"],
     "apis/networking.k8s.io/v1": ["NetworkPolicy"],
     "apis/policy/v1": ["PodDisruptionBudget"],
     "apis/rbac.authorization.k8s.io/v1": ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
-    "apis/serving.kserve.io/v1alpha1": ["ServingRuntime"],
+    "apis/serving.kserve.io/v1alpha1": ["ClusterStorageContainer", "ServingRuntime"],
     "apis/serving.kserve.io/v1beta1": ["InferenceService"],
 }
 
