@@ -41,7 +41,7 @@ check: $(READY) ## the part of `make test` that needs no server and no minute
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not local"
+	$(BIN)/pytest -m "not local and not cluster"
 
 lock: ## resolve the dependencies anew: names, versions and hashes, no addresses
 	$(COMPILE) --all-extras --upgrade --output-file requirements.lock

@@ -222,9 +222,9 @@ def _phase(client: Client, traffic: EnvoySplit, weights: tuple[int, int], count:
     }
 
 
-def interval(count: int, share: float) -> tuple[int, int]:
-    """The exact central interval that a binomial count falls into with at least `CONFIDENCE`."""
-    low, high = binom.interval(CONFIDENCE, count, share)
+def interval(count: int, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
+    """The exact central interval that a binomial count falls into with at least this probability."""
+    low, high = binom.interval(confidence, count, share)
     return int(low), int(high)
 
 

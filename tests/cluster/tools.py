@@ -1,0 +1,220 @@
+"""What the cluster tests do to a cluster: commands, pods that run a script, and load that counts every answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+import yaml
+
+from stack.manifests import ROOT
+from stack.process import installed
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+MODEL = "breast-cancer"
+NAMESPACE = "sabia"
+STORE = "sabia-store"
+HOST = f"{MODEL}.example.com"
+IMAGE = "sabia:0.1.0"
+REPORT = Path("build/cluster")
+FIGURES: dict[str, Document] = {}
+_POLL = threading.Event()
+_numbers = count(1)
+
+
+def kubectl(*arguments: str, stdin: str | None = None, check: bool = True, seconds: float = 300) -> str:
+    """What kubectl prints; its complaint is the failure."""
+    done = subprocess.run(
+        [installed("kubectl"), *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=seconds
+    )
+    assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
+    return done.stdout + ("" if check else done.stderr)
+
+
+def get(kind: str, name: str = "", *, namespace: str = NAMESPACE, selector: str = "") -> Document:
+    """An object, or a list of them."""
+    arguments = [*([name] if name else []), "-n", namespace, *(["-l", selector] if selector else [])]
+    found: Document = json.loads(kubectl("get", kind, *arguments, "-o", "json"))
+    return found
+
+
+def apply(*documents: Document) -> None:
+    """Apply documents."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+
+def apply_folder(folder: str) -> None:
+    """`kubectl apply -k`, as a user does it."""
+    kubectl("apply", "-k", str(ROOT / folder))
+
+
+def sabia(*arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    """One command of ours, in the namespace of the tests."""
+    command = [sys.executable, "-m", "cli", *arguments, "--namespace", NAMESPACE]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+
+
+def traffic(*arguments: str) -> Document:
+    """`sabia traffic`, which has to succeed."""
+    done = sabia("traffic", *arguments, "--model", MODEL, "--json")
+    assert done.returncode == 0, done.stderr
+    found: Document = json.loads(done.stdout)
+    return found
+
+
+def status(model: str = MODEL) -> dict[str, Document]:
+    """`sabia status`, by version."""
+    done = sabia("status", "--model", model, "--json")
+    assert done.returncode == 0, done.stderr
+    return {row["version"]: row for row in json.loads(done.stdout)["versions"]}
+
+
+def eventually(look: Callable[[], T], *, seconds: float = 60) -> T:
+    """The first thing that `look` finds. The cluster has no event for most of what a client can see, so it is asked."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s; found {found!r}"
+        _POLL.wait(0.25)
+    return found
+
+
+def pods_of(service: str) -> list[Document]:
+    """The pods of an InferenceService that are not on their way out."""
+    found: list[Document] = get("pods", selector=f"serving.kserve.io/inferenceservice={service}")["items"]
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def is_ready(pod: Document) -> bool:
+    """Whether the pod says so."""
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", []))
+
+
+def within(pod: str, script: str, *, check: bool = True) -> str:
+    """What a Python script prints inside a predictor."""
+    return kubectl("exec", "-n", NAMESPACE, pod, "-c", "kserve-container", "--", "python", "-c", script, check=check)
+
+
+def run_pod(script: str, *, secret: str) -> str:
+    """What a Python script prints in a pod of its own, with a user's access to the store; it has to succeed."""
+    name = f"script-{next(_numbers)}-{int(time.time())}"
+    container = {
+        "name": "script",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", script],
+        "envFrom": [{"secretRef": {"name": secret}}],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    spec = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
+    eventually(lambda: get("pod", name)["status"]["phase"] in {"Succeeded", "Failed"})
+    said, phase = kubectl("logs", "-n", NAMESPACE, name), get("pod", name)["status"]["phase"]
+    kubectl("delete", "pod", "-n", NAMESPACE, name, "--wait=false")
+    assert phase == "Succeeded", said
+    return said
+
+
+def ask(
+    url: str, row: list[float], *, headers: dict[str, str] | None = None, session: requests.Session | None = None
+) -> requests.Response:
+    """One V1 call through the gateway."""
+    return (session or requests).post(
+        f"{url}/v1/models/{MODEL}:predict",
+        json={"instances": [row]},
+        headers={"host": HOST} | (headers or {}),
+        timeout=10,
+    )
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one call got, and when (seconds since the load began). `outcome` is a status, or what broke."""
+
+    at: float
+    outcome: str
+    version: str | None
+
+
+@dataclass(slots=True)
+class Load:
+    """Calls that go on, and everything that they got. No call is retried."""
+
+    answers: list[Answer] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def now(self) -> float:
+        """Seconds since the load began."""
+        return time.monotonic() - self.started
+
+    def outcomes(self, since: float = 0.0) -> Counter[str]:
+        """How many calls got what."""
+        return Counter(answer.outcome for answer in list(self.answers) if answer.at >= since)
+
+    def versions(self, since: float = 0.0, until: float = float("inf")) -> Counter[str | None]:
+        """How many calls each version answered."""
+        return Counter(answer.version for answer in list(self.answers) if since <= answer.at < until)
+
+    def wait_for(self, number: int) -> None:
+        """Let this many more calls be answered."""
+        target = len(self.answers) + number
+        eventually(lambda: len(self.answers) >= target)
+
+    def failed(self) -> int:
+        """Calls that got anything but 200."""
+        outcomes = self.outcomes()
+        return sum(outcomes.values()) - outcomes["200"]
+
+
+@contextmanager
+def load(url: str, row: list[float], *, clients: int = 4, pause: float = 0.05) -> Iterator[Load]:
+    """Load from a few clients with `pause` seconds between their calls; every other one connects anew for each call."""
+    found, stop = Load(), threading.Event()
+
+    def client(index: int) -> None:
+        session = requests.Session()
+        while not stop.wait(pause):
+            if index % 2:
+                session.close()
+            at = found.now()
+            try:
+                answer = ask(url, row, session=session)
+                found.answers.append(Answer(at, str(answer.status_code), answer.headers.get("x-model-version")))
+            except requests.RequestException as error:
+                found.answers.append(Answer(at, type(error).__name__, None))
+        session.close()
+
+    threads = [threading.Thread(target=client, args=(index,), daemon=True) for index in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        found.wait_for(2 * clients)
+        yield found
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def report(name: str, document: Document) -> None:
+    """Keep figures in build/cluster; the end of the run prints them."""
+    REPORT.mkdir(parents=True, exist_ok=True)
+    (REPORT / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    FIGURES[name] = {key: value for key, value in document.items() if key != "over_time"}
