@@ -10,7 +10,12 @@ READY := $(VENV)/.ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
-.PHONY: help setup demo test check lock clean
+IMAGE := sabia:0.1.0
+# How images get onto the cluster's nodes.
+LOAD ?= kind load docker-image
+CLUSTER ?= kind
+
+.PHONY: help setup demo test check image kind-up kind-down test-cluster lock clean
 
 help: ## print these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +47,19 @@ check: $(READY) ## the part of `make test` that needs no server and no minute
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not local and not cluster"
+
+image: ## build the image and load it into the kind cluster (LOAD= says how else)
+	docker build --network=host --quiet --tag $(IMAGE) --build-arg GIT_COMMIT=$$(git rev-parse HEAD 2> /dev/null) .
+	$(LOAD) $(IMAGE)
+
+kind-up: $(READY) ## a kind cluster with Gateway API, Envoy Gateway and KServe; what is there already stays
+	PATH=$$PWD/$(BIN):$$PATH manifests/platform/up $(CLUSTER)
+
+kind-down: ## delete that cluster
+	kind delete cluster --name $(CLUSTER)
+
+test-cluster: $(READY) image ## everything on the Kubernetes cluster that KUBECONFIG points to
+	$(BIN)/pytest -m cluster tests/cluster
 
 lock: ## resolve the dependencies anew: names, versions and hashes, no addresses
 	$(COMPILE) --all-extras --upgrade --output-file requirements.lock

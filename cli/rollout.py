@@ -15,6 +15,7 @@ from cli.output import console, print_json, print_table, say
 from rollout import deployment
 from rollout.cluster import Cluster
 from rollout.traffic import EnvoySplit, HttpRouteSplit, Split
+from rollout.traffic import route as routes
 from stack import stack as stacks
 
 ClusterOption = Annotated[
@@ -122,27 +123,28 @@ def status(
     cluster = Cluster.connect(namespace)
     name = model or _only_model(cluster)
     route = cluster.route(name)
-    split = HttpRouteSplit(cluster, name)
-    weights = split.weights() if route else {}
-    seen = split.requests_seen()
+    versions = cluster.versions(name)
+    weights, mirror = (routes.weights(route), routes.mirror(route)) if route else ({}, None)
     rows = [
         {
             "version": item.version,
-            "weight": weights.get(item.version, 0),
+            "weight": weights.get(item.service, 0),
             "ready": item.ready,
-            "requests": seen[item.version],
+            "requests": cluster.requests_of(item),
             "trouble": "" if item.ready else cluster.trouble(item) or item.reason,
         }
-        for item in cluster.versions(name)
+        for item in versions
     ]
-    if as_json:
-        hosts = route["spec"].get("hostnames", []) if route else []
-        mirror = split.mirror() if route else None
-        print_json({"model": name, "namespace": namespace, "hosts": hosts, "mirror": mirror, "versions": rows})
-        return
     if not rows:
         raise CliError(f"Namespace {namespace} serves no version of {name!r}.", 3)
+    copied = next((item.version for item in versions if item.service == mirror), None)
+    if as_json:
+        hosts = route["spec"].get("hostnames", []) if route else []
+        print_json({"model": name, "namespace": namespace, "hosts": hosts, "mirror": copied, "versions": rows})
+        return
     print_table(list(rows[0]), [list(row.values()) for row in rows])
+    if copied:
+        console.print(f"copies go to {copied}")
 
 
 def print_stack(folder: Path, *, as_json: bool = False) -> None:

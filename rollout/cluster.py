@@ -23,6 +23,9 @@ Document = dict[str, Any]
 MODEL_LABEL = "sabia.dev/model"
 VERSION_LABEL = "sabia.dev/version"
 FIELD_MANAGER = "sabia"
+# On a version's pods: the digest of the spec that they were made from. KServe writes nothing down that would tell whether
+# its "Ready" is of the last change or of the one before.
+SPEC_ANNOTATION = "sabia.dev/spec"
 _SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _KSERVE = ("serving.kserve.io", "v1beta1", "inferenceservices")
 _ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
@@ -56,6 +59,7 @@ class Cluster:
         self.namespace = namespace
         self._api = api
         self._core = client.CoreV1Api(api)
+        self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
     @classmethod
@@ -156,6 +160,18 @@ class Cluster:
                 raise
             return found
 
+    def has_rolled_out(self, deployed: Deployed, digest: str, *, at_least: int) -> bool:
+        """Whether all pods of a version bear this digest (see `SPEC_ANNOTATION`), and so many are available."""
+        with _said(f"to read Deployment {deployed.service}"):
+            found = self._apps.list_namespaced_deployment(
+                self.namespace,
+                field_selector=f"metadata.name={deployed.service}",
+                _preload_content=False,
+                _request_timeout=_TIMEOUT,
+            )
+        deployments: list[Document] = msgspec.json.decode(found.data)["items"]
+        return any(pods.has_rolled_out(item, SPEC_ANNOTATION, digest, at_least=at_least) for item in deployments)
+
     def trouble(self, deployed: Deployed) -> str:
         """Why a version is not ready, in one line, from its pods; empty when they say nothing."""
         for pod in self._pods(deployed):
@@ -224,13 +240,12 @@ def _deployed(document: Document) -> Deployed:
     metadata, status = document["metadata"], document.get("status", {})
     conditions = {item["type"]: item for item in status.get("conditions", [])}
     ready = conditions.get("Ready", {})
-    # A status that was written before the last change says nothing of it.
-    current = status.get("observedGeneration", metadata["generation"]) == metadata["generation"]
+    # Its status names a generation, but in Standard mode that is the Deployment's: it says nothing of this object's.
     return Deployed(
         name=metadata["name"],
         model=metadata["labels"][MODEL_LABEL],
         version=metadata["labels"].get(VERSION_LABEL, "0.0"),
-        ready=ready.get("status") == "True" and current,
+        ready=ready.get("status") == "True",
         reason=" ".join(filter(None, (ready.get("reason", ""), ready.get("message", "")))) or "it has no status yet",
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -13,7 +15,7 @@ from typing import Any
 import yaml
 
 from artifacts.layout import Version, version_prefix
-from rollout.cluster import Cluster, Deployed
+from rollout.cluster import SPEC_ANNOTATION, Cluster, Deployed
 from rollout.errors import DeploymentFailed, StillServing, UnknownVersion
 from rollout.traffic import route as routes
 from rollout.traffic.httproute import HttpRouteSplit
@@ -90,25 +92,46 @@ def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say)
     spec = manifests.predictor(found, where="the version")
     if not cluster.has_secret(CREDENTIALS):
         say(f"namespace {cluster.namespace} has no Secret {CREDENTIALS}: nothing can be fetched before it is there")
+    wanted = _stamp(found)
     cluster.apply(found)
-    deployed = _wait(cluster, spec.model, spec.version, seconds=seconds, say=say)
+    say(f"waiting for {spec.model} {spec.version}")
+    deployed = _wait(cluster, _find(cluster, spec.model, spec.version), wanted, seconds=seconds, say=say)
     _let_the_route_know(cluster, deployed)
     return deployed
 
 
-def _wait(cluster: Cluster, model: str, version: str, *, seconds: float, say: Say) -> Deployed:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What has to be there: pods that bear this digest of their spec, at least so many."""
+
+    digest: str
+    replicas: int
+
+
+def _stamp(found: list[Document]) -> _Wanted:
+    """Let the pods bear the digest of the spec that they are made from. Their number is no part of it."""
+    predictor: Document = next(item for item in found if item["kind"] == "InferenceService")["spec"]["predictor"]
+    annotations = predictor.setdefault("annotations", {})
+    annotations.pop(SPEC_ANNOTATION, None)
+    spec = {key: value for key, value in predictor.items() if key != "minReplicas"}
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+    annotations[SPEC_ANNOTATION] = digest
+    return _Wanted(digest, predictor.get("minReplicas", 1))
+
+
+def _wait(cluster: Cluster, deployed: Deployed, wanted: _Wanted, *, seconds: float, say: Say) -> Deployed:
     deadline, said = time.monotonic() + seconds, ""
-    say(f"waiting for {model} {version}")
     while True:
-        deployed = _find(cluster, model, version)
-        if deployed.ready:
+        deployed = _find(cluster, deployed.model, deployed.version)
+        if deployed.ready and cluster.has_rolled_out(deployed, wanted.digest, at_least=wanted.replicas):
             return deployed
         trouble = cluster.trouble(deployed)
         if trouble and trouble != said:
             say(trouble)
             said = trouble
         if time.monotonic() > deadline:
-            raise DeploymentFailed(version, seconds, (trouble or deployed.reason).rstrip("."))
+            reason = "its pods are not all there yet" if deployed.ready else deployed.reason
+            raise DeploymentFailed(deployed.version, seconds, (trouble or reason).rstrip("."))
         time.sleep(_POLL)
 
 

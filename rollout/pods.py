@@ -1,4 +1,4 @@
-"""What a pod's status says, read without a cluster."""
+"""What the statuses of pods and Deployments say, read without a cluster."""
 
 from __future__ import annotations
 
@@ -36,6 +36,16 @@ def trouble(pod: Document) -> Trouble | None:
 def is_running(pod: Document) -> bool:
     """Whether a container of it runs."""
     return any("running" in item.get("state", {}) for item in pod.get("status", {}).get("containerStatuses", []))
+
+
+def has_rolled_out(deployment: Document, annotation: str, value: str, *, at_least: int) -> bool:
+    """Whether a Deployment's pods bear an annotation, are all of that kind, available, and as many as were wanted."""
+    spec, status = deployment["spec"], deployment.get("status", {})
+    bears = (spec["template"]["metadata"].get("annotations") or {}).get(annotation) == value
+    observed = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    wanted = spec.get("replicas", 1)
+    return bears and observed and wanted >= at_least and counts == [wanted] * 3
 
 
 def _of_container(item: Document) -> Trouble | None:

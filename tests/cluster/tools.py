@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -102,6 +103,33 @@ def is_ready(pod: Document) -> bool:
     return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", []))
 
 
+class Rollout:
+    """A roll-out of the Deployment of an InferenceService that has just been changed."""
+
+    def __init__(self, service: str) -> None:
+        self._name = f"{service}-predictor"
+        self._generation = eventually(self._changed)
+
+    def available(self) -> int:
+        """Pods that are available now."""
+        return int(self._deployment()["status"].get("availableReplicas", 0))
+
+    def is_complete(self) -> bool:
+        """Whether every pod is of the new kind and no other is left."""
+        found = self._deployment()
+        status, wanted = found["status"], found["spec"]["replicas"]
+        counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+        return status["observedGeneration"] >= self._generation and counts == [wanted] * 3
+
+    def _deployment(self) -> Document:
+        return get("deployment", self._name)
+
+    def _changed(self) -> int:
+        found = self._deployment()
+        unfinished = found["status"].get("updatedReplicas", 0) < found["status"]["replicas"]
+        return int(found["metadata"]["generation"]) if unfinished else 0
+
+
 def within(pod: str, script: str, *, check: bool = True) -> str:
     """What a Python script prints inside a predictor."""
     return kubectl("exec", "-n", NAMESPACE, pod, "-c", "kserve-container", "--", "python", "-c", script, check=check)
@@ -142,6 +170,13 @@ def ask(
         headers={"host": HOST} | (headers or {}),
         timeout=10,
     )
+
+
+@contextmanager
+def background(call: Callable[[], T]) -> Iterator[Future[T]]:
+    """A call that goes on meanwhile, and has ended when this is left."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(call)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollout.pods import Trouble, is_running, trouble
+from rollout.pods import Trouble, has_rolled_out, is_running, trouble
 
 Document = dict[str, Any]
 
@@ -70,3 +70,35 @@ def test_the_first_thing_that_is_wrong_is_found(pod: Document, found: Trouble | 
 def test_a_pod_runs_when_a_container_does() -> None:
     assert is_running(a_pod(a_container("server", RUNNING)))
     assert not is_running(a_pod(a_container("server", WAITING), init=[a_container("storage-initializer", RUNNING)]))
+
+
+def a_deployment(status: Document, *, bears: str = "new", generation: int = 4, replicas: int = 2) -> Document:
+    """A Deployment of two pods with this status."""
+    template = {"metadata": {"annotations": {"spec": bears}}}
+    return {
+        "metadata": {"generation": generation},
+        "spec": {"replicas": replicas, "template": template},
+        "status": {"observedGeneration": 4, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2} | status,
+    }
+
+
+@pytest.mark.parametrize(
+    ("deployment", "done"),
+    [
+        (a_deployment({}), True),
+        (a_deployment({}, bears="old"), False),
+        (a_deployment({}, generation=5), False),
+        (a_deployment({"updatedReplicas": 1}), False),
+        (a_deployment({"replicas": 3}), False),
+        (a_deployment({"availableReplicas": 1}), False),
+        (a_deployment({}, replicas=3), False),
+        ({"metadata": {"generation": 1}, "spec": {"template": {"metadata": {}}}}, False),
+    ],
+)
+def test_a_change_has_rolled_out_when_every_pod_is_of_it_and_available(deployment: Document, done: bool) -> None:
+    assert has_rolled_out(deployment, "spec", "new", at_least=2) == done
+
+
+def test_a_deployment_that_is_not_yet_told_to_grow_has_not_rolled_out() -> None:
+    assert not has_rolled_out(a_deployment({}), "spec", "new", at_least=3)
+    assert has_rolled_out(a_deployment({}), "spec", "new", at_least=1)

@@ -1,0 +1,103 @@
+"""The overlays: keys, limits, replicas by load."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster import tools
+from tests.cluster.tools import MODEL, NAMESPACE
+
+Served = dict[str, dict[str, object]]
+
+STABLE = f"{MODEL}-v1-2"
+
+
+@pytest.fixture
+def key(served: Served) -> Iterator[str]:
+    """A client's key, at a gateway that asks for one."""
+    found = secrets.token_hex(16)
+    tools.kubectl("create", "secret", "generic", "-n", NAMESPACE, "gateway-api-keys", f"--from-literal=tests={found}")
+    tools.apply_folder("gateway/api-keys")
+    yield found
+    tools.kubectl("delete", "-n", NAMESPACE, f"securitypolicy/{MODEL}", "secret/gateway-api-keys")
+
+
+def test_without_a_key_the_gateway_refuses_and_no_predictor_hears_of_it(
+    key: str, split: None, url: str, row: list[float]
+) -> None:
+    tools.eventually(lambda: tools.ask(url, row).status_code == 401)
+    before = tools.status()["1.2"]["requests"]
+    refused = [tools.ask(url, row, headers=headers) for headers in ({}, {"x-api-key": "wrong"}) for _ in range(20)]
+    assert {answer.status_code for answer in refused} == {401}
+    assert tools.status()["1.2"]["requests"] == before
+    assert {tools.ask(url, row, headers={"x-api-key": key}).status_code for _ in range(20)} == {200}
+    assert tools.status()["1.2"]["requests"] == before + 20
+
+
+@pytest.fixture
+def limits(served: Served) -> Iterator[None]:
+    """The overlay, with a limit that a test can reach."""
+    tools.apply_folder("gateway/limits")
+    limit = [{"op": "replace", "path": "/spec/rateLimit/local/rules/0/limit", "value": {"requests": 5, "unit": "Hour"}}]
+    policy = f"backendtrafficpolicy/{MODEL}"
+    tools.kubectl("patch", "-n", NAMESPACE, policy, "--type=json", "-p", json.dumps(limit))
+    yield
+    tools.kubectl("delete", "-n", NAMESPACE, policy)
+
+
+def test_what_is_over_the_limit_is_refused_by_the_gateway(
+    limits: None, split: None, url: str, row: list[float]
+) -> None:
+    tools.eventually(lambda: tools.ask(url, row).status_code == 429)
+    before = tools.status()["1.2"]["requests"]
+    assert Counter(tools.ask(url, row).status_code for _ in range(20)) == {429: 20}
+    assert tools.status()["1.2"]["requests"] == before
+
+
+@pytest.fixture
+def autoscaled(served: Served) -> Iterator[None]:
+    """The stable version with replicas by load; at first as few as may be."""
+    tools.apply_folder("autoscaling/breast-cancer-v1-2")
+    tools.eventually(lambda: [tools.is_ready(pod) for pod in tools.pods_of(STABLE)] == [True, True], seconds=120)
+    yield
+    tools.kubectl("delete", "-n", NAMESPACE, f"hpa/{STABLE}")
+    assert tools.sabia("deploy", MODEL, "1.2").returncode == 0
+
+
+def ready() -> int:
+    """Pods of the stable version that answer."""
+    return sum(map(tools.is_ready, tools.pods_of(STABLE)))
+
+
+def test_load_makes_it_grow_and_shrink_and_a_rolling_update_never_goes_under(
+    autoscaled: None, split: None, url: str, row: list[float]
+) -> None:
+    with tools.load(url, row, pause=0.05) as light:
+        with tools.load(url, row, pause=0.0) as heavy:
+            tools.eventually(lambda: ready() >= 3, seconds=180)
+            grown = heavy.now()
+            # A change to the pods while they are many: as many have to be ready at every moment of the roll-out.
+            wanted, fewest = ready(), ready()
+            change = [{"op": "add", "path": "/spec/predictor/annotations", "value": {"sabia.dev/restarted": "once"}}]
+            tools.kubectl("patch", "-n", NAMESPACE, f"isvc/{STABLE}", "--type=json", "-p", json.dumps(change))
+            rolling = tools.Rollout(STABLE)
+            while not rolling.is_complete():
+                fewest = min(fewest, rolling.available())
+        calm = light.now()
+        tools.eventually(lambda: len(tools.pods_of(STABLE)) == 2, seconds=240)
+        shrunk = light.now()
+    facts = {
+        "replicas": [2, wanted, 2],
+        "grown after, seconds": round(grown, 1),
+        "shrunk after, seconds": round(shrunk - calm, 1),
+        "fewest available in the rolling update": fewest,
+        "outcomes": dict(light.outcomes() + heavy.outcomes()),
+    }
+    tools.report("replicas by load", facts)
+    assert fewest >= wanted
+    assert light.failed() + heavy.failed() == 0
