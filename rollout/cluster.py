@@ -23,8 +23,8 @@ Document = dict[str, Any]
 MODEL_LABEL = "sabia.dev/model"
 VERSION_LABEL = "sabia.dev/version"
 FIELD_MANAGER = "sabia"
-# On a version's pods: the digest of the spec that they were made from. KServe writes nothing down that would tell whether
-# its "Ready" is of the last change or of the one before.
+# On a version's pods: the digest of the spec that they were made from. KServe writes nothing down that would tell
+# whether its "Ready" is of the last change or of the one before.
 SPEC_ANNOTATION = "sabia.dev/spec"
 _SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _KSERVE = ("serving.kserve.io", "v1beta1", "inferenceservices")

@@ -92,7 +92,7 @@ def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say)
     spec = manifests.predictor(found, where="the version")
     if not cluster.has_secret(CREDENTIALS):
         say(f"namespace {cluster.namespace} has no Secret {CREDENTIALS}: nothing can be fetched before it is there")
-    wanted = _stamp(found)
+    wanted = stamp(found)
     cluster.apply(found)
     say(f"waiting for {spec.model} {spec.version}")
     deployed = _wait(cluster, _find(cluster, spec.model, spec.version), wanted, seconds=seconds, say=say)
@@ -101,14 +101,14 @@ def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
     """What has to be there: pods that bear this digest of their spec, at least so many."""
 
     digest: str
     replicas: int
 
 
-def _stamp(found: list[Document]) -> _Wanted:
+def stamp(found: list[Document]) -> Wanted:
     """Let the pods bear the digest of the spec that they are made from. Their number is no part of it."""
     predictor: Document = next(item for item in found if item["kind"] == "InferenceService")["spec"]["predictor"]
     annotations = predictor.setdefault("annotations", {})
@@ -116,10 +116,10 @@ def _stamp(found: list[Document]) -> _Wanted:
     spec = {key: value for key, value in predictor.items() if key != "minReplicas"}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
     annotations[SPEC_ANNOTATION] = digest
-    return _Wanted(digest, predictor.get("minReplicas", 1))
+    return Wanted(digest, predictor.get("minReplicas", 1))
 
 
-def _wait(cluster: Cluster, deployed: Deployed, wanted: _Wanted, *, seconds: float, say: Say) -> Deployed:
+def _wait(cluster: Cluster, deployed: Deployed, wanted: Wanted, *, seconds: float, say: Say) -> Deployed:
     deadline, said = time.monotonic() + seconds, ""
     while True:
         deployed = _find(cluster, deployed.model, deployed.version)

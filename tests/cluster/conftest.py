@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures that the tests saw."""
     for name, figures in tools.FIGURES.items():
-        terminalreporter.write_line(f"{name}: {json.dumps(figures)}")
+        terminalreporter.write_line(f"{name}: {json.dumps(figures, ensure_ascii=False)}")
 
 
 @pytest.fixture(scope="session")

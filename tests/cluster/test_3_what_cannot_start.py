@@ -30,8 +30,8 @@ def container(documents: list[Document]) -> Document:
 
 
 def missing_image(documents: list[Document]) -> None:
-    """An image that nobody has."""
-    container(documents)["image"] = "sabia:there-is-no-such-tag"
+    """An image that nobody has, at a registry that nobody runs."""
+    container(documents)["image"] = "localhost:1/sabia:there-is-no-such-tag"
 
 
 def crash(documents: list[Document]) -> None:

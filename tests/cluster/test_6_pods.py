@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from artifacts import Version
-from rollout import deployment
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE
 
@@ -97,9 +95,3 @@ def test_it_may_reach_the_store_and_no_other_service_where_policies_are_enforced
     assert store == "True"
     if other == "True":
         pytest.skip("this cluster's network plugin accepts NetworkPolicies and does not enforce them")
-
-
-def test_the_manifests_of_a_version_without_a_folder_are_like_those_of_one_that_has_one() -> None:
-    made = deployment.documents(MANY, Version(1, 10), namespace=NAMESPACE)
-    kept = deployment.documents(MODEL, Version(1, 2), namespace=NAMESPACE)
-    assert [item["kind"] for item in made] == [item["kind"] for item in kept]

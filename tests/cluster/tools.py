@@ -149,7 +149,8 @@ def run_pod(script: str, *, secret: str) -> str:
     spec = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        # Any user will do: the image asks for none.
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 4242, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
     }
     apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
@@ -251,5 +252,5 @@ def load(url: str, row: list[float], *, clients: int = 4, pause: float = 0.05) -
 def report(name: str, document: Document) -> None:
     """Keep figures in build/cluster; the end of the run prints them."""
     REPORT.mkdir(parents=True, exist_ok=True)
-    (REPORT / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (REPORT / f"{name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     FIGURES[name] = {key: value for key, value in document.items() if key != "over_time"}

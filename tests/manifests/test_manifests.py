@@ -151,3 +151,45 @@ def test_each_version_of_the_split_can_be_pinned() -> None:
 
 def test_the_weights_of_the_split_are_percentages() -> None:
     assert sum(route(render(ROOT / "traffic"), where="traffic").split.weights.values()) == 100
+
+
+def test_kserves_ingress_setting_is_given_whole() -> None:
+    """The controller reads it as one document; without `ingressGateway`, which Standard mode does not use, it stops."""
+    settings = named(render(ROOT / "platform" / "kserve-settings"), "ConfigMap")["data"]
+    ingress = json.loads(settings["ingress"])
+    assert ingress["enableGatewayApi"] is True
+    gateway = named(render(ROOT / "platform" / "gateway"), "Gateway")["metadata"]
+    assert ingress["kserveIngressGateway"] == f"{gateway['namespace']}/{gateway['name']}"
+    assert {"ingressGateway", "localGateway", "localGatewayService", "ingressDomain", "domainTemplate"} <= set(ingress)
+
+
+def test_an_autoscaled_version_is_the_target_of_its_autoscaler() -> None:
+    documents = render(ROOT / "autoscaling" / "breast-cancer-v1-2")
+    spec = predictor(documents, where="autoscaling")
+    scaler = named(documents, "HorizontalPodAutoscaler")
+    assert (scaler["metadata"]["name"], scaler["spec"]["scaleTargetRef"]["name"]) == (spec.name, spec.service)
+    assert scaler["spec"]["minReplicas"] >= 2
+    annotations = named(documents, "InferenceService")["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/autoscalerClass"] == "external"
+
+
+def test_the_shadow_gets_copies_and_no_share() -> None:
+    spec = route(render(ROOT / "shadow"), where="shadow")
+    (shadow,) = spec.split.mirrors
+    assert spec.split.weights[shadow] == 0
+    assert sum(spec.split.weights.values()) == 100
+
+
+def test_the_image_is_the_same_everywhere() -> None:
+    """One image, so that what was trained with is what serves; MinIO and KServe's initializer are others'."""
+    images = {
+        line.split("image:")[1].split("#")[0].strip()
+        for path in ROOT.rglob("*.yaml")
+        for line in path.read_text().splitlines()
+        if line.strip().startswith("image: ")
+    }
+    assert {image for image in images if image.startswith("sabia:")} == {"sabia:0.1.0"}
+    assert {image for image in images if not image.startswith("sabia:")} == {
+        "minio",
+        "docker.io/kserve/storage-initializer:v0.20.0",
+    }

@@ -1,0 +1,74 @@
+"""The documents of a version, and that they say which spec a pod was made from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts import Version
+from rollout import deployment
+from rollout.cluster import SPEC_ANNOTATION
+from stack import manifests
+from stack.errors import ManifestProblem
+from tests.manifests.schemas import problems
+
+Document = dict[str, Any]
+
+MODEL = "breast-cancer"
+
+
+def predictor(documents: list[Document]) -> Document:
+    """The predictor of the InferenceService among documents."""
+    found: Document = next(item for item in documents if item["kind"] == "InferenceService")["spec"]["predictor"]
+    return found
+
+
+def test_a_version_without_a_folder_is_made_as_one_that_has_one(tmp_path: Path) -> None:
+    root = tmp_path / "manifests"
+    for part in ("base", "components"):
+        shutil.copytree(manifests.ROOT / part, root / part)
+    made = deployment.documents(MODEL, Version(1, 2), namespace="sabia", root=root)
+    kept = deployment.documents(MODEL, Version(1, 2), namespace="sabia")
+    assert made == kept
+
+
+def test_one_and_ten_are_served_each_from_its_own_place() -> None:
+    places = []
+    for minor in (1, 10):
+        documents = deployment.documents("many", Version(1, minor), namespace="sabia")
+        assert [problems(document) for document in documents] == [[]] * len(documents)
+        places.append(manifests.predictor(documents, where="made").storage_uri)
+    assert places == ["s3://sabia/models/many/1.1/", "s3://sabia/models/many/1.10/"]
+    assert not places[1].startswith(places[0])
+
+
+def test_everything_goes_to_the_namespace_that_was_asked_for() -> None:
+    documents = deployment.documents(MODEL, Version(1, 2), namespace="elsewhere")
+    assert {document["metadata"]["namespace"] for document in documents} == {"elsewhere"}
+
+
+def test_a_folder_that_is_of_another_version_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "manifests"
+    shutil.copytree(manifests.ROOT, root)
+    data = root / "versions" / f"{MODEL}-v1-2" / "version.yaml"
+    data.write_text(data.read_text().replace('version: "1.2"', 'version: "1.1"'))
+    with pytest.raises(ManifestProblem, match=r"it is of breast-cancer 1\.1"):
+        deployment.documents(MODEL, Version(1, 2), namespace="sabia", root=root)
+
+
+def stamped(change: Document) -> str:
+    """The digest that the pods of version 1.2 bear after a change to its predictor."""
+    documents = deployment.documents(MODEL, Version(1, 2), namespace="sabia")
+    predictor(documents).update(change)
+    wanted = deployment.stamp(documents)
+    assert predictor(documents)["annotations"] == {SPEC_ANNOTATION: wanted.digest}
+    assert deployment.stamp(documents) == wanted, "stamping again changes nothing"
+    return wanted.digest
+
+
+def test_pods_are_told_apart_by_their_spec_and_not_by_their_number() -> None:
+    assert stamped({}) == stamped({}) == stamped({"minReplicas": 3})
+    assert stamped({}) != stamped({"terminationGracePeriodSeconds": 46})
