@@ -47,11 +47,11 @@ for command in (
     platform.serve,
     platform.up,
     platform.down,
-    platform.predict,
     rollout.deploy,
     rollout.undeploy,
     rollout.status,
     rollout.traffic,
+    rollout.predict,
     demo,
 ):
     app.command()(command)

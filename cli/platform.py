@@ -1,23 +1,21 @@
-"""Commands on the platform of this machine: serve, up, down, predict."""
+"""Commands on the platform of this machine: serve, up, down."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import requests
 import typer
 
 from artifacts import Store, Version, catalogue
-from cli.context import FOLDER, FolderOption, JsonOption
+from cli.context import FOLDER, FolderOption
 from cli.errors import CliError
-from cli.output import console, print_json, print_table, say
+from cli.output import console, say
 from cli.rollout import print_stack
 from cli.versions import train_recipe
 from predictor import config as predictor_config
@@ -138,43 +136,3 @@ def down(folder: FolderOption = FOLDER) -> None:
             raise CliError(f"The stack did not stop within {_DOWN_SECONDS:g} s.")
         time.sleep(_POLL)
     console.print("stopped")
-
-
-def predict(
-    instances: Annotated[str, typer.Argument(help='JSON rows such as "[[1.0, …]]", or @FILE with a V1 body.')],
-    version: Annotated[str | None, typer.Option("--version", help="Pin a version.")] = None,
-    folder: FolderOption = FOLDER,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask the running stack, through its gateway."""
-    state = stacks.running(folder)
-    url = f"{stacks.gateway_of(folder, state).url}/v1/models/{state.model}:predict"
-    pin = {"x-model-version": version} if version else {}
-    answer = requests.post(url, data=_body(instances), headers={"content-type": "application/json", **pin}, timeout=60)
-    facts: dict[str, Any] = {"status": answer.status_code, "version": answer.headers.get("x-model-version")}
-    try:
-        facts |= answer.json()
-    except ValueError:
-        facts["error"] = answer.text[:200]
-    if not answer.ok:
-        raise CliError(f"{facts['status']}: {facts.get('error')}")
-    if as_json:
-        print_json(facts)
-        return
-    print_table(
-        ["row", "prediction", "version"],
-        [[at, value, facts["version"]] for at, value in enumerate(facts["predictions"])],
-    )
-
-
-def _body(instances: str) -> bytes:
-    if instances.startswith("@"):
-        try:
-            return Path(instances[1:]).read_bytes()
-        except OSError as error:
-            raise CliError(f"{instances[1:]} cannot be read ({error.strerror}).", 2) from error
-    try:
-        rows = json.loads(instances)
-    except ValueError as error:
-        raise CliError("The rows are not JSON.", 2) from error
-    return json.dumps(rows if isinstance(rows, dict) else {"instances": rows}).encode()

@@ -1,7 +1,8 @@
-"""Commands on what is deployed, here or on a cluster: deploy, undeploy, status, traffic."""
+"""Commands on what is deployed, here or on a cluster: deploy, undeploy, traffic, status, predict."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,8 +106,10 @@ def _split(folder: Path, namespace: str | None, model: str | None) -> Split:
 
 def _only_model(cluster: Cluster) -> str:
     models = cluster.models()
-    if len(models) != 1:
-        raise CliError(f"Namespace {cluster.namespace} has {', '.join(models) or 'no model'}; --model says which.", 2)
+    if not models:
+        raise CliError(f"Namespace {cluster.namespace} serves no model.", 3)
+    if len(models) > 1:
+        raise CliError(f"Namespace {cluster.namespace} has {', '.join(models)}; --model says which.", 2)
     return models[0]
 
 
@@ -177,3 +180,62 @@ def _is_ready(url: str, model: str) -> bool:
         return requests.get(f"{url}/v1/models/{model}", timeout=2).ok
     except requests.RequestException:
         return False
+
+
+def predict(
+    instances: Annotated[str, typer.Argument(help='JSON rows such as "[[1.0, …]]", or @FILE with a V1 body.')],
+    version: Annotated[str | None, typer.Option("--version", help="Pin a version.")] = None,
+    folder: FolderOption = FOLDER,
+    namespace: NamespaceOption = None,
+    model: ModelOption = None,
+    gateway: Annotated[
+        str, typer.Option(envvar="SABIA_GATEWAY", help="Where the cluster's inference gateway is reached from here.")
+    ] = "http://127.0.0.1:8080",
+    as_json: JsonOption = False,
+) -> None:
+    """Ask what runs, through its gateway."""
+    body = _body(instances)
+    url, headers = _address(folder, namespace, model, gateway)
+    headers |= {"content-type": "application/json"} | ({routes.PIN_HEADER: version} if version else {})
+    try:
+        answer = requests.post(url, data=body, headers=headers, timeout=60)
+    except requests.RequestException as error:
+        raise CliError(f"The gateway does not answer ({type(error).__name__}).", 5) from error
+    facts: dict[str, Any] = {"status": answer.status_code, "version": answer.headers.get(routes.PIN_HEADER)}
+    try:
+        facts |= answer.json()
+    except ValueError:
+        facts["error"] = answer.text[:200]
+    if not answer.ok:
+        raise CliError(f"{facts['status']}: {facts.get('error')}")
+    if as_json:
+        print_json(facts)
+        return
+    print_table(
+        ["row", "prediction", "version"],
+        [[at, value, facts["version"]] for at, value in enumerate(facts["predictions"])],
+    )
+
+
+def _address(folder: Path, namespace: str | None, model: str | None, gateway: str) -> tuple[str, dict[str, str]]:
+    """Where a model is asked, and the headers that lead there."""
+    if namespace is None:
+        state = stacks.running(folder)
+        return f"{stacks.gateway_of(folder, state).url}/v1/models/{state.model}:predict", {}
+    cluster = Cluster.connect(namespace)
+    name = model or _only_model(cluster)
+    hosts = HttpRouteSplit(cluster, name).read()["spec"].get("hostnames", [])
+    return f"{gateway.rstrip('/')}/v1/models/{name}:predict", {"host": hosts[0]} if hosts else {}
+
+
+def _body(instances: str) -> bytes:
+    if instances.startswith("@"):
+        try:
+            return Path(instances[1:]).read_bytes()
+        except OSError as error:
+            raise CliError(f"{instances[1:]} cannot be read ({error.strerror}).", 2) from error
+    try:
+        rows = json.loads(instances)
+    except ValueError as error:
+        raise CliError("The rows are not JSON.", 2) from error
+    return json.dumps(rows if isinstance(rows, dict) else {"instances": rows}).encode()

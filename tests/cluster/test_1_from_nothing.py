@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -176,6 +177,13 @@ def test_a_shadow_sees_every_request_and_no_client_sees_its_answers(split: None,
     answers = [tools.ask(url, row) for _ in range(100)]
     assert {answer.headers["x-model-version"] for answer in answers} == {"1.2"}
     tools.eventually(lambda: tools.status()["2.0"]["requests"] == before + 100)
+
+
+def test_the_command_asks_through_the_gateway(served: Served, url: str, row: list[float]) -> None:
+    done = tools.sabia("predict", json.dumps([row]), "--version", "2.0", "--gateway", url, "--model", MODEL, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["status"], answer["version"], len(answer["predictions"])) == (200, "2.0", 1)
 
 
 def test_other_paths_of_a_predictor_are_not_reached(served: Served, url: str) -> None:
