@@ -14,7 +14,8 @@ from cli.context import FOLDER, FolderOption, JsonOption, ModelOption, Namespace
 from cli.errors import CliError
 from cli.output import console, print_json, print_table, say
 from rollout import deployment
-from rollout.cluster import Cluster
+from rollout.cluster import Cluster, Deployed
+from rollout.errors import NotCounted
 from rollout.traffic import EnvoySplit, HttpRouteSplit, Split
 from rollout.traffic import route as routes
 from stack import stack as stacks
@@ -31,6 +32,10 @@ def deploy(
     versions: Annotated[list[str], typer.Argument(metavar="VERSION...", help="Its versions, one after the other.")],
     namespace: ClusterOption = NAMESPACE,
     replicas: Annotated[int | None, typer.Option(min=1, help="Pods of each; the manifest's number without it.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Host name of the route that the first version makes; MODEL.example.com without it."),
+    ] = None,
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each version.")] = 180,
 ) -> None:
     """Serve versions on a cluster. Each gets a pin and no weight (see `sabia traffic`); the first gets everything.
@@ -44,7 +49,7 @@ def deploy(
         if replicas is not None:
             service = next(item for item in documents if item["kind"] == "InferenceService")
             service["spec"]["predictor"]["minReplicas"] = replicas
-        deployed = deployment.deploy(cluster, documents, seconds=seconds, say=say)
+        deployed = deployment.deploy(cluster, documents, seconds=seconds, say=say, host=host)
         console.print(f"{deployed.model} {deployed.version}: ready")
 
 
@@ -133,7 +138,7 @@ def status(
             "version": item.version,
             "weight": weights.get(item.service, 0),
             "ready": item.ready,
-            "requests": cluster.requests_of(item),
+            "requests": _requests_of(cluster, item),
             "trouble": "" if item.ready else cluster.trouble(item) or item.reason,
         }
         for item in versions
@@ -145,9 +150,17 @@ def status(
         hosts = route["spec"].get("hostnames", []) if route else []
         print_json({"model": name, "namespace": namespace, "hosts": hosts, "mirror": copied, "versions": rows})
         return
-    print_table(list(rows[0]), [list(row.values()) for row in rows])
+    print_table(list(rows[0]), [["?" if fact is None else fact for fact in row.values()] for row in rows])
     if copied:
         console.print(f"copies go to {copied}")
+
+
+def _requests_of(cluster: Cluster, item: Deployed) -> int | None:
+    try:
+        return cluster.requests_of(item)
+    except NotCounted as error:
+        say(str(error))
+        return None
 
 
 def print_stack(folder: Path, *, as_json: bool = False) -> None:

@@ -16,7 +16,7 @@ from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollout import pods
-from rollout.errors import ClusterRefused, ClusterUnreachable
+from rollout.errors import ClusterRefused, ClusterUnreachable, NotCounted
 
 Document = dict[str, Any]
 
@@ -85,7 +85,7 @@ class Cluster:
                 *_at(_KSERVE, self.namespace), label_selector=selector, _request_timeout=_TIMEOUT
             )
         deployed = map(_deployed, found["items"])
-        return sorted(deployed, key=lambda item: (item.model, [int(part) for part in item.version.split(".")]))
+        return sorted(deployed, key=lambda item: (item.model, [part.zfill(9) for part in item.version.split(".")]))
 
     def models(self) -> list[str]:
         """The models that are deployed."""
@@ -120,14 +120,6 @@ class Cluster:
             except client.ApiException as error:
                 if error.status != 404:
                     raise
-
-    def has_secret(self, name: str) -> bool:
-        """Whether a Secret is there; what it holds is not read."""
-        with _said(f"to look for Secret {name}"):
-            found = self._core.list_namespaced_secret(
-                self.namespace, field_selector=f"metadata.name={name}", _request_timeout=_TIMEOUT
-            )
-            return bool(found.items)
 
     def route(self, name: str) -> Document | None:
         """The HTTPRoute, or None."""
@@ -182,8 +174,12 @@ class Cluster:
         return ""
 
     def requests_of(self, deployed: Deployed) -> int:
-        """Requests that the pods of a version have counted since each of them started."""
-        return sum(self._counted(pod["metadata"]["name"]) for pod in self._pods(deployed) if pods.is_running(pod))
+        """Requests that the pods of a version have counted since each of them started.
+
+        Raises:
+            NotCounted: a pod that answers its clients does not answer us.
+        """
+        return sum(self._counted(deployed, pod) for pod in self._pods(deployed) if pods.is_running(pod))
 
     def _pods(self, deployed: Deployed) -> list[Document]:
         with _said("to list pods"):
@@ -209,21 +205,23 @@ class Cluster:
                 _preload_content=False,
                 _request_timeout=_TIMEOUT,
             )
-        except client.ApiException:
+        except (client.ApiException, urllib3.exceptions.HTTPError):
             return ""
         lines = [line.strip() for line in answer.data.decode(errors="replace").splitlines() if line.strip()]
         return lines[-1][:300] if lines else ""
 
-    def _counted(self, pod: str) -> int:
+    def _counted(self, deployed: Deployed, pod: Document) -> int:
         """`sabia_requests_total` of one pod, through the API server, so that no port has to be opened for it."""
+        name = pod["metadata"]["name"]
         try:
             answer = self._core.connect_get_namespaced_pod_proxy_with_path(
-                f"{pod}:8080", self.namespace, "metrics", _preload_content=False, _request_timeout=_TIMEOUT
+                f"{name}:8080", self.namespace, "metrics", _preload_content=False, _request_timeout=_TIMEOUT
             )
         except client.ApiException as error:
-            if error.status in {404, 503}:  # it left while we looked
-                return 0
-            raise ClusterRefused("to read the metrics of a pod", f"status {error.status}") from error
+            # One that is not ready gets nothing and may be coming or going. Of one that is, nothing may be guessed.
+            if any(item["metadata"]["name"] == name and pods.is_ready(item) for item in self._pods(deployed)):
+                raise NotCounted(deployed.version, error.status) from error
+            return 0
         except urllib3.exceptions.HTTPError as error:
             raise ClusterUnreachable(type(error).__name__) from error
         families = text_string_to_metric_families(answer.data.decode())

@@ -25,8 +25,6 @@ from stack.errors import ManifestProblem
 Document = dict[str, Any]
 Say = Callable[[str], None]
 
-# The Secret that the ServiceAccount of manifests/base names.
-CREDENTIALS = "models-s3"
 _POLL = 1.0
 # Everything of a version that bears its name, the server first.
 _OBJECTS = (
@@ -80,23 +78,22 @@ def _folder(place: Path, data: dict[str, str], root: Path) -> Path:
     return folder
 
 
-def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say) -> Deployed:
+def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say, host: str | None = None) -> Deployed:
     """Apply a version, wait until it answers, and only then let the route know of it: a pin, and no weight.
 
-    The first version of a model gets everything, as there is nobody else.
+    The first version of a model makes the route, for the host name that is given or `<model>.example.com`, and gets
+    everything, as there is nobody else.
 
     Raises:
         DeploymentFailed: it was not ready in time; the route was not touched.
         NotConfirmed, Overtaken: the route was not changed.
     """
     spec = manifests.predictor(found, where="the version")
-    if not cluster.has_secret(CREDENTIALS):
-        say(f"namespace {cluster.namespace} has no Secret {CREDENTIALS}: nothing can be fetched before it is there")
     wanted = stamp(found)
     cluster.apply(found)
     say(f"waiting for {spec.model} {spec.version}")
     deployed = _wait(cluster, _find(cluster, spec.model, spec.version), wanted, seconds=seconds, say=say)
-    _let_the_route_know(cluster, deployed)
+    _let_the_route_know(cluster, deployed, host or f"{deployed.model}.example.com")
     return deployed
 
 
@@ -142,12 +139,11 @@ def _find(cluster: Cluster, model: str, version: str) -> Deployed:
     return versions[version]
 
 
-def _let_the_route_know(cluster: Cluster, deployed: Deployed) -> None:
+def _let_the_route_know(cluster: Cluster, deployed: Deployed, host: str) -> None:
     split, backend = HttpRouteSplit(cluster, deployed.model), _backend(deployed)
     current = cluster.route(deployed.model)
     if current is None:
         template = next(item for item in manifests.render(manifests.ROOT / "traffic") if item["kind"] == "HTTPRoute")
-        host = f"{deployed.model}.example.com"
         cluster.apply([routes.new(template, backend, namespace=cluster.namespace, host=host)])
         current = split.read()
     split.change(current, lambda route: routes.with_version(route, backend))
@@ -171,6 +167,7 @@ def undeploy(cluster: Cluster, model: str, version: str, silence: Silence, *, sa
     Raises:
         UnknownVersion: it is not deployed.
         StillServing: it has a weight, or requests go on arriving.
+        NotCounted: whether they do cannot be seen.
         NotConfirmed, Overtaken: the route was not changed.
     """
     deployed = _find(cluster, model, version)

@@ -9,6 +9,7 @@ RolloutError
 ├── Overtaken            somebody else changed the route meanwhile
 ├── DeploymentFailed     a version did not become ready in its time
 ├── StillServing         a version that gets requests was to be removed
+├── NotCounted           how many requests a version gets cannot be seen
 ├── RouteNotFound        no route of this model
 ├── ClusterUnreachable   the Kubernetes API does not answer
 └── ClusterRefused       the Kubernetes API refuses
@@ -72,6 +73,16 @@ class StillServing(RolloutError):
 
     def __init__(self, version: str, reason: str) -> None:
         super().__init__(f"Version {version} was not removed: {reason}.")
+
+
+class NotCounted(RolloutError):
+    """A version answers its clients, and not those who would count them."""
+
+    def __init__(self, version: str, status: int | None) -> None:
+        super().__init__(
+            f"The requests of version {version} cannot be counted: the API server got {status} from port 8080 of a pod "
+            "that is ready; a NetworkPolicy may keep it out."
+        )
 
 
 class RouteNotFound(RolloutError):

@@ -38,6 +38,12 @@ def is_running(pod: Document) -> bool:
     return any("running" in item.get("state", {}) for item in pod.get("status", {}).get("containerStatuses", []))
 
 
+def is_ready(pod: Document) -> bool:
+    """Whether it says that it is ready, and is not on its way out."""
+    conditions = {item["type"]: item["status"] for item in pod.get("status", {}).get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
 def has_rolled_out(deployment: Document, annotation: str, value: str, *, at_least: int) -> bool:
     """Whether a Deployment's pods bear an annotation, are all of that kind, available, and as many as were wanted."""
     spec, status = deployment["spec"], deployment.get("status", {})

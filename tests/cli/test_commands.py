@@ -150,6 +150,41 @@ def test_a_store_that_does_not_answer_is_exit_code_5(sabia: Sabia, tmp_path: Pat
     assert sabia("versions", store=(tmp_path / "nowhere").as_uri()).returncode == 5
 
 
+NO_API = """
+apiVersion: v1
+kind: Config
+current-context: nobody
+contexts: [{name: nobody, context: {cluster: nobody, user: nobody}}]
+clusters: [{name: nobody, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: nobody, user: {}}]
+"""
+
+
+@pytest.mark.parametrize("kubeconfig", ["", NO_API], ids=["no kubeconfig", "nobody answers"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["traffic"],
+        ["traffic", "1.2=1"],
+        ["predict", "[[1]]"],
+        ["deploy", MODEL, "1.2"],
+        ["undeploy", MODEL, "1.2"],
+    ],
+    ids=" ".join,
+)
+def test_a_cluster_that_cannot_be_reached_is_exit_code_5(
+    sabia: Sabia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubeconfig: str, arguments: list[str]
+) -> None:
+    file = tmp_path / "kubeconfig"
+    if kubeconfig:
+        file.write_text(kubeconfig)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    done = sabia(*arguments, "--namespace", "any", store=None)
+    assert (done.returncode, done.stderr.startswith("error: The cluster cannot be reached")) == (5, True), done.stderr
+
+
 def test_every_error_of_ours_has_an_exit_code() -> None:
     for room in (artifacts.errors, predictor.errors, rollout.errors, stack.errors, training.errors):
         for _, kind in inspect.getmembers(room, inspect.isclass):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from rollout.cluster import Cluster, Deployed
+from rollout.errors import NotCounted
 from tests.cluster import tools
 from tests.cluster.tools import MODEL
 
@@ -81,3 +85,16 @@ def test_a_version_that_still_gets_requests_is_not_removed(split: None, url: str
     assert (done.returncode, "requests still arrive" in done.stderr) == (1, True)
     assert tools.status()["2.1"]["ready"]
     assert tools.sabia("undeploy", MODEL, "2.1", "--quiet", "2").returncode == 0
+
+
+def test_what_cannot_be_counted_is_not_taken_for_silence(served: Served) -> None:
+    """A pod that is ready and whose metrics cannot be read may have clients."""
+    unseen = Deployed("unseen", MODEL, "9.8", ready=True, reason="")
+    label = {"serving.kserve.io/inferenceservice": unseen.name}
+    pod = tools.start_pod("import time; time.sleep(120)", labels=label)
+    tools.kubectl("wait", "-n", tools.NAMESPACE, f"pod/{pod}", "--for=condition=Ready", "--timeout=60s")
+    cluster = Cluster.connect(tools.NAMESPACE)
+    with pytest.raises(NotCounted, match=r"version 9\.8 cannot be counted"):
+        cluster.requests_of(unseen)
+    tools.kubectl("delete", "pod", "-n", tools.NAMESPACE, pod)
+    assert cluster.requests_of(unseen) == 0

@@ -135,25 +135,32 @@ def within(pod: str, script: str, *, check: bool = True) -> str:
     return kubectl("exec", "-n", NAMESPACE, pod, "-c", "kserve-container", "--", "python", "-c", script, check=check)
 
 
-def run_pod(script: str, *, secret: str) -> str:
-    """What a Python script prints in a pod of its own, with a user's access to the store; it has to succeed."""
+def start_pod(script: str, *, labels: dict[str, str] | None = None, secret: str | None = None) -> str:
+    """The name of a new pod that runs a Python script, as any user: the image asks for none."""
     name = f"script-{next(_numbers)}-{int(time.time())}"
     container = {
         "name": "script",
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-c", script],
-        "envFrom": [{"secretRef": {"name": secret}}],
+        "envFrom": [{"secretRef": {"name": secret}}] if secret else [],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     spec = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        # Any user will do: the image asks for none.
+        "terminationGracePeriodSeconds": 0,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 4242, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
     }
-    apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels or {}}
+    apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    return name
+
+
+def run_pod(script: str, *, secret: str) -> str:
+    """What a Python script prints in a pod of its own, with a user's access to the store; it has to succeed."""
+    name = start_pod(script, secret=secret)
     eventually(lambda: get("pod", name)["status"]["phase"] in {"Succeeded", "Failed"})
     said, phase = kubectl("logs", "-n", NAMESPACE, name), get("pod", name)["status"]["phase"]
     kubectl("delete", "pod", "-n", NAMESPACE, name, "--wait=false")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollout.pods import Trouble, has_rolled_out, is_running, trouble
+from rollout.pods import Trouble, has_rolled_out, is_ready, is_running, trouble
 
 Document = dict[str, Any]
 
@@ -70,6 +70,15 @@ def test_the_first_thing_that_is_wrong_is_found(pod: Document, found: Trouble | 
 def test_a_pod_runs_when_a_container_does() -> None:
     assert is_running(a_pod(a_container("server", RUNNING)))
     assert not is_running(a_pod(a_container("server", WAITING), init=[a_container("storage-initializer", RUNNING)]))
+
+
+@pytest.mark.parametrize(
+    ("ready", "metadata", "expected"),
+    [("True", {}, True), ("False", {}, False), ("True", {"deletionTimestamp": "2026-01-01T00:00:00Z"}, False)],
+)
+def test_a_pod_that_leaves_is_not_ready(ready: str, metadata: Document, expected: bool) -> None:
+    pod = {"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+    assert is_ready(pod) == expected
 
 
 def a_deployment(status: Document, *, bears: str = "new", generation: int = 4, replicas: int = 2) -> Document:
