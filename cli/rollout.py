@@ -45,10 +45,7 @@ def deploy(
     """
     cluster = Cluster.connect(namespace)
     for number in map(Version.parse, versions):
-        documents = deployment.documents(model, number, namespace=namespace)
-        if replicas is not None:
-            service = next(item for item in documents if item["kind"] == "InferenceService")
-            service["spec"]["predictor"]["minReplicas"] = replicas
+        documents = deployment.documents(model, number, namespace=namespace, replicas=replicas)
         deployed = deployment.deploy(cluster, documents, seconds=seconds, say=say, host=host)
         console.print(f"{deployed.model} {deployed.version}: ready")
 
@@ -139,7 +136,7 @@ def status(
             "weight": weights.get(item.service, 0),
             "ready": item.ready,
             "requests": _requests_of(cluster, item),
-            "trouble": "" if item.ready else cluster.trouble(item) or item.reason,
+            "trouble": "" if item.ready else cluster.why_not_ready(item),
         }
         for item in versions
     ]

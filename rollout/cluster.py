@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import msgspec
@@ -100,9 +101,8 @@ class Cluster:
         for document in documents:
             what = f"{document['kind']} {document['metadata']['name']}"
             with _said(what):
-                dynamic = DynamicClient(self._api)
-                resource = dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
-                dynamic.server_side_apply(
+                resource = self._dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
+                self._dynamic.server_side_apply(
                     resource,
                     body=document,
                     namespace=document["metadata"].get("namespace", self.namespace) if resource.namespaced else None,
@@ -114,7 +114,7 @@ class Cluster:
     def delete(self, api_version: str, kind: str, name: str) -> None:
         """Delete one object and what it owns; one that is not there is fine."""
         with _said(f"to delete {kind} {name}"):
-            resource = DynamicClient(self._api).resources.get(api_version=api_version, kind=kind)
+            resource = self._dynamic.resources.get(api_version=api_version, kind=kind)
             try:
                 resource.delete(name=name, namespace=self.namespace, _request_timeout=_TIMEOUT)
             except client.ApiException as error:
@@ -154,14 +154,8 @@ class Cluster:
 
     def has_rolled_out(self, deployed: Deployed, digest: str, *, at_least: int) -> bool:
         """Whether all pods of a version bear this digest (see `SPEC_ANNOTATION`), and so many are available."""
-        with _said(f"to read Deployment {deployed.service}"):
-            found = self._apps.list_namespaced_deployment(
-                self.namespace,
-                field_selector=f"metadata.name={deployed.service}",
-                _preload_content=False,
-                _request_timeout=_TIMEOUT,
-            )
-        deployments: list[Document] = msgspec.json.decode(found.data)["items"]
+        call, selector = self._apps.list_namespaced_deployment, f"metadata.name={deployed.service}"
+        deployments = self._items(f"to read Deployment {deployed.service}", call, field_selector=selector)
         return any(pods.has_rolled_out(item, SPEC_ANNOTATION, digest, at_least=at_least) for item in deployments)
 
     def trouble(self, deployed: Deployed) -> str:
@@ -173,6 +167,10 @@ class Cluster:
                 return f"{found.what}: {line}" if line else found.what
         return ""
 
+    def why_not_ready(self, deployed: Deployed) -> str:
+        """What its pods say of it or, where they say nothing, what KServe does."""
+        return self.trouble(deployed) or deployed.reason
+
     def requests_of(self, deployed: Deployed) -> int:
         """Requests that the pods of a version have counted since each of them started.
 
@@ -182,16 +180,22 @@ class Cluster:
         return sum(self._counted(deployed, pod) for pod in self._pods(deployed) if pods.is_running(pod))
 
     def _pods(self, deployed: Deployed) -> list[Document]:
-        with _said("to list pods"):
-            found = self._core.list_namespaced_pod(
-                self.namespace,
-                label_selector=f"{_SERVICE_LABEL}={deployed.name}",
-                _preload_content=False,
-                _request_timeout=_TIMEOUT,
-            )
-        items: list[Document] = msgspec.json.decode(found.data)["items"]
+        call, selector = self._core.list_namespaced_pod, f"{_SERVICE_LABEL}={deployed.name}"
+        items = self._items("to list pods", call, label_selector=selector)
         # The newest first: of a version that is being replaced, its trouble is the one that matters.
         return sorted(items, key=lambda pod: pod["metadata"]["creationTimestamp"], reverse=True)
+
+    def _items(self, what: str, call: Callable[..., Any], **selector: str) -> list[Document]:
+        """What a listing call of the client finds in the namespace, as documents."""
+        with _said(what):
+            found = call(self.namespace, _preload_content=False, _request_timeout=_TIMEOUT, **selector)
+        items: list[Document] = msgspec.json.decode(found.data)["items"]
+        return items
+
+    @cached_property
+    def _dynamic(self) -> DynamicClient:
+        """The client for any kind. Making it asks the API what kinds there are, so it is made once, when needed."""
+        return DynamicClient(self._api)
 
     def _last_line(self, pod: Document, found: pods.Trouble) -> str:
         """What a container said last; nothing when its log is gone."""

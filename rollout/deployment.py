@@ -16,15 +16,18 @@ import yaml
 
 from artifacts.layout import Version, version_prefix
 from rollout.cluster import SPEC_ANNOTATION, Cluster, Deployed
-from rollout.errors import DeploymentFailed, StillServing, UnknownVersion
+from rollout.errors import DeploymentFailed, StillServing
 from rollout.traffic import route as routes
 from rollout.traffic.httproute import HttpRouteSplit
+from rollout.traffic.split import check_version
 from stack import manifests
 from stack.errors import ManifestProblem
 
 Document = dict[str, Any]
 Say = Callable[[str], None]
 
+# Where manifests/store/minio and manifests/training put the versions.
+_BUCKET = "s3://sabia"
 _POLL = 1.0
 # Everything of a version that bears its name, the server first.
 _OBJECTS = (
@@ -35,9 +38,11 @@ _OBJECTS = (
 
 
 def documents(
-    model: str, version: Version, *, namespace: str, root: Path = manifests.ROOT, bucket: str = "s3://sabia"
+    model: str, version: Version, *, namespace: str, replicas: int | None = None, root: Path = manifests.ROOT
 ) -> list[Document]:
     """What `kubectl apply -k` would send for a version: its folder under `versions/` or, without one, made as one.
+
+    `replicas` takes the place of the number that the manifests give.
 
     Raises:
         ManifestProblem: it does not build, or the folder is of another version.
@@ -49,14 +54,21 @@ def documents(
     else:
         with tempfile.TemporaryDirectory() as place:
             data = {"name": name, "model": model, "version": str(version)}
-            data["storageUri"] = f"{bucket}/{version_prefix(model, version)}"
+            data["storageUri"] = f"{_BUCKET}/{version_prefix(model, version)}"
             found = manifests.render(_folder(Path(place), data, root))
     spec = manifests.predictor(found, where=name)
     if (spec.name, spec.model, spec.version) != (name, model, str(version)):
         raise ManifestProblem(name, f"it is of {spec.model} {spec.version}")
     for document in found:
         document["metadata"]["namespace"] = namespace
+    if replicas is not None:
+        _predictor(found)["minReplicas"] = replicas
     return found
+
+
+def _predictor(found: list[Document]) -> Document:
+    predictor: Document = manifests.only(found, "InferenceService", "the version")["spec"]["predictor"]
+    return predictor
 
 
 def _folder(place: Path, data: dict[str, str], root: Path) -> Path:
@@ -88,38 +100,40 @@ def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say,
         DeploymentFailed: it was not ready in time; the route was not touched.
         NotConfirmed, Overtaken: the route was not changed.
     """
-    spec = manifests.predictor(found, where="the version")
     wanted = stamp(found)
     cluster.apply(found)
-    say(f"waiting for {spec.model} {spec.version}")
-    deployed = _wait(cluster, _find(cluster, spec.model, spec.version), wanted, seconds=seconds, say=say)
+    say(f"waiting for {wanted.model} {wanted.version}")
+    deployed = _wait(cluster, wanted, seconds=seconds, say=say)
     _let_the_route_know(cluster, deployed, host or f"{deployed.model}.example.com")
     return deployed
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What has to be there: pods that bear this digest of their spec, at least so many."""
+    """What has to be there: pods of a version that bear this digest of their spec, at least so many."""
 
+    model: str
+    version: str
     digest: str
     replicas: int
 
 
 def stamp(found: list[Document]) -> Wanted:
     """Let the pods bear the digest of the spec that they are made from. Their number is no part of it."""
-    predictor: Document = next(item for item in found if item["kind"] == "InferenceService")["spec"]["predictor"]
+    predictor = _predictor(found)
     annotations = predictor.setdefault("annotations", {})
     annotations.pop(SPEC_ANNOTATION, None)
     spec = {key: value for key, value in predictor.items() if key != "minReplicas"}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
     annotations[SPEC_ANNOTATION] = digest
-    return Wanted(digest, predictor.get("minReplicas", 1))
+    version = manifests.predictor(found, where="the version")
+    return Wanted(version.model, version.version, digest, predictor.get("minReplicas", 1))
 
 
-def _wait(cluster: Cluster, deployed: Deployed, wanted: Wanted, *, seconds: float, say: Say) -> Deployed:
+def _wait(cluster: Cluster, wanted: Wanted, *, seconds: float, say: Say) -> Deployed:
     deadline, said = time.monotonic() + seconds, ""
     while True:
-        deployed = _find(cluster, deployed.model, deployed.version)
+        deployed = _find(cluster, wanted.model, wanted.version)
         if deployed.ready and cluster.has_rolled_out(deployed, wanted.digest, at_least=wanted.replicas):
             return deployed
         trouble = cluster.trouble(deployed)
@@ -134,8 +148,7 @@ def _wait(cluster: Cluster, deployed: Deployed, wanted: Wanted, *, seconds: floa
 
 def _find(cluster: Cluster, model: str, version: str) -> Deployed:
     versions = {item.version: item for item in cluster.versions(model)}
-    if version not in versions:
-        raise UnknownVersion(version, versions)
+    check_version(version, versions)
     return versions[version]
 
 
@@ -143,7 +156,7 @@ def _let_the_route_know(cluster: Cluster, deployed: Deployed, host: str) -> None
     split, backend = HttpRouteSplit(cluster, deployed.model), _backend(deployed)
     current = cluster.route(deployed.model)
     if current is None:
-        template = next(item for item in manifests.render(manifests.ROOT / "traffic") if item["kind"] == "HTTPRoute")
+        template = manifests.only(manifests.render(manifests.ROOT / "traffic"), "HTTPRoute", "traffic")
         cluster.apply([routes.new(template, backend, namespace=cluster.namespace, host=host)])
         current = split.read()
     split.change(current, lambda route: routes.with_version(route, backend))

@@ -59,12 +59,10 @@ def _of_container(item: Document) -> Trouble | None:
     waiting, ended = state.get("waiting"), state.get("terminated")
     if ended is not None and ended.get("exitCode", 0) != 0:
         return Trouble(f"{name} ended with status {ended['exitCode']}", name)
-    if waiting is not None and "terminated" in last:
+    starting_again = waiting is not None or ("running" in state and not item.get("ready"))
+    if "terminated" in last and starting_again:
         code = last["terminated"].get("exitCode")
         return Trouble(f"{name} ended with status {code}, {item.get('restartCount', 0)} restarts", name, previous=True)
     if waiting is not None and waiting.get("reason") not in _PATIENCE:
         return Trouble(f"{name}: {waiting.get('reason')} ({waiting.get('message', 'no more is said')})")
-    if "running" in state and "terminated" in last and not item.get("ready"):
-        code = last["terminated"].get("exitCode")
-        return Trouble(f"{name} ended with status {code}, {item.get('restartCount', 0)} restarts", name, previous=True)
     return None

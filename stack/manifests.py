@@ -45,7 +45,7 @@ def predictor(documents: list[Document], *, where: str) -> PredictorSpec:
     Raises:
         ManifestProblem: there is not exactly one InferenceService, or it lacks what a server needs.
     """
-    service = _only(documents, "InferenceService", where)
+    service = only(documents, "InferenceService", where)
     try:
         return _predictor(service)
     except (KeyError, TypeError, StopIteration, msgspec.ValidationError) as error:
@@ -58,7 +58,7 @@ def route(documents: list[Document], *, where: str) -> RouteSpec:
     Raises:
         ManifestProblem: there is not exactly one HTTPRoute, or it uses what this platform does not do.
     """
-    document = _only(documents, "HTTPRoute", where)
+    document = only(documents, "HTTPRoute", where)
     try:
         return _route(document)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
@@ -67,7 +67,12 @@ def route(documents: list[Document], *, where: str) -> RouteSpec:
         ) from error
 
 
-def _only(documents: list[Document], kind: str, where: str) -> Document:
+def only(documents: list[Document], kind: str, where: str) -> Document:
+    """The one document of a kind.
+
+    Raises:
+        ManifestProblem: there is none, or more than one.
+    """
     found = [document for document in documents if document.get("kind") == kind]
     if len(found) != 1:
         raise ManifestProblem(where, f"there are {len(found)} {kind} documents, one is needed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rollout.errors import NotConfirmed, UnknownVersion
-from rollout.traffic.split import check
+from rollout.errors import NotConfirmed
+from rollout.traffic.split import check, check_version
 from stack import errors as stack_errors
 from stack import gateway as gateways
 from stack import manifests
@@ -53,8 +53,8 @@ class EnvoySplit:
 
     def set_mirror(self, version: str | None) -> None:
         """See `Split.set_mirror`."""
-        if version is not None and version not in self._services:
-            raise UnknownVersion(version, self._services)
+        if version is not None:
+            check_version(version, self._services)
         self._apply(gateways.with_mirrors(self._current(), [self._services[version]] if version else []))
 
     def requests_seen(self) -> dict[str, int]:

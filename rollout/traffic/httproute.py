@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rollout.cluster import Cluster, Deployed
-from rollout.errors import NotConfirmed, NotReady, Overtaken, RouteNotFound, UnknownVersion
+from rollout.errors import NotConfirmed, NotReady, Overtaken, RouteNotFound
 from rollout.traffic import route as routes
-from rollout.traffic.split import check
+from rollout.traffic.split import check, check_version
 
 Document = dict[str, Any]
 
@@ -38,8 +38,8 @@ class HttpRouteSplit:
         known = {version: item for version, item in self._versions().items() if item.service in routes.weights(route)}
         check(weights, known)
         for version, weight in weights.items():
-            if weight > 0 and not known[version].ready:
-                raise NotReady(version, self._cluster.trouble(known[version]) or known[version].reason)
+            if weight > 0:
+                self._require_ready(known[version])
         # A Service of the route that no version is behind gets nothing either: the numbers given are the whole split.
         by_service = dict.fromkeys(routes.weights(route), 0)
         by_service |= {known[version].service: weight for version, weight in weights.items()}
@@ -54,11 +54,11 @@ class HttpRouteSplit:
     def set_mirror(self, version: str | None) -> None:
         """See `Split.set_mirror`."""
         route, known = self.read(), self._versions()
-        if version is not None and version not in known:
-            raise UnknownVersion(version, known)
-        if version is not None and not known[version].ready:
-            raise NotReady(version, self._cluster.trouble(known[version]) or known[version].reason)
-        service = known[version].service if version is not None else None
+        service = None
+        if version is not None:
+            check_version(version, known)
+            self._require_ready(known[version])
+            service = known[version].service
         self.change(route, lambda found: routes.with_mirror(found, service))
 
     def requests_seen(self) -> dict[str, int]:
@@ -97,6 +97,10 @@ class HttpRouteSplit:
             if time.monotonic() > deadline:
                 raise NotConfirmed(_CONFIRM_SECONDS, missing)
             time.sleep(_POLL)
+
+    def _require_ready(self, deployed: Deployed) -> None:
+        if not deployed.ready:
+            raise NotReady(deployed.version, self._cluster.why_not_ready(deployed))
 
     def _versions(self) -> dict[str, Deployed]:
         return {item.version: item for item in self._cluster.versions(self.model)}

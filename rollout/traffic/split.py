@@ -41,6 +41,16 @@ class Split(Protocol):
         """Requests that each version was sent, health checks left out. A restart may set a count back."""
 
 
+def check_version(version: str, known: Collection[str]) -> None:
+    """Refuse a version that is not there.
+
+    Raises:
+        UnknownVersion
+    """
+    if version not in known:
+        raise UnknownVersion(version, known)
+
+
 def check(weights: Mapping[str, int], known: Collection[str]) -> None:
     """Refuse what makes no split.
 
@@ -48,8 +58,7 @@ def check(weights: Mapping[str, int], known: Collection[str]) -> None:
         UnknownVersion, InvalidWeights
     """
     for version, weight in weights.items():
-        if version not in known:
-            raise UnknownVersion(version, known)
+        check_version(version, known)
         if weight < 0:
             raise InvalidWeights(f"version {version} cannot have {weight}")
     if sum(weights.values()) <= 0:

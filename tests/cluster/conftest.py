@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import tools
-from tests.cluster.tools import MODEL, NAMESPACE, STORE
+from tests.cluster.tools import MODEL, NAMESPACE, STORE, Served
 from training.datasets import Dataset, load
 
 SIX = ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"]
@@ -78,7 +78,7 @@ def training(store: None) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def served(training: dict[str, list[str]], url: str, row: list[float]) -> dict[str, dict[str, object]]:
+def served(training: dict[str, list[str]], url: str, row: list[float]) -> Served:
     """Versions 1.2 and 2.0 behind the gateway; the first gets everything."""
     done = tools.sabia("deploy", MODEL, "1.2", "2.0")
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def served(training: dict[str, list[str]], url: str, row: list[float]) -> dict[s
 
 
 @pytest.fixture
-def split(served: dict[str, dict[str, object]]) -> Iterator[None]:
+def split(served: Served) -> Iterator[None]:
     """The split, given back as it was: everything to 1.2, no mirror."""
     yield
     tools.traffic("1.2=100", "--no-mirror")

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import requests
-import yaml
-from kserve import InferenceRESTClient, InferInput, InferRequest
-from kserve.inference_client import RESTConfig
+from kserve import InferInput, InferRequest
 
 from cli.demo import interval
 from stack.manifests import ROOT
 from tests.cluster import tools
 from tests.cluster.conftest import SIX
-from tests.cluster.tools import HOST, MODEL, NAMESPACE
+from tests.cluster.tools import HOST, MODEL, NAMESPACE, Served
+from tests.kserve_client import with_client
+from tests.manifests.folders import KUSTOMIZATIONS
 from training.datasets import Dataset
-
-KUSTOMIZATIONS = sorted(
-    path.parent.relative_to(ROOT)
-    for path in ROOT.rglob("kustomization.yaml")
-    if yaml.safe_load(path.read_text())["kind"] == "Kustomization"
-)
-
-Served = dict[str, dict[str, object]]
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=str)
@@ -125,16 +114,6 @@ def test_the_route_that_deploying_made_is_the_one_of_the_manifests(split: None) 
     tools.apply_folder("traffic")
     tools.traffic("1.2=100", "2.0=0")
     assert tools.get("httproute", MODEL)["spec"] == before
-
-
-def with_client(protocol: str, call: Callable[[Any], Awaitable[Any]]) -> Any:
-    """The result of a call of KServe's own client."""
-
-    async def run() -> Any:
-        async with InferenceRESTClient(RESTConfig(protocol=protocol, retries=0)) as client:
-            return await call(client)
-
-    return asyncio.run(run())
 
 
 def test_kserves_client_gets_v1_and_v2_answers_through_the_gateway(served: Served, url: str, dataset: Dataset) -> None:

@@ -9,9 +9,7 @@ import pytest
 from rollout.cluster import Cluster, Deployed
 from rollout.errors import NotCounted
 from tests.cluster import tools
-from tests.cluster.tools import MODEL
-
-Served = dict[str, dict[str, object]]
+from tests.cluster.tools import MODEL, Served
 
 # There and back, in the steps of a rollout.
 SHARES = [1, 5, 10, 25, 50, 75, 90, 100, 50, 0, 10, 50, 100, 99, 50, 25, 10, 1, 100, 0]

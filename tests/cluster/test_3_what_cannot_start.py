@@ -13,10 +13,9 @@ from rollout import deployment
 from rollout.cluster import Cluster
 from rollout.errors import DeploymentFailed
 from tests.cluster import tools
-from tests.cluster.tools import MODEL, NAMESPACE
+from tests.cluster.tools import MODEL, NAMESPACE, Served
 
 Document = dict[str, Any]
-Served = dict[str, dict[str, object]]
 
 FLIPPED = f"s3://sabia/flipped/models/{MODEL}/2.2/"
 SECONDS = 45.0

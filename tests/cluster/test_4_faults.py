@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import tools
-from tests.cluster.tools import MODEL, NAMESPACE, STORE
-
-Served = dict[str, dict[str, object]]
+from tests.cluster.tools import MODEL, NAMESPACE, STORE, Served
 
 STABLE = f"{MODEL}-v1-2"
 GATEWAY_NAMESPACE = "envoy-gateway-system"
@@ -21,7 +19,7 @@ def two_replicas(served: Served) -> Iterator[None]:
     """Two pods of the stable version, behind a gateway that sends again what never reached a server."""
     tools.apply_folder("gateway/limits")
     assert tools.sabia("deploy", MODEL, "1.2", "--replicas", "2").returncode == 0
-    tools.eventually(lambda: [tools.is_ready(pod) for pod in tools.pods_of(STABLE)] == [True, True])
+    tools.eventually(lambda: tools.readiness(STABLE) == [True, True])
     yield
     tools.kubectl("delete", "-n", NAMESPACE, "backendtrafficpolicy", MODEL)
     assert tools.sabia("deploy", MODEL, "1.2").returncode == 0
@@ -35,7 +33,7 @@ def test_a_pod_that_is_killed_fails_no_request_where_two_replicas_run(
             victim = tools.pods_of(STABLE)[0]["metadata"]["name"]
             tools.kubectl("delete", "pod", "-n", NAMESPACE, victim, "--force", "--grace-period=0")
             load.wait_for(100)
-            tools.eventually(lambda: [tools.is_ready(pod) for pod in tools.pods_of(STABLE)] == [True, True])
+            tools.eventually(lambda: tools.readiness(STABLE) == [True, True])
     tools.report("three pods killed, two replicas", {"outcomes": dict(load.outcomes())})
     assert load.failed() == 0
 
@@ -46,7 +44,7 @@ def test_a_pod_that_is_killed_is_replaced_where_it_was_alone(served: Served, url
         began = load.now()
         tools.kubectl("delete", "pod", "-n", NAMESPACE, victim["metadata"]["name"], "--force", "--grace-period=0")
         tools.eventually(lambda: load.outcomes(since=load.now() - 1) == {"200": load.outcomes(load.now() - 1)["200"]})
-        tools.eventually(lambda: [tools.is_ready(pod) for pod in tools.pods_of(STABLE)] == [True])
+        tools.eventually(lambda: tools.readiness(STABLE) == [True])
         load.wait_for(100)
         end = load.now()
     failures = [answer.at - began for answer in load.answers if answer.outcome != "200"]

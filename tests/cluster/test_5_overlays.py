@@ -10,9 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import tools
-from tests.cluster.tools import MODEL, NAMESPACE
-
-Served = dict[str, dict[str, object]]
+from tests.cluster.tools import MODEL, NAMESPACE, Served
 
 STABLE = f"{MODEL}-v1-2"
 
@@ -63,7 +61,7 @@ def test_what_is_over_the_limit_is_refused_by_the_gateway(
 def autoscaled(served: Served) -> Iterator[None]:
     """The stable version with replicas by load; at first as few as may be."""
     tools.apply_folder("autoscaling/breast-cancer-v1-2")
-    tools.eventually(lambda: [tools.is_ready(pod) for pod in tools.pods_of(STABLE)] == [True, True], seconds=120)
+    tools.eventually(lambda: tools.readiness(STABLE) == [True, True], seconds=120)
     yield
     tools.kubectl("delete", "-n", NAMESPACE, f"hpa/{STABLE}")
     assert tools.sabia("deploy", MODEL, "1.2").returncode == 0
@@ -71,7 +69,7 @@ def autoscaled(served: Served) -> Iterator[None]:
 
 def ready() -> int:
     """Pods of the stable version that answer."""
-    return sum(map(tools.is_ready, tools.pods_of(STABLE)))
+    return sum(tools.readiness(STABLE))
 
 
 def test_load_makes_it_grow_and_shrink_and_a_rolling_update_never_goes_under(

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import tools
-from tests.cluster.tools import MODEL, NAMESPACE
-
-Served = dict[str, dict[str, object]]
+from tests.cluster.tools import MODEL, NAMESPACE, Served
 
 MANY = "many"
 # Eleven states of one method: 1.0 to 1.10.

@@ -19,10 +19,12 @@ from typing import Any, TypeVar
 import requests
 import yaml
 
+from rollout.pods import is_ready
 from stack.manifests import ROOT
 from stack.process import installed
 
 Document = dict[str, Any]
+Served = dict[str, dict[str, object]]
 T = TypeVar("T")
 
 MODEL = "breast-cancer"
@@ -98,9 +100,9 @@ def pods_of(service: str) -> list[Document]:
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
-def is_ready(pod: Document) -> bool:
-    """Whether the pod says so."""
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions", []))
+def readiness(service: str) -> list[bool]:
+    """Of each pod of an InferenceService that is not on its way out, whether it is ready."""
+    return [is_ready(pod) for pod in pods_of(service)]
 
 
 class Rollout:

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import kserve
 import numpy as np
 import psutil
 import pytest
 import requests
-from kserve import InferenceRESTClient, InferInput, InferRequest
-from kserve.inference_client import RESTConfig
+from kserve import InferInput, InferRequest
 
 from cli.demo import interval
 from rollout.errors import InvalidWeights, UnknownVersion
 from rollout.traffic import EnvoySplit
 from stack.errors import AlreadyRunning
 from stack.stack import Stack
+from tests.kserve_client import with_client
 from training.datasets import Dataset
 
 MODEL = "breast-cancer"
-
-
-def with_client(protocol: str, call: Callable[[Any], Awaitable[Any]]) -> Any:
-    """The result of a call of KServe's own client."""
-
-    async def run() -> Any:
-        async with InferenceRESTClient(RESTConfig(protocol=protocol, retries=0)) as client:
-            return await call(client)
-
-    return asyncio.run(run())
 
 
 def ask(url: str, row: list[float], version: str | None = None) -> requests.Response:

@@ -14,15 +14,11 @@ import yaml
 from artifacts.layout import Version, version_prefix
 from stack.manifests import ROOT, predictor, render, route
 from stack.process import installed
+from tests.manifests.folders import KUSTOMIZATIONS
 from tests.manifests.schemas import FOLDER, problems
 
 Document = dict[str, Any]
 
-KUSTOMIZATIONS = sorted(
-    path.parent.relative_to(ROOT)
-    for path in ROOT.rglob("kustomization.yaml")
-    if yaml.safe_load(path.read_text())["kind"] == "Kustomization"
-)
 VERSIONS = sorted(path.parent for path in (ROOT / "versions").glob("*/version.yaml"))
 
 
