@@ -1,0 +1,1 @@
+"""`Rollout` resources on a cluster, carried out by the same engine."""
