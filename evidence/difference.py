@@ -22,8 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence.errors import InvalidSetting
-from evidence.odds import Batch
+from evidence.odds import Batch, Counts
 from evidence.wealth import Array, Wealth, begin
+
+Numbers = Array | Counts | float
 
 # `within`: bets on a canary whose rate is this share of the margin's rate q.
 _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
@@ -59,23 +61,31 @@ class DifferenceTest:
 
     def log_e(self, batch: Batch, guess: Array | float) -> Array:
         """Log of each bet's e-value; shape (..., bets). A batch without one of the arms says nothing: 0."""
+        return self.expected(batch.n0, batch.n1, batch.x0, batch.x1, guess)
+
+    def expected(self, n0: Numbers, n1: Numbers, x0: Numbers, x1: Numbers, guess: Array | float) -> Array:
+        """`log_e` of counts that need not be whole: it is linear in the events, so that means give means."""
+        stable_n, canary_n, stable_x, canary_x = (_floats(count) for count in (n0, n1, x0, x1))
         # Any guess will do; this one keeps q under 1.
         g = np.clip(np.asarray(guess, dtype=float), 1e-6, 1 - self.margin - 1e-6)[..., None]
         q = g + self.margin
-        n0, n1 = (np.maximum(count, 1)[..., None].astype(float) for count in (batch.n0, batch.n1))
-        x0, x1 = batch.x0[..., None].astype(float), batch.x1[..., None].astype(float)
+        size0, size1 = np.maximum(stable_n, 1e-9), np.maximum(canary_n, 1e-9)
         side = -1.0 if self.beyond else 1.0
         if self.beyond:
             # The canary's factor is 1 + a (y - q): for y = 0 it must stay positive. The stable's is 1 - b (z - g).
             a, most = np.asarray(_STAKES) / q, _MOST / (1 - g)
         else:
             a, most = (1 - np.asarray(_SHARES)) / (1 - q), _MOST / g
-        a = np.minimum(a, most * n0 / n1)
-        b = a * n1 / n0
-        canary = _times(x1, 1 - side * a * (1 - q)) + _times(n1 - x1, 1 + side * a * q)
-        stable = _times(x0, 1 + side * b * (1 - g)) + _times(n0 - x0, 1 - side * b * g)
-        both = (batch.n0 > 0) & (batch.n1 > 0)
-        return np.where(both[..., None], canary + stable, 0.0)
+        a = np.minimum(a, most * size0 / size1)
+        b = a * size1 / size0
+        canary = _times(canary_x, 1 - side * a * (1 - q)) + _times(canary_n - canary_x, 1 + side * a * q)
+        stable = _times(stable_x, 1 + side * b * (1 - g)) + _times(stable_n - stable_x, 1 - side * b * g)
+        return np.where((stable_n > 0) & (canary_n > 0), canary + stable, 0.0)
+
+
+def _floats(count: Numbers) -> Array:
+    """With an axis for the bets."""
+    return np.asarray(count, dtype=np.float64)[..., None]
 
 
 def _times(count: Array, factor: Array) -> Array:

@@ -54,8 +54,8 @@ def shifted(threshold: int, edges: Sequence[float], *, tolerance: float, slack: 
     if threshold >= len(edges):
         return len(edges)
     wanted = max(edges[threshold] * tolerance, edges[threshold] + slack)
-    # An edge that differs from the wanted time by its printed digits alone is that time.
-    return int(np.searchsorted(np.asarray(edges), wanted * (1 - 1e-5), side="left"))
+    # An edge that is nearly the wanted time is that time: edges are rounded, and so are tolerances.
+    return int(np.searchsorted(np.asarray(edges), wanted * (1 - 1e-4), side="left"))
 
 
 def exceedance(stable: Counts, canary: Counts, over: int, canary_over: int) -> Batch:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, exposition
 
-from predictor import cloudevents, tensors
+from predictor import cloudevents, faults, tensors
 from predictor.config import Config
 from predictor.decision import Decision
 from predictor.errors import (
@@ -39,7 +39,7 @@ from predictor.errors import (
     WrongMethod,
 )
 from predictor.instances import Array, read_instances, read_lists
-from predictor.metrics import VersionMetrics
+from predictor.metrics import MIRROR, PIN, SPLIT, VersionMetrics
 from predictor.model import Predictor
 
 Scope = MutableMapping[str, Any]
@@ -108,6 +108,7 @@ class App:
         self._registry = registry
         self._limit = config.max_body_bytes
         self._metrics = VersionMetrics(model.decision, registry)
+        self._faults = faults.read(config.faults)
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,16 +126,16 @@ class App:
             answer = _refusal(ModelFailed())
         # Counted before it is sent: whoever has the answer finds it in the metrics.
         if route is not None and route.counted and answer.status != STATUS[UnknownModel]:
-            self._count(answer, perf_counter() - started)
+            self._count(answer, perf_counter() - started, _came_by(scope, self._decision.version.encode()))
         await self._send(send, answer, head=scope["method"] == "HEAD")
 
-    def _count(self, answer: Answer, seconds: float) -> None:
+    def _count(self, answer: Answer, seconds: float, came_by: str) -> None:
         # Here, on the event loop, and nowhere else: calls may run in threads, and counting is not atomic.
-        self._metrics.answered(answer.status, seconds)
+        self._metrics.answered(answer.status, seconds, came_by)
         found = answer.measured
         if found is not None:
-            self._metrics.decided(found.read + found.decide + found.write)
-            self._metrics.predicted(found.bin_counts, found.out_of_range)
+            self._metrics.decided(found.read + found.decide + found.write, came_by)
+            self._metrics.predicted(found.bin_counts, found.out_of_range, came_by)
             self._metrics.stage("preprocess", found.read)
             self._metrics.stage(found.stage, found.decide)
             self._metrics.stage("postprocess", found.write)
@@ -214,13 +215,20 @@ class App:
         started = perf_counter()
         rows = _read_rows(request.body, mode, decision)
         read = perf_counter()
-        prediction = decision.predict(rows)
+        prediction, fault = self._predict(decision, rows)
         document = document_of(decision, rows, prediction)
         decided = perf_counter()
         answer = _wrap(document, mode, decision.name)
+        if fault is not None:
+            answer.headers[faults.HEADER] = fault
         written = perf_counter()
         answer.measured = _measured(stage, (started, read, decided, written), decision, rows, prediction)
         return answer
+
+    def _predict(self, decision: Decision, rows: Array) -> tuple[Array, str | None]:
+        if self._faults is None:
+            return decision.predict(rows), None
+        return self._faults(decision.predict, rows)
 
     def infer_v2(self, request: Request) -> Answer:
         """`POST /v2/models/<m>/infer`."""
@@ -229,11 +237,13 @@ class App:
         started = perf_counter()
         call = tensors.read_call(request.body, header_length, decision)
         read = perf_counter()
-        prediction = decision.predict(call.rows)
+        prediction, fault = self._predict(decision, call.rows)
         decided = perf_counter()
         body, json_length = tensors.write_answer(call, prediction, decision)
         written = perf_counter()
         answer = Answer(body=body)
+        if fault is not None:
+            answer.headers[faults.HEADER] = fault
         if json_length is not None:
             answer.media_type = BINARY
             answer.headers["inference-header-content-length"] = str(json_length)
@@ -345,6 +355,17 @@ def _find(path: str) -> Route | None:
     return next((route for route in _ROUTES if route.path.fullmatch(path)), None)
 
 
+def _came_by(scope: Scope, version: bytes) -> str:
+    """Which way a request took: Envoy marks a copy in its host name, and a client that pins says so in a header."""
+    found = SPLIT
+    for name, value in scope["headers"]:
+        if name == b"host" and value.partition(b":")[0].endswith(b"-shadow"):
+            return MIRROR
+        if name == b"x-model-version" and value == version:
+            found = PIN
+    return found
+
+
 def _captured(route: Route, path: str) -> Mapping[str, str]:
     match = route.path.fullmatch(path)
     return {name: value for name, value in match.groupdict().items() if value is not None} if match else {}
@@ -389,7 +410,9 @@ def _json(document: object, status: int = 200) -> Answer:
 
 
 def _refusal(error: RequestError) -> Answer:
-    answer = _json({"error": str(error)}, STATUS[type(error)])
+    answer = _json({"error": str(error)}, next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS))
+    if isinstance(error, faults.InjectedFailure):
+        answer.headers[faults.HEADER] = "errors"
     if isinstance(error, WrongMethod):
         answer.headers["allow"] = ", ".join(error.allowed)
     return answer

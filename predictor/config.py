@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from predictor import faults
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -22,6 +24,7 @@ class Config:
         max_body_bytes: larger bodies are answered 413.
         drain_seconds: how long, after SIGTERM, requests are still taken while readiness already says no.
         grace_seconds: how long, after that, requests in flight may take.
+        faults: what is to go wrong on purpose, see `predictor.faults`; nothing without it.
     """
 
     source: str = "/mnt/models"
@@ -32,6 +35,7 @@ class Config:
     max_body_bytes: int = 4 * MEBIBYTE
     drain_seconds: float = 1.0
     grace_seconds: float = 25.0
+    faults: str = ""
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
@@ -49,6 +53,10 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     for setting in _SETTINGS:
         if setting.least is not None and not values[setting.name] >= setting.least:
             parser.error(f"--{setting.name} must be at least {setting.least}")
+    try:
+        faults.read(values["faults"])
+    except ValueError as error:
+        parser.error(f"--faults: {error}")
     return Config(**values)
 
 
@@ -70,4 +78,5 @@ _SETTINGS = (
     _Setting("max_body_bytes", int, "largest body that is read", 1),
     _Setting("drain_seconds", float, "time after SIGTERM in which requests are still taken", 0),
     _Setting("grace_seconds", float, "time after that for requests in flight", 0),
+    _Setting("faults", str, "what is to go wrong on purpose, such as errors=0.05,delay=200ms"),
 )

@@ -6,7 +6,6 @@ KServe's own histograms are fed as well, so that dashboards made for KServe keep
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
@@ -20,20 +19,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from predictor.buckets import EDGES, LABELS
 from predictor.decision import Decision
-
-SHORTEST, LONGEST, RATIO = 1e-5, 60.0, 1.08
-
-
-def log_edges(shortest: float, longest: float, ratio: float) -> tuple[float, ...]:
-    """Upper bucket edges in seconds, each at most `ratio` times the one before, from `shortest` to `longest`."""
-    steps = math.ceil(math.log(longest / shortest) / math.log(ratio))
-    exact = (longest / shortest) ** (1 / steps)
-    return tuple(float(f"{shortest * exact**step:.6g}") for step in range(steps + 1))
-
-
-EDGES = log_edges(SHORTEST, LONGEST, RATIO)
-_LABELS = (*(f"{edge:.6g}" for edge in EDGES), "+Inf")
 
 
 class LogHistogram:
@@ -50,7 +37,23 @@ class LogHistogram:
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts by upper edge."""
-        return [(label, float(count)) for label, count in zip(_LABELS, accumulate(self.counts), strict=True)]
+        return [(label, float(count)) for label, count in zip(LABELS, accumulate(self.counts), strict=True)]
+
+
+# How a request came here: by the weights; by a header that names the version; as a copy whose answer nobody sees. Only
+# the first are a fair sample, so whoever compares versions leaves the others out.
+SPLIT, PIN, MIRROR = "split", "pin", "mirror"
+ROUTES = (SPLIT, PIN, MIRROR)
+
+
+class Counted:
+    """What came by one route: calls by status class, durations, predictions by bin."""
+
+    def __init__(self, bins: int) -> None:
+        self.statuses: Counter[str] = Counter({"2xx": 0, "4xx": 0, "5xx": 0})
+        self.duration = LogHistogram()
+        self.decision = LogHistogram()
+        self.predictions: NDArray[np.int64] = np.zeros(bins, dtype=np.int64)
 
 
 class VersionMetrics(Collector):
@@ -60,10 +63,7 @@ class VersionMetrics(Collector):
         self._name, self._version = decision.name, decision.version
         self._digest = decision.manifest.digest
         self._features = decision.names
-        self._statuses: Counter[str] = Counter({"2xx": 0, "4xx": 0, "5xx": 0})
-        self._duration = LogHistogram()
-        self._decision = LogHistogram()
-        self._predictions: NDArray[np.int64] = np.zeros(len(decision.bins) + 1, dtype=np.int64)
+        self._routes = {route: Counted(len(decision.bins) + 1) for route in ROUTES}
         self._outside: NDArray[np.int64] = np.zeros(decision.width, dtype=np.int64)
         labels = get_labels(decision.name)
         self._kserve = {
@@ -75,18 +75,19 @@ class VersionMetrics(Collector):
         if registry is not None:
             registry.register(self)
 
-    def answered(self, status: int, seconds: float) -> None:
+    def answered(self, status: int, seconds: float, route: str = SPLIT) -> None:
         """Count one answered request and its whole duration, from its first byte to its answer."""
-        self._statuses[f"{status // 100}xx"] += 1
-        self._duration.observe(seconds)
+        counted = self._routes[route]
+        counted.statuses[f"{status // 100}xx"] += 1
+        counted.duration.observe(seconds)
 
-    def decided(self, seconds: float) -> None:
+    def decided(self, seconds: float, route: str = SPLIT) -> None:
         """Count what the version itself took: reading the input, deciding, writing the answer; no waiting."""
-        self._decision.observe(seconds)
+        self._routes[route].decision.observe(seconds)
 
-    def predicted(self, bin_counts: NDArray[np.int64], out_of_range: NDArray[np.int64]) -> None:
+    def predicted(self, bin_counts: NDArray[np.int64], out_of_range: NDArray[np.int64], route: str = SPLIT) -> None:
         """Count predictions by bin, shape (bins,), and inputs outside the training range, shape (features,)."""
-        self._predictions += bin_counts
+        self._routes[route].predictions += bin_counts
         self._outside += out_of_range
 
     def stage(self, name: str, seconds: float) -> None:
@@ -96,16 +97,25 @@ class VersionMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metric families, made now."""
         own = (self._name, self._version)
-        requests = CounterMetricFamily("sabia_requests", "Answered calls.", labels=["model", "version", "status_class"])
-        for status_class, count in sorted(self._statuses.items()):
-            requests.add_metric([*own, status_class], count)
+        # Of the other routes only what was ever used: four hundred empty buckets tell nobody anything.
+        routes = {
+            name: counted for name, counted in self._routes.items() if name == SPLIT or counted.statuses.total() > 0
+        }
+        labels = ["model", "version", "route"]
+        requests = CounterMetricFamily("sabia_requests", "Answered calls.", labels=[*labels, "status_class"])
+        for name, counted in routes.items():
+            for status_class, count in sorted(counted.statuses.items()):
+                requests.add_metric([*own, name, status_class], count)
         yield requests
-        yield self._histogram("sabia_request_duration_seconds", "Whole duration of a call.", self._duration)
-        yield self._histogram("sabia_decision_duration_seconds", "What the version itself took.", self._decision)
-        predictions = CounterMetricFamily("sabia_predictions", "Predictions.", labels=["model", "version", "bin"])
-        for at, count in enumerate(self._predictions.tolist()):
-            predictions.add_metric([*own, str(at)], count)
-        yield predictions
+        durations = HistogramMetricFamily("sabia_request_duration_seconds", "Whole duration of a call.", labels=labels)
+        decisions = HistogramMetricFamily("sabia_decision_duration_seconds", "What the version took.", labels=labels)
+        predictions = CounterMetricFamily("sabia_predictions", "Predictions.", labels=[*labels, "bin"])
+        for name, counted in routes.items():
+            durations.add_metric([*own, name], counted.duration.buckets(), counted.duration.total)
+            decisions.add_metric([*own, name], counted.decision.buckets(), counted.decision.total)
+            for at, count in enumerate(counted.predictions.tolist()):
+                predictions.add_metric([*own, name, str(at)], count)
+        yield from (durations, decisions, predictions)
         outside = CounterMetricFamily(
             "sabia_inputs_out_of_range", "Inputs outside the training range.", labels=["model", "version", "feature"]
         )
@@ -122,8 +132,3 @@ class VersionMetrics(Collector):
         info = GaugeMetricFamily("sabia_model_info", "What is served.", labels=["model", "version", "digest"])
         info.add_metric([*own, self._digest], 1)
         yield info
-
-    def _histogram(self, name: str, text: str, histogram: LogHistogram) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(name, text, labels=["model", "version"])
-        family.add_metric([self._name, self._version], histogram.buckets(), histogram.total)
-        return family

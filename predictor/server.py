@@ -45,6 +45,8 @@ def serve(config: Config) -> None:
     model.load()
     listener = _listen(config)
     app = App(model, config, REGISTRY)
+    if config.faults:
+        logger.warning("FAULTS ARE ON, on purpose: %s", config.faults)
     asyncio.run(_serve(app, config, listener))
 
 

@@ -11,6 +11,13 @@ RolloutError
 ├── StillServing         a version that gets requests was to be removed
 ├── NotCounted           how many requests a version gets cannot be seen
 ├── RouteNotFound        no route of this model
+├── InvalidPlan          a plan says what cannot be done
+├── RolloutNotFound      there is no record of this rollout
+├── RolloutEnded         a rollout that is over was told to do something
+├── AlreadyRollingOut    another rollout of the model is under way
+├── LookTaken            somebody else wrote the record first
+├── BrokenRecord         a record is not what was written, or one is missing
+├── NotScraped           the counters of both arms cannot be had now
 ├── ClusterUnreachable   the Kubernetes API does not answer
 └── ClusterRefused       the Kubernetes API refuses
 ```
@@ -90,6 +97,59 @@ class RouteNotFound(RolloutError):
 
     def __init__(self, model: str, namespace: str) -> None:
         super().__init__(f"Namespace {namespace} has no HTTPRoute {model!r}; `sabia deploy` makes it.")
+
+
+class InvalidPlan(RolloutError):
+    """A plan cannot be carried out."""
+
+    def __init__(self, field: str, problem: str, line: int | None = None) -> None:
+        where = f" (line {line})" if line is not None else ""
+        super().__init__(f"The plan's {field}{where} {problem.rstrip('.')}.")
+        self.field, self.problem, self.line = field, problem, line
+
+
+class RolloutNotFound(RolloutError):
+    """Nobody started this rollout."""
+
+    def __init__(self, model: str | None, name: str | None) -> None:
+        which = f"rollout {name!r}" if name else "rollout"
+        super().__init__(f"There is no {which}{f' of {model!r}' if model else ''}; `sabia rollout start` makes one.")
+
+
+class RolloutEnded(RolloutError):
+    """A rollout is over."""
+
+    def __init__(self, name: str, phase: str) -> None:
+        super().__init__(f"Rollout {name} is {phase}; nothing can be done to it any more.")
+
+
+class AlreadyRollingOut(RolloutError):
+    """Two rollouts would move the same weights."""
+
+    def __init__(self, model: str, name: str) -> None:
+        super().__init__(f"Rollout {name} of {model!r} is under way; wait for its end, or `sabia rollout abort` it.")
+
+
+class LookTaken(RolloutError):
+    """Of two writers, the other one was first."""
+
+    def __init__(self, name: str, seq: int) -> None:
+        super().__init__(f"Record {seq} of rollout {name} was written by somebody else; this engine steps back.")
+
+
+class BrokenRecord(RolloutError):
+    """The chain of records does not hold."""
+
+    def __init__(self, name: str, seq: int, problem: str) -> None:
+        super().__init__(f"Record {seq} of rollout {name} {problem}.")
+
+
+class NotScraped(RolloutError):
+    """No counters this time: nothing may be concluded."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The counters cannot be had: {reason.rstrip('.')}.")
+        self.reason = reason.rstrip(".")
 
 
 class ClusterUnreachable(RolloutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from stack.specs import PredictorSpec, RouteSpec
 
 _CONFIRM_SECONDS = 10.0
 _POLL = 0.01
+_ASIDE_STAT = gateway.ASIDE.replace(".", "_")
 
 
 class Gateway:
@@ -69,11 +70,32 @@ class Gateway:
         return next((str(config.get("version_info")) for config in configs), None)
 
     def requests_seen(self) -> dict[str, int]:
-        """Requests that each Service was sent since Envoy started, by Service name."""
-        answer = requests.get(f"{self.admin}/stats?format=json&filter=^cluster\\..*\\.upstream_rq_total$", timeout=5)
+        """Requests that each Service was sent since Envoy started, by Service name; pins and copies count too."""
+        found: dict[str, int] = {}
+        for (service, _), count in self._counters("upstream_rq_total").items():
+            name = service.removesuffix(_ASIDE_STAT)
+            found[name] = found.get(name, 0) + count
+        return found
+
+    def outcomes(self) -> dict[str, tuple[int, int]]:
+        """For each Service, calls that the split sent it and that ended with 2xx or 5xx, and those with 5xx.
+
+        A call that never reached a server ends with a 5xx of Envoy's own, and counts.
+        """
+        counted = self._counters("upstream_rq_(2xx|5xx)")
+        services = {service for service, _ in counted if not service.endswith(_ASIDE_STAT)}
+        found = {}
+        for service in services:
+            failed = counted.get((service, "upstream_rq_5xx"), 0)
+            found[service] = (counted.get((service, "upstream_rq_2xx"), 0) + failed, failed)
+        return found
+
+    def _counters(self, pattern: str) -> dict[tuple[str, str], int]:
+        """Counters whose name matches, by cluster and name."""
+        answer = requests.get(f"{self.admin}/stats?format=json&filter=^cluster\\.[^.]*\\.{pattern}$", timeout=5)
         answer.raise_for_status()
         counters = [item for item in answer.json()["stats"] if "name" in item]
-        return {item["name"].split(".")[1]: int(item["value"]) for item in counters}
+        return {(item["name"].split(".")[1], item["name"].split(".")[2]): int(item["value"]) for item in counters}
 
 
 class Envoy:
@@ -81,12 +103,12 @@ class Envoy:
 
     Args:
         folder: where its files lie.
-        backends: the predictor behind each Service, and its port.
+        backends: the predictor behind each Service, and the ports of its replicas.
         route: the first route.
     """
 
     def __init__(
-        self, folder: Path, logs: Path, *, backends: Mapping[str, tuple[PredictorSpec, int]], route: RouteSpec
+        self, folder: Path, logs: Path, *, backends: Mapping[str, tuple[PredictorSpec, Sequence[int]]], route: RouteSpec
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         port, admin_port = free_ports(2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # Shorter than the predictor keeps idle connections (75 s), so that the gateway is the one that closes them.
 _IDLE = "60s"
 _DEFAULT_TIMEOUT = 60.0
+
+# Requests that the split did not send, by a pin or as a copy, go to a cluster of their own with the same server behind
+# it: what Envoy counts of the other one is then what the split sent, and can be compared.
+ASIDE = ".aside"
 
 
 def bootstrap(*, port: int, admin_port: int, folder: Path) -> Document:
@@ -75,21 +79,23 @@ def _address(port: int) -> Document:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def clusters(backends: Mapping[str, tuple[PredictorSpec, int]]) -> Document:
-    """The clusters file: one for each Service, with the predictor behind it and the port it listens on."""
-    return _discovery([_cluster(service, spec, port) for service, (spec, port) in sorted(backends.items())])
+def clusters(backends: Mapping[str, tuple[PredictorSpec, Sequence[int]]]) -> Document:
+    """The clusters file: two for each Service, with the predictors behind it and the ports they listen on."""
+    found = [(service + suffix, backend) for service, backend in sorted(backends.items()) for suffix in ("", ASIDE)]
+    return _discovery([_cluster(name, spec, ports) for name, (spec, ports) in found])
 
 
-def _cluster(service: str, spec: PredictorSpec, port: int) -> Document:
+def _cluster(name: str, spec: PredictorSpec, ports: Sequence[int]) -> Document:
     probe = spec.readiness
     return {
         "@type": _CLUSTER,
-        "name": service,
+        "name": name,
+        "alt_stat_name": name.replace(".", "_"),
         "type": "STATIC",
         "connect_timeout": "1s",
         "load_assignment": {
-            "cluster_name": service,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}],
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}} for port in ports]}],
         },
         # The readiness probe, asked by the gateway: one that is not ready gets no request, as on a cluster.
         "health_checks": [
@@ -125,13 +131,14 @@ def routes(spec: RouteSpec) -> Document:
 def _route(match: Match, rule: Rule) -> Document:
     path = {"path": match.path} if match.exact else {"path_separated_prefix": match.path}
     headers = [{"name": name, "string_match": {"exact": value}} for name, value in match.headers.items()]
-    weighted = [{"name": name, "weight": weight} for name, weight in rule.weights.items()]
+    suffix = ASIDE if match.headers else ""
+    weighted = [{"name": name + suffix, "weight": weight} for name, weight in rule.weights.items()]
     return {
         "match": path | {"headers": headers},
         "route": {
             "weighted_clusters": {"clusters": weighted},
             "timeout": f"{rule.timeout or _DEFAULT_TIMEOUT:g}s",
-            "request_mirror_policies": [{"cluster": name} for name in rule.mirrors],
+            "request_mirror_policies": [{"cluster": name + ASIDE} for name in rule.mirrors],
         },
     }
 
@@ -143,7 +150,7 @@ def weights_of(document: Document) -> dict[str, int]:
 
 def mirrors_of(document: Document) -> list[str]:
     """The Services that a routes file sends copies of requests without a pin to."""
-    return [item["cluster"] for item in _unpinned(document)["request_mirror_policies"]]
+    return [item["cluster"].removesuffix(ASIDE) for item in _unpinned(document)["request_mirror_policies"]]
 
 
 def _unpinned(document: Document) -> Document:

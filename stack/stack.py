@@ -120,7 +120,7 @@ class Stack:
     def start_gateway(self) -> Gateway:
         """Start Envoy on the route, write the state down, and return the gateway."""
         self._say("starting the gateway (Envoy)")
-        backends = {server.spec.service: (server.spec, server.port) for server in self.servers}
+        backends = {server.spec.service: (server.spec, [server.port]) for server in self.servers}
         envoy = Envoy(self.folder / "envoy", self.logs, backends=backends, route=self.route)
         self._processes.append(envoy.process)
         envoy.wait_until_ready()

@@ -59,7 +59,9 @@ class Client:
         return self("POST", INFER, body, JSON if headers is None else headers)
 
     def value(self, metric: str, **labels: str) -> float:
-        """A metric's value now."""
+        """A metric's value now; of what came by the split, where routes are counted apart."""
+        if metric.startswith(("sabia_requests", "sabia_request_", "sabia_decision", "sabia_predictions")):
+            labels = {"route": "split"} | labels
         found = self.registry.get_sample_value(
             metric, {"model": MODEL, "version": self.artifact.manifest.version, **labels}
         )

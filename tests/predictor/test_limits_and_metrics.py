@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from artifacts import Artifact
+from predictor.buckets import EDGES, LONGEST, RATIO, SHORTEST
 from predictor.config import Config
-from predictor.metrics import EDGES, LONGEST, RATIO, SHORTEST, LogHistogram
+from predictor.metrics import LogHistogram
 from tests.predictor.clients import INFER, JSON, PREDICT, Client
 from tests.predictor.test_v1 import error, instances
 

@@ -70,7 +70,7 @@ def test_a_mirror_gets_a_copy_and_no_weight() -> None:
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow", "port": 80}}}
     spec = route(an_http_route(a_rule(filters=[mirror])), where="toy")
     (found,) = envoy_routes(spec)
-    assert found["route"]["request_mirror_policies"] == [{"cluster": "shadow"}]
+    assert found["route"]["request_mirror_policies"] == [{"cluster": "shadow" + gateway.ASIDE}]
     assert spec.split.weights == {"a": 1}
     assert spec.services == ["a", "shadow"]
 
@@ -104,7 +104,10 @@ def test_only_loopback_is_listened_on(tmp_path: Any) -> None:
 
 def test_the_readiness_probe_becomes_the_gateways_health_check() -> None:
     spec = predictor(render(ROOT / "versions" / "breast-cancer-v2-0"), where="2.0")
-    (cluster,) = gateway.clusters({spec.service: (spec, 1234)})["resources"]
+    cluster, aside = gateway.clusters({spec.service: (spec, [1234, 1235])})["resources"]
+    assert (cluster["name"], aside["name"]) == (spec.service, spec.service + gateway.ASIDE)
+    (locality,) = cluster["load_assignment"]["endpoints"]
+    assert len(locality["lb_endpoints"]) == 2
     (check,) = cluster["health_checks"]
     assert check["http_health_check"] == {"path": spec.readiness.path}
     assert check["interval"] == f"{spec.readiness.period:g}s"

@@ -1,0 +1,42 @@
+"""Counters of the platform on this machine: its predictors' pages, and Envoy's counters of each version."""
+
+from __future__ import annotations
+
+import requests
+
+from rollout.counters import Gateway
+from rollout.errors import NotScraped
+from rollout.metrics.pages import Found, Pages, Replica
+from stack.envoy import Gateway as Envoy
+from stack.stack import State
+
+_TIMEOUT = 2.0
+
+
+def pages(envoy: Envoy, state: State) -> Pages:
+    """The source of a running stack."""
+    versions = {server.service: server.version for server in state.servers}
+
+    def find() -> Found:
+        servers = [Replica(server.version, server.name, server.url) for server in state.servers]
+        ready: dict[str, list[bool]] = {}
+        for server in state.servers:
+            ready.setdefault(server.version, []).append(_is_ready(server.url, state.model))
+        trouble = {version: "it is not ready" for version, answers in ready.items() if not any(answers)}
+        return Found(servers, trouble)
+
+    def gateway() -> dict[str, Gateway]:
+        try:
+            seen = envoy.outcomes()
+        except requests.RequestException as error:
+            raise NotScraped(f"the gateway does not answer ({type(error).__name__})") from error
+        return {versions[service]: Gateway(*counts) for service, counts in seen.items() if service in versions}
+
+    return Pages(find, gateway)
+
+
+def _is_ready(url: str, model: str) -> bool:
+    try:
+        return requests.get(f"{url}/v1/models/{model}", timeout=_TIMEOUT).ok
+    except requests.RequestException:
+        return False
