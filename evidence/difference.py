@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence.errors import InvalidSetting
-from evidence.odds import Batch, Counts
+from evidence.hypergeometric import Counts
+from evidence.odds import Batch
 from evidence.wealth import Array, Wealth, begin
 
 Numbers = Array | Counts | float

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evidence.odds import Counts
+from evidence.hypergeometric import Counts
 from evidence.wealth import Array
 
 # About an hour of looks every 15 s.

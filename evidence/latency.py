@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evidence.odds import Batch, Counts
+from evidence.hypergeometric import Counts
+from evidence.odds import Batch
 from evidence.wealth import Array
 
 # A batch's share in the memory of the next one's: the memory is about eight batches long.

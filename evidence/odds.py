@@ -19,18 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evidence.errors import InvalidCounts, InvalidSetting
-from evidence.wealth import Array, Wealth, begin, log_sum
-
-Counts = NDArray[np.int64]
+from evidence.hypergeometric import Counts, log_normaliser
+from evidence.wealth import Array, Wealth, begin
 
 # Ratios that are bet on. A grid: of ratios between two of them, either bet finds nearly as much, and every bet more
 # costs all of them a little.
 RATIOS = (1.25, 1.6, 2.5, 4.0, 8.0, 20.0, 100.0)
-# How many numbers a chunk of the normaliser may take at once.
-_CHUNK = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,39 +88,3 @@ class OddsTest:
         log_z = log_normaliser(batch.n0, batch.n1, batch.x0 + batch.x1, log_psi)
         log_e: Array = batch.x1[..., None] * log_r + log_z[..., :1] - log_z[..., 1:]
         return log_e
-
-
-def log_normaliser(n0: Counts, n1: Counts, m: Counts, log_psi: Array) -> Array:
-    """Log Z(psi) for each psi, up to a term that does not depend on psi.
-
-    Args:
-        n0: requests in the stable, shape (...).
-        n1: requests in the canary, shape (...).
-        m: events in both, shape (...).
-        log_psi: shape (points,).
-
-    Returns:
-        Shape (..., points).
-    """
-    shape = np.shape(m)
-    sizes = [np.reshape(value, -1).astype(np.int64) for value in (n0, n1, m)]
-    width = int(np.max(np.minimum(sizes[2], sizes[1]) - np.maximum(0, sizes[2] - sizes[0]), initial=0)) + 1
-    rows = max(1, _CHUNK // (width * len(log_psi)))
-    found = np.empty((len(sizes[0]), len(log_psi)))
-    for start in range(0, len(found), rows):
-        part = slice(start, start + rows)
-        found[part] = _log_normaliser(sizes[0][part], sizes[1][part], sizes[2][part], log_psi)
-    return found.reshape(*shape, len(log_psi))
-
-
-def _log_normaliser(n0: Counts, n1: Counts, m: Counts, log_psi: Array) -> Array:
-    low, high = np.maximum(0, m - n0), np.minimum(m, n1)
-    k = low[:, None] + np.arange(int(np.max(high - low, initial=0)) + 1)
-    inside = k < high[:, None]
-    # Each term from the one before: C(n1,k+1) C(n0,m-k-1) / (C(n1,k) C(n0,m-k)); no factorial is ever made.
-    up = np.where(inside, (n1[:, None] - k) * (m[:, None] - k), 1).astype(float)
-    down = np.where(inside, (k + 1) * (n0[:, None] - m[:, None] + k + 1), 1).astype(float)
-    steps = np.cumsum(np.log(up / down), axis=1)
-    terms = np.concatenate([np.zeros((len(k), 1)), steps[:, :-1]], axis=1)
-    terms = np.where(k <= high[:, None], terms, -np.inf)
-    return log_sum(terms[:, None, :] + k[:, None, :] * log_psi[:, None])

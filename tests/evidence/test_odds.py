@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom, nchypergeom_fisher
 
 from evidence import Batch, InvalidCounts, InvalidSetting, OddsTest
-from evidence.odds import log_normaliser
+from evidence.hypergeometric import log_normaliser
 
 HARM = OddsTest()
 SAFE = OddsTest(null=2.0, safe=True)
@@ -66,6 +67,21 @@ def test_an_e_value_is_the_likelihood_ratio_of_fishers_noncentral_distribution(
         for r in ratios
     ]
     assert ours == pytest.approx(np.array(theirs), rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_large_batches_are_right_where_scipy_gives_up(data: st.DataObject) -> None:
+    """Against whole numbers and fractions, far out in the tails too."""
+    n0, n1 = data.draw(st.integers(300, 900)), data.draw(st.integers(300, 900))
+    m = data.draw(st.integers(300, min(n0 + n1, 800)))
+    low, high = max(0, m - n0), min(m, n1)
+    k, r = data.draw(st.integers(low, high)), data.draw(st.sampled_from([1.25, 4.0, 100.0]))
+    whole = Fraction(r)
+    z = sum(math.comb(n1, j) * math.comb(n0, m - j) * whole**j for j in range(low, high + 1))
+    exact = whole**k * math.comb(n0 + n1, m) / z
+    (ours,) = OddsTest(ratios=(r,)).log_e(Batch.of(n0, n1, m - k, k))
+    assert ours == pytest.approx(math.log(exact.numerator) - math.log(exact.denominator), rel=1e-11, abs=1e-9)
 
 
 def test_the_normaliser_counts_the_tables() -> None:
