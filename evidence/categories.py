@@ -8,12 +8,17 @@ distribution. For ratios r_j that were fixed before the batch,
 
     log e = sum_j k_j log r_j - log E[prod_j r_j^K_j],     E[...] = [x^n1] prod_j (1 + x r_j)^m_j / C(N, n1).
 
-`evidence.hypergeometric` has the expectation. The ratios are r_j = ((O_j + a) / (A_j + a))^l with O_j what the canary
-had in the past and A_j what it would have had at its share: the Mantel-Haenszel ratio, in which common drift cancels.
+`evidence.hypergeometric` has the expectation. Two kinds of bets share the money:
+
+- one on each category alone, that the canary has its ratio to the rest more often (`evidence.odds`): nothing has to be
+  learned first, and this is how a version usually breaks;
+- one on the shape of the past, r_j = ((O_j + a) / (A_j + a))^l with O_j what the canary had and A_j what it would have
+  had at its share: the Mantel-Haenszel ratio, in which common drift cancels.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +26,15 @@ from numpy.typing import NDArray
 
 from evidence.errors import InvalidCounts
 from evidence.hypergeometric import Counts, log_expectation
+from evidence.odds import Batch, OddsTest
 from evidence.wealth import Array, Wealth, begin
 
 # How bold the three bets follow the past's ratios; the average of them is bet.
 _BOLDNESS = (0.25, 0.5, 1.0)
 _PRIOR = 5.0
+# What is bet on each category alone, and the share of the money that goes there.
+_ALONE = OddsTest(ratios=(2.5,))
+_ALONE_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +42,13 @@ class Categories:
     """Evidence that two arms differ in how they spread over categories.
 
     Attributes:
-        wealth: of the bets.
+        shape: of the bets on the shape.
+        alone: of the bets on each category.
         observed, expected: what the canary had in each category, and would have had at its share; shape (..., J).
     """
 
-    wealth: Wealth
+    shape: Wealth
+    alone: Wealth
     observed: Array
     expected: Array
 
@@ -45,19 +56,30 @@ class Categories:
     def begin(cls, categories: int, *leading: int) -> Categories:
         """No evidence yet."""
         nothing = np.zeros((*leading, categories))
-        return cls(begin(len(_BOLDNESS), late=True, leading=leading), nothing, nothing)
+        shape = begin(len(_BOLDNESS), late=True, leading=leading)
+        return cls(shape, begin(categories, late=True, leading=leading), nothing, nothing)
+
+    @property
+    def log_e(self) -> Array:
+        """Log of the e-process; shape (...)."""
+        shares = math.log(1 - _ALONE_SHARE), math.log(_ALONE_SHARE)
+        return np.asarray(np.logaddexp(self.shape.log_e + shares[0], self.alone.log_e + shares[1]))
 
     def look(self, stable: Counts, canary: Counts, dispersion: Array | float = 1.0) -> Categories:
         """The evidence after a batch of counts of shape (..., J)."""
+        phi = np.asarray(dispersion)[..., None]
         log_ratio = np.log((self.observed + _PRIOR) / (self.expected + _PRIOR))
         bets = log_ratio[..., None, :] * np.asarray(_BOLDNESS)[:, None]
-        log_e = log_e_value(stable[..., None, :], canary[..., None, :], bets)
+        on_shape = log_e_value(stable[..., None, :], canary[..., None, :], bets) / phi
+        n0, n1 = (np.broadcast_to(arm.sum(axis=-1, keepdims=True), arm.shape) for arm in (stable, canary))
+        on_each = _ALONE.log_e(Batch(n0, n1, stable, canary))[..., 0] / phi
         both = stable + canary
         total = np.maximum(both.sum(axis=-1, keepdims=True), 1)
         share = np.where(stable.sum(axis=-1, keepdims=True) > 0, canary.sum(axis=-1, keepdims=True) / total, 0.0)
         seen = np.where(share > 0, canary, 0)
-        after = self.wealth.after(log_e / np.asarray(dispersion)[..., None])
-        return Categories(after, self.observed + seen, self.expected + both * share)
+        return Categories(
+            self.shape.after(on_shape), self.alone.after(on_each), self.observed + seen, self.expected + both * share
+        )
 
 
 def log_e_value(stable: Counts, canary: Counts, log_ratio: Array) -> Array:

@@ -26,7 +26,6 @@ class Counters(msgspec.Struct, frozen=True, omit_defaults=True):
         requests, errors: answered calls that are not the client's fault, and those of them that failed (5xx).
         decision, duration: calls by bucket of the decision's own time and of the whole duration; not cumulative.
         bins: predictions by bin, by the bin's name.
-        labels, wrong: predictions whose truth is known by now, and those of them that were wrong.
     """
 
     requests: int = 0
@@ -34,8 +33,6 @@ class Counters(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: dict[int, int] = {}
     duration: dict[int, int] = {}
     bins: dict[str, int] = {}
-    labels: int = 0
-    wrong: int = 0
 
     def restarted_since(self, before: Counters) -> bool:
         """Whether a counter is lower than before."""
@@ -62,11 +59,15 @@ class Scrape(msgspec.Struct, frozen=True, omit_defaults=True):
         arms: by version, then by replica.
         gateway: by version, where the gateway counts versions apart.
         trouble: versions that cannot serve, and why.
+        labels: by the batch in which the predictions were made, and then by version: predictions whose truth is known,
+            and those that were wrong. Only batches that are closed: whose truths are all there, or will not be waited
+            for.
     """
 
     arms: dict[str, dict[str, Counters]]
     gateway: dict[str, Gateway] = {}
     trouble: dict[str, str] = {}
+    labels: dict[str, dict[str, tuple[int, int]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Arm:
         n, errors: requests, and those that failed.
         decision, duration: requests by bucket, shape (BUCKETS,); of replicas that are warm.
         bins: predictions by bin.
-        labels, wrong: truths that arrived, and those that the prediction missed.
+        labels: by closed batch, truths and those that the prediction missed; see `Scrape.labels`.
     """
 
     n: int = 0
@@ -85,8 +86,7 @@ class Arm:
     decision: Counts = field(default_factory=lambda: np.zeros(BUCKETS, dtype=np.int64))
     duration: Counts = field(default_factory=lambda: np.zeros(BUCKETS, dtype=np.int64))
     bins: dict[str, int] = field(default_factory=dict)
-    labels: int = 0
-    wrong: int = 0
+    labels: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def difference(before: Scrape, now: Scrape, version: str, *, cold: frozenset[str] = frozenset()) -> Arm:
@@ -110,8 +110,7 @@ def difference(before: Scrape, now: Scrape, version: str, *, cold: frozenset[str
         decision=_histogram([(early.decision, late.decision) for early, late in warm]),
         duration=_histogram([(early.duration, late.duration) for early, late in warm]),
         bins=bins,
-        labels=sum(late.labels - early.labels for early, late in pairs),
-        wrong=sum(late.wrong - early.wrong for early, late in pairs),
+        labels={batch: arms[version] for batch, arms in now.labels.items() if version in arms},
     )
 
 

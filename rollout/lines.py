@@ -12,8 +12,19 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from evidence import Batch, Categories, DifferenceTest, Dispersion, Memory, OddsTest, exceedance, shifted
+from evidence import (
+    Batch,
+    Categories,
+    DifferenceTest,
+    Dispersion,
+    Memory,
+    OddsTest,
+    exceedance,
+    shifted,
+    total_variation,
+)
 from evidence import Wealth as Bets
 from evidence.categories import over_represented
 from evidence.wealth import Array
@@ -264,88 +275,98 @@ class PredictionsLine(msgspec.Struct, frozen=True):
     """Predictions over their bins: do they differ at all, and by more than the budget?
 
     Attributes:
-        shift: see `evidence.Categories`; any difference.
+        names: the bins, as the first batch had them; whatever comes later is in the last of them, `OTHER`.
+        shape, alone, observed, expected: any difference, see `evidence.Categories`.
         beyond: see `evidence.DifferenceTest`; more than the budget, on the bins that the canary has had more of.
-        expected: by bin, what the canary would have had at its share.
-        bins0, bins1: by bin, predictions of stable and canary, all of the rollout.
+        bins0, bins1: predictions of stable and canary by bin, all of the rollout.
         n0, n1: the requests that these were of.
     """
 
-    shift: Wealth
     beyond: Wealth
-    expected: dict[str, float] = {}
-    observed: dict[str, float] = {}
-    bins0: dict[str, int] = {}
-    bins1: dict[str, int] = {}
+    names: list[str] = []
+    shape: Wealth | None = None
+    alone: Wealth | None = None
+    observed: list[float] = []
+    expected: list[float] = []
+    bins0: list[int] = []
+    bins1: list[int] = []
     n0: int = 0
     n1: int = 0
 
     @classmethod
     def begin(cls, budget: float) -> PredictionsLine:
         """No evidence yet."""
-        shift = Wealth.of(Categories.begin(1).wealth)
-        return cls(shift, Wealth.of(DifferenceTest(budget, beyond=True).begin()))
+        return cls(Wealth.of(DifferenceTest(budget, beyond=True).begin()))
 
     def look(self, budget: float, look: Look) -> PredictionsLine:
         """After one more batch."""
-        names = sorted({*look.stable.bins, *look.canary.bins, *self.expected}, key=lambda name: (len(name), name))
+        names = self.names or sorted({*look.stable.bins, *look.canary.bins}, key=lambda name: (len(name), name))
         if not names:
             return self
-        stable, canary = (
-            np.array([arm.bins.get(name, 0) for name in names], dtype=np.int64) for arm in (look.stable, look.canary)
-        )
-        past = Categories(
-            self.shift.thaw(),
-            np.array([self.observed.get(name, 0.0) for name in names]),
-            np.array([self.expected.get(name, 0.0) for name in names]),
-        )
+        if not self.names:
+            names = [*names, OTHER]
+        past = self._past(len(names))
+        stable, canary = (_by_name(arm.bins, names) for arm in (look.stable, look.canary))
         # Rows of one request are not independent of each other: at worst they are all the same.
-        phi = max(1.0, *(self._rows_a_request(arm) for arm in (0, 1)))
+        phi = max(1.0, *(sum(bins) / n if n else 1.0 for bins, n in ((self.bins0, self.n0), (self.bins1, self.n1))))
         after = past.look(stable, canary, phi)
         more = over_represented(past)
-        earlier = sum(self.bins0.values())
-        guess = sum(self.bins0.get(name, 0) for name, is_more in zip(names, more, strict=True) if is_more)
-        batch = Batch.of(
-            *(int(value) for value in (stable.sum(), canary.sum(), stable[more].sum(), canary[more].sum()))
-        )
-        test = DifferenceTest(budget, beyond=True)
-        beyond = test.look(self.beyond.thaw(), batch, (guess + 0.5) / (earlier + 1.0), phi) if more.any() else None
+        beyond = self.beyond
+        if more.any():
+            earlier = np.asarray(self.bins0)
+            guess = (earlier[more].sum() + 0.5) / (earlier.sum() + 1.0)
+            batch = Batch(stable.sum(), canary.sum(), stable[more].sum(), canary[more].sum())
+            beyond = Wealth.of(DifferenceTest(budget, beyond=True).look(beyond.thaw(), batch, guess, phi))
         return PredictionsLine(
-            shift=Wealth.of(after.wealth),
-            beyond=self.beyond if beyond is None else Wealth.of(beyond),
-            expected=dict(zip(names, after.expected.tolist(), strict=True)),
-            observed=dict(zip(names, after.observed.tolist(), strict=True)),
-            bins0=_added(self.bins0, look.stable.bins),
-            bins1=_added(self.bins1, look.canary.bins),
+            beyond=beyond,
+            names=names,
+            shape=Wealth.of(after.shape),
+            alone=Wealth.of(after.alone),
+            observed=after.observed.tolist(),
+            expected=after.expected.tolist(),
+            bins0=(stable + np.asarray(self.bins0 or [0] * len(names))).tolist(),
+            bins1=(canary + np.asarray(self.bins1 or [0] * len(names))).tolist(),
             n0=self.n0 + look.stable.n,
             n1=self.n1 + look.canary.n,
         )
 
+    def _past(self, categories: int) -> Categories:
+        if self.shape is None or self.alone is None:
+            return Categories.begin(categories)
+        seen = np.asarray(self.observed), np.asarray(self.expected)
+        return Categories(self.shape.thaw(), self.alone.thaw(), *seen)
+
     def log_e(self, budget: float) -> float:
         """Log of the evidence of a shift beyond the budget; without a budget, of any."""
-        return self.shift.log_e if budget == 0 else self.beyond.log_e
+        return self.beyond.log_e if budget > 0 else float(self._past(len(self.names) or 1).log_e)
 
     @property
     def distance(self) -> float:
         """The total variation that was seen; chance alone makes some."""
-        totals = [max(sum(bins.values()), 1) for bins in (self.bins0, self.bins1)]
-        names = {*self.bins0, *self.bins1}
-        shares = [abs(self.bins0.get(n, 0) / totals[0] - self.bins1.get(n, 0) / totals[1]) for n in sorted(names)]
-        return sum(shares) / 2
-
-    def _rows_a_request(self, arm: int) -> float:
-        bins, n = ((self.bins0, self.n0), (self.bins1, self.n1))[arm]
-        return sum(bins.values()) / n if n else 1.0
+        return float(total_variation(np.asarray(self.bins0 or [0]), np.asarray(self.bins1 or [0])))
 
 
-def _added(before: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    return {name: before.get(name, 0) + more.get(name, 0) for name in sorted({*before, *more})}
+# Predictions in bins that nobody had at first.
+OTHER = "other"
+
+
+def _by_name(bins: Mapping[str, int], names: list[str]) -> NDArray[np.int64]:
+    found = [bins.get(name, 0) for name in names[:-1]]
+    return np.array([*found, sum(bins.values()) - sum(found)], dtype=np.int64)
 
 
 class LabelsLine(msgspec.Struct, frozen=True):
-    """Predictions that turned out wrong, by the batch in which their truth arrived."""
+    """Predictions that turned out wrong, batch by batch of when they were *made*: the weights and the difficulty of
+    that time are then the same for both arms, however late the truth arrived. Each closed batch is scored once.
+
+    Attributes:
+        bets: see `evidence.OddsTest`.
+        scored: the batches that were.
+        n0, x0, n1, x1: truths and wrong predictions of stable and canary.
+    """
 
     bets: Wealth
+    scored: list[str] = []
     n0: int = 0
     x0: int = 0
     n1: int = 0
@@ -357,12 +378,14 @@ class LabelsLine(msgspec.Struct, frozen=True):
         return cls(Wealth.of(OddsTest(null=tolerance).begin()))
 
     def look(self, tolerance: float, look: Look) -> LabelsLine:
-        """After one more batch."""
-        stable, canary = look.stable, look.canary
-        batch = Batch.of(stable.labels, canary.labels, stable.wrong, canary.wrong)
-        bets = OddsTest(null=tolerance).look(self.bets.thaw(), batch)
-        seen = (self.n0 + stable.labels, self.x0 + stable.wrong, self.n1 + canary.labels, self.x1 + canary.wrong)
-        return LabelsLine(Wealth.of(bets), *seen)
+        """After the batches that have been closed since."""
+        line, test = self, OddsTest(null=tolerance)
+        for batch in sorted({*look.stable.labels} & {*look.canary.labels} - {*self.scored}):
+            (n0, x0), (n1, x1) = look.stable.labels[batch], look.canary.labels[batch]
+            bets = test.look(line.bets.thaw(), Batch.of(n0, n1, x0, x1))
+            seen = (line.n0 + n0, line.x0 + x0, line.n1 + n1, line.x1 + x1)
+            line = LabelsLine(Wealth.of(bets), [*line.scored, batch], *seen)
+        return line
 
 
 class Lines(msgspec.Struct, frozen=True):

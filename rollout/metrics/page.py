@@ -41,7 +41,7 @@ def counters(found: Iterable[Sample]) -> Counters:
             # A client's fault says nothing of the version.
             requests += int(value)
             errors += int(value) if labels["status_class"] == "5xx" else 0
-        elif name == "sabia_predictions_total" and value:
+        elif name == "sabia_predictions_total":
             bins[labels["bin"]] = int(value)
         elif name.endswith("_duration_seconds_bucket"):
             bucket = _BUCKET.get(labels["le"])

@@ -1,0 +1,1 @@
+"""Rules for deciding a canary, side by side: how often each is wrong, how late it is right, and what that costs."""
