@@ -33,7 +33,7 @@ from evidence.wealth import Array, Wealth, begin
 _BOLDNESS = (0.25, 0.5, 1.0)
 _PRIOR = 5.0
 # What is bet on each category alone, and the share of the money that goes there.
-_ALONE = OddsTest(ratios=(2.5,))
+_ALONE = OddsTest(ratios=(2.25,))
 _ALONE_SHARE = 0.8
 
 

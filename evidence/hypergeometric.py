@@ -96,8 +96,8 @@ def log_expectation(both: Counts, n1: Counts, log_ratio: Array) -> Array:
     m, size, log_r = both.reshape(-1, j).astype(float), n1.reshape(-1), log_ratio.reshape(-1, j)
     total = m.sum(axis=-1)
     found = np.zeros(len(size))
-    # With an empty arm, or everything in one, there is nothing to be random.
-    whole = (size > 0) & (size < total)
+    # With an empty arm, or everything in one, there is nothing to be random; and without a bet, nothing to be won.
+    whole = (size > 0) & (size < total) & np.any(log_r != 0, axis=-1)
     found[size == total] = np.sum(m * log_r, axis=-1)[size == total]
     rows = np.flatnonzero(whole)
     if len(rows):

@@ -1,7 +1,8 @@
 """When a rollout will know: before it starts, and at every look.
 
-What the next batches add on average is put into the tests themselves (`evidence.planning`), step by step as the plan
-goes. Times are therefore times of a typical rollout, not promises; the benchmark compares them with simulated ones.
+Before it starts, a typical course of events is put into the tests themselves, step by step as the plan goes; while it
+runs, evidence is taken to grow as it does on average (`evidence.planning`). Times are those of a typical rollout, not
+promises; the benchmark compares them with simulated ones.
 """
 
 from __future__ import annotations
@@ -11,15 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evidence import DifferenceTest
-from evidence.odds import RATIOS
+from evidence import Batch, DifferenceTest, OddsTest
 from evidence.planning import odds_growth
 from evidence.wealth import Array, log_mean
-from rollout.plan import Plan, seconds
+from rollout.plan import Errors, Plan, seconds
 from rollout.state import State
 
 _LOOKS = 4096
-_FLOOR = 1e-6
 # A bet that the first failure loses: so much at every look is as good as minus infinity, and can be multiplied by none.
 _RUIN = -1e6
 
@@ -89,32 +88,57 @@ class Forecast:
 
 
 def forecast(plan: Plan, traffic: Traffic, canary_errors: float) -> Forecast:
-    """Go through the plan with the batches that are expected, one look after the other."""
-    n = traffic.rate * plan.look_seconds
-    harm_at, safe_at = -math.log(plan.harm.alpha), -math.log(plan.safe.beta)
-    null = plan.watch.errors.tolerance if plan.watch.errors else 1.0
-    floor = plan.watch.errors.floor / 100 if plan.watch.errors else 0.0
-    harm, failed, dwell, step = np.zeros(len(RATIOS)), 0.0, 0.0, 0
-    guess = max(traffic.errors, _FLOOR)
-    tests = {margin: DifferenceTest(margin) for margin in sorted(set(plan.margins))}
-    within = {margin: np.zeros(1) for margin in tests}
-    for look in range(1, int(seconds(plan.deadline) / plan.look_seconds) + 1):
+    """Go through the plan on its most typical path: after every look, both arms have the median number of failures.
+
+    That number is the integer part of the mean and a third (Choi, "On the medians of gamma distributions", 1994): with
+    few failures to be expected there is none at all for a long time, and evidence comes in whole ones.
+    """
+    rules = plan.watch.errors or Errors()
+    test, tests = (
+        OddsTest(null=rules.tolerance),
+        {margin: DifferenceTest(margin) for margin in sorted(set(plan.margins))},
+    )
+    harm, within = test.begin(), {margin: each.begin() for margin, each in tests.items()}
+    mean, seen = np.zeros(4), np.zeros(4, dtype=np.int64)
+    dwell, step = 0.0, 0
+    for look in range(1, min(round(seconds(plan.deadline) / plan.look_seconds), _LOOKS) + 1):
         share = plan.steps[step] / 100
-        n0, n1 = n * (1 - share), n * share
-        failed += n1 * (canary_errors - traffic.errors)
+        n0, n1 = np.array([1 - share, share]) * traffic.rate * plan.look_seconds
+        mean += (n0, n1, n0 * traffic.errors, n1 * canary_errors)
+        now = np.floor(mean + np.array([0.5, 0.5, 1 / 3, 1 / 3])).astype(np.int64)
+        now[2:] = np.minimum(now[2:], now[:2])
+        counts = now - seen
+        counts[2:] = np.minimum(counts[2:], counts[:2])
+        seen += counts
+        batch = Batch.of(*counts.tolist())
+        guess = (seen[2] + 0.5) / (seen[0] + 200.0)
+        harm = test.look(harm, batch)
+        within = {margin: tests[margin].look(wealth, batch, guess) for margin, wealth in within.items()}
         dwell += plan.look_seconds
-        harm = harm + odds_growth(n, share, guess, canary_errors, null=null)
-        for margin, test in tests.items():
-            within[margin] = within[margin] + test.expected(n0, n1, traffic.errors * n0, canary_errors * n1, guess)
-        if float(log_mean(harm)) >= harm_at and canary_errors > floor and _seen(n1 * look, canary_errors):
-            return Forecast(look * plan.look_seconds, "rolled-back", failed, plan.steps[step])
-        if dwell >= plan.dwell_seconds and float(log_mean(within[plan.margins[step]])) >= safe_at:
+        at, failed = look * plan.look_seconds, mean[3] - mean[1] * traffic.errors
+        if float(harm.log_e) >= -math.log(plan.harm.alpha) and seen[3] > rules.floor / 100 * seen[1]:
+            return Forecast(at, "rolled-back", failed, plan.steps[step])
+        if dwell >= plan.dwell_seconds and float(within[plan.margins[step]].log_e) >= -math.log(plan.safe.beta):
             step, dwell = step + 1, 0.0
             if step == len(plan.steps):
-                return Forecast(look * plan.look_seconds, "promoted", failed, 100)
-    return Forecast(math.inf, None, failed, plan.steps[step])
+                return Forecast(at, "promoted", failed, 100)
+    return Forecast(math.inf, None, mean[3] - mean[1] * traffic.errors, plan.steps[min(step, len(plan.steps) - 1)])
 
 
-def _seen(requests: float, rate: float) -> bool:
-    """Whether a failure is to be expected by now at all: evidence comes in whole failures."""
-    return requests * rate >= math.log(2)
+def catches(plan: Plan, state: State, ratio: float) -> float | None:
+    """Seconds until a canary with `ratio` times the failures of the stable would be found, from now on at this weight.
+
+    None when it would not, or nothing can be said yet.
+    """
+    if state.step is None or not state.active:
+        return None
+    line = state.lines[state.active[0]].errors
+    requests = state.shares.get(plan.stable, 0) + state.shares.get(state.active[0], 0)
+    looks = round(state.dwell / plan.look_seconds)
+    if requests == 0 or looks == 0 or line.n0 == 0:
+        return None
+    share, stable = plan.steps[state.step] / 100, (line.x0 + 0.5) / (line.n0 + 1)
+    growth = odds_growth(requests / looks, share, stable, min(ratio * stable, 1.0))
+    bets = np.maximum(line.harm.thaw().bets, _RUIN)
+    needed = _looks_until(bets, growth, -math.log(plan.harm.alpha))
+    return None if needed is None else max(needed, 1) * plan.look_seconds

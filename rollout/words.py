@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from rollout.forecast import catches
 from rollout.plan import Plan
 from rollout.state import State, harm, odds, seen
 
@@ -67,7 +68,7 @@ def why(plan: Plan, state: State, eta: float | None) -> list[str]:
     for version in state.active:
         found += [f"  {line}" for line in _lines(plan, state, version)]
     if state.phase == "stepping":
-        found.append(_when(plan, state, eta))
+        found += [_when(plan, state, eta), *_what_is_caught(plan, state)]
     return found
 
 
@@ -94,6 +95,14 @@ def _when(plan: Plan, state: State, eta: float | None) -> str:
         return "no time can be said: too little has been seen yet, or at this traffic it will not be known"
     left = "any look now" if eta <= plan.look_seconds else f"in about {duration(eta)}"
     return f"this step ends {left}, if the canary is as good as the stable"
+
+
+def _what_is_caught(plan: Plan, state: State) -> list[str]:
+    found = {ratio: catches(plan, state, ratio) for ratio in (2.0, 5.0, 20.0)}
+    if not any(found.values()):
+        return []
+    parts = [f"x{ratio:g} {'in ' + duration(s) if s else 'not in time'}" for ratio, s in found.items()]
+    return [f"at this traffic and weight a regression of the failures is caught: {', '.join(parts)}"]
 
 
 def duration(seconds: float) -> str:

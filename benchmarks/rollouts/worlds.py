@@ -71,7 +71,7 @@ class World:
         return np.minimum(bursts + extra, n)
 
 
-def _drift(at: float) -> float:
+def tripling(at: float) -> float:
     """From 1 to 3 over the first quarter of an hour."""
     return 1 + 2 * min(at / 900, 1.0)
 
@@ -89,13 +89,13 @@ def nulls(rate: float) -> list[World]:
         return 0.05 if 300 <= at < 540 else 0.001
 
     def drift(at: float) -> float:
-        return 0.002 * _drift(at)
+        return 0.002 * tripling(at)
 
     def day(at: float) -> float:
         return 0.002 * _day(at)
 
     found.append(World("outage of both", constant(rate), outage, outage))
-    found.append(World("load drifts x3", lambda at: rate * _drift(at), drift, drift))
+    found.append(World("load drifts x3", lambda at: rate * tripling(at), drift, drift))
     found.append(World("diurnal", lambda at: rate * _day(at), day, day))
     found += [
         World(f"share {misrouted:+.0%}", constant(rate), constant(0.005), constant(0.005), misrouted=1 + misrouted)
@@ -106,7 +106,7 @@ def nulls(rate: float) -> list[World]:
 
 def ramp(rate: float) -> World:
     """The rate of failures rises while the weight does: what fools whoever pools."""
-    return World("ramp 1 -> 50 %", constant(rate), lambda at: 0.004 * _drift(at), lambda at: 0.004 * _drift(at))
+    return World("ramp 1 -> 50 %", constant(rate), lambda at: 0.004 * tripling(at), lambda at: 0.004 * tripling(at))
 
 
 def bursts(rate: float, size: float, *, worse: float = 1.0) -> World:
@@ -123,6 +123,11 @@ def worse(rate: float, stable: float, canary: float) -> World:
 def leak(rate: float) -> World:
     """A canary that starts to fail after ten minutes."""
     return World("leak from minute 10", constant(rate), constant(0.001), lambda at: 0.001 if at < 600 else 0.05)
+
+
+def plus(curve: Curve, more: float) -> Curve:
+    """A share that is higher by so much at all times."""
+    return lambda at: curve(at) + more
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +181,8 @@ class Answers:
     """Predictions over ten bins.
 
     Attributes:
-        moved: total variation between canary and stable.
+        moved: total variation between canary and stable: one bin gets it from all others.
+        spread: the same, from five bins to five others: the hardest to see.
         constant: whether the canary always answers the same.
         drifting: whether the distribution of both changes with time.
     """
@@ -184,6 +190,7 @@ class Answers:
     name: str
     rate: float
     moved: float = 0.0
+    spread: bool = False
     constant: bool = False
     drifting: bool = False
 
@@ -197,6 +204,9 @@ class Answers:
         canary = stable.copy()
         if self.constant:
             canary = np.eye(10)[3]
-        elif self.moved:
+        elif self.moved and self.spread:
             canary = stable + np.repeat([self.moved / 5, -self.moved / 5], 5)
+        elif self.moved:
+            canary = stable * (1 - self.moved / 0.9)
+            canary[0] = stable[0] + self.moved
         return rng.multinomial(total - n1, stable), rng.multinomial(n1, np.clip(canary, 0, 1) / canary.sum())
