@@ -10,6 +10,7 @@ COPY requirements.image.lock .
 RUN /opt/sabia/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.image.lock
 COPY pyproject.toml README.md ./
 COPY artifacts artifacts
+COPY evidence evidence
 COPY training training
 COPY predictor predictor
 COPY stack stack

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import platform, rollout, versions
+from cli import deployments, evidence, platform, rollouts, versions
 from cli.errors import KNOWN, code_of
 from cli.output import errors
 
@@ -22,7 +22,7 @@ def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where everything of the demo goes.")] = Path("build/demo"),
     calls: Annotated[int, typer.Option("--requests", min=100, help="Calls for each split.")] = 1000,
 ) -> None:
-    """Train six versions, serve two, split the traffic, and check all of it. Under two minutes."""
+    """Train six versions, split the traffic, roll one out and another back by evidence, and check all of it."""
     from cli.demo import run
 
     run(folder, calls)
@@ -47,14 +47,16 @@ for command in (
     platform.serve,
     platform.up,
     platform.down,
-    rollout.deploy,
-    rollout.undeploy,
-    rollout.status,
-    rollout.traffic,
-    rollout.predict,
+    deployments.deploy,
+    deployments.undeploy,
+    deployments.status,
+    deployments.traffic,
+    deployments.predict,
+    evidence.evidence,
     demo,
 ):
     app.command()(command)
+app.add_typer(rollouts.app, name="rollout")
 
 
 def main() -> None:

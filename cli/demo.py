@@ -1,9 +1,10 @@
-"""`sabia demo`: the whole path of the data on real servers, checked at every step."""
+"""`sabia demo`: the whole path of the data on real servers, and two rollouts by evidence; checked at every step."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,12 +26,30 @@ from cli.errors import FAILED, CliError
 from cli.output import console, errors, print_table, say
 from cli.platform import Stopped, stop_on_sigterm
 from cli.versions import train_recipe
+from rollout import engine
+from rollout.metrics import stack as stack_metrics
+from rollout.metrics.source import Source
+from rollout.plan import of
+from rollout.record import replay
 from rollout.traffic import EnvoySplit
 from stack.envoy import Gateway
-from stack.stack import Stack
+from stack.stack import Serving, Stack, running
 from training.datasets import Dataset, load, split
 from training.recipe import BREAST_CANCER, read
 
+# The version that looks healthy and is not, and how it fails: from its 200th call on, so that no probe would see it.
+BROKEN, FAULTS = "2.1", "errors=0.08,after=200"
+# Short steps; what takes an hour of a real service's traffic takes seconds of the demo's.
+_ROLLOUT = {
+    "steps": [5, 25, 50],
+    "minimum_dwell": "4s",
+    "look_every": "1s",
+    "warm_up": "3s",
+    "deadline": "2m",
+    "on_deadline": "roll-back",
+    # The talk's models: a line and a logistic curve are meant to answer otherwise.
+    "watch": {"errors": {}, "latency": {}, "predictions": {"budget": 0.6}},
+}
 PHASES = ((90, 10), (50, 50), (0, 100), (90, 10))
 # Three of the phases are random; at this level a demo fails by chance once in some 3,000 runs.
 CONFIDENCE = 0.9999
@@ -94,7 +113,8 @@ def run(folder: Path, calls: int) -> None:
 @contextmanager
 def _fresh(folder: Path) -> Iterator[Stack]:
     """A stack with an empty store."""
-    with Stack(folder, say=say) as stack:
+    serving = Serving(extra=[BROKEN], faults={BROKEN: FAULTS})
+    with Stack(folder, serving=serving, say=say) as stack:
         shutil.rmtree(stack.folder / "objects", ignore_errors=True)
         (stack.folder / "summary.json").unlink(missing_ok=True)
         yield stack
@@ -117,14 +137,23 @@ def _path_of_the_data(stack: Stack, checks: Checks, count: int) -> dict[str, Any
     held_out = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed).held_out
     client = Client(gateway, stack.model, held_out)
     pinned = _ask_each_version(client, store, stack, checks)
-    traffic = EnvoySplit(gateway, stack.route, {spec.version: service for service, spec in stack.specs.items()})
+    state = running(stack.folder)
+    traffic = EnvoySplit.of(gateway, state)
     phases = [_phase(client, traffic, weights, count, checks) for weights in PHASES]
+    live = _live_accuracy(client, checks, pinned)
+    source = stack_metrics.pages(gateway, state)
+    traffic.set_weights({"1.2": 100})
+    rollouts = [
+        _roll_out(store, client, traffic, source, checks, stable, canary, end)
+        for stable, canary, end in (("1.2", "2.0", "done"), ("2.0", BROKEN, "rolled-back"))
+    ]
     return {
+        "rollouts": rollouts,
         "model": stack.model,
         "published": published,
         "versions": pinned,
         "phases": phases,
-        "live_accuracy": _live_accuracy(client, checks, pinned),
+        "live_accuracy": live,
     }
 
 
@@ -144,6 +173,7 @@ class Client:
     def __init__(self, gateway: Gateway, model: str, rows: Dataset) -> None:
         self.rows = rows
         self.replies: list[Reply] = []
+        self.model = model
         self._url = f"{gateway.url}/v1/models/{model}:predict"
         self._bodies = [msgspec.json.encode({"instances": [row]}) for row in rows.features.tolist()]
 
@@ -152,6 +182,26 @@ class Client:
         shares = [indices[start::_CLIENTS] for start in range(_CLIENTS)]
         with ThreadPoolExecutor(_CLIENTS) as pool:
             return [reply for part in pool.map(lambda share: self._ask(share, headers or {}), shares) for reply in part]
+
+    @contextmanager
+    def calling(self) -> Iterator[list[Reply]]:
+        """Calls that go on meanwhile, with rows in random order; what they got is complete when this is left."""
+        replies: list[Reply] = []
+        stop = threading.Event()
+
+        def call(seed: int) -> None:
+            order = np.random.default_rng(seed)
+            while not stop.is_set():
+                replies.extend(self._ask(order.integers(self.rows.rows, size=20).tolist(), {}))
+
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            clients = [pool.submit(call, seed) for seed in range(_CLIENTS)]
+            try:
+                yield replies
+            finally:
+                stop.set()
+                for done in clients:
+                    done.result()
 
     def _ask(self, indices: list[int], headers: dict[str, str]) -> list[Reply]:
         with requests.Session() as session:
@@ -172,7 +222,7 @@ class Client:
 def _ask_each_version(client: Client, store: Store, stack: Stack, checks: Checks) -> list[dict[str, Any]]:
     """Ask every held-out row of every version, by the header that pins one."""
     found = []
-    for spec in stack.specs.values():
+    for spec in (spec for spec in stack.specs.values() if spec.version != BROKEN):
         replies = client.ask(list(range(client.rows.rows)), {"x-model-version": spec.version})
         only = {reply.version for reply in replies} == {spec.version}
         checks.add(f"the header pins {spec.version}", only, f"{len(replies)} answers")
@@ -193,7 +243,7 @@ def _accuracy(client: Client, replies: list[Reply]) -> float:
 
 def _phase(client: Client, traffic: EnvoySplit, weights: tuple[int, int], count: int, checks: Checks) -> dict[str, Any]:
     """Set the weights while calls are under way, then count who answers."""
-    stable, canary = traffic.weights()
+    stable, canary = "1.2", "2.0"
     with ThreadPoolExecutor(1) as pool:
         meanwhile = pool.submit(client.ask, list(islice(cycle(range(client.rows.rows)), count // 4)))
         traffic.set_weights({stable: weights[0], canary: weights[1]})
@@ -242,3 +292,44 @@ def _live_accuracy(client: Client, checks: Checks, pinned: list[dict[str, Any]])
         "both versions answered in the split", all(item["answers"] for item in found), [f["answers"] for f in found]
     )
     return found
+
+
+def _roll_out(
+    store: Store,
+    client: Client,
+    traffic: EnvoySplit,
+    source: Source,
+    checks: Checks,
+    stable: str,
+    canary: str,
+    end: str,
+) -> dict[str, Any]:
+    """A rollout by evidence while clients call; checked is its end, and that nobody but the canary failed anybody."""
+    plan = of({"model": client.model, "stable": stable, "canary": canary, **_ROLLOUT})
+    began = engine.start(store, plan, traffic.weights(), actor="demo")
+    with client.calling() as load:
+        state = engine.Engine(began, traffic, source, say=say).run()
+    says = began.head().entry.says
+    console.print(f"{stable} -> {canary}: {says}", markup=False, soft_wrap=True)
+    failed = [reply for reply in load if reply.status != 200]
+    others = [reply for reply in failed if reply.version != canary]
+    what = "promoted" if end == "done" else "rolled back"
+    checks.add(f"{canary} is {what} by evidence", state.phase == end, f"{state.phase} after {state.elapsed:.0f} s")
+    checks.add(
+        f"moving to {canary} failed no request by itself",
+        not others,
+        f"{len(others)} of {len(load)}; {len(failed)} by {canary} itself",
+    )
+    same = [item.same for item in replay(began)]
+    checks.add(f"a replay of {stable} -> {canary} decides the same", all(same), f"{len(same)} records")
+    weights = traffic.weights()
+    return {
+        "stable": stable,
+        "canary": canary,
+        "phase": state.phase,
+        "says": says,
+        "records": len(same),
+        "weights": weights,
+        "requests": len(load),
+        "failed": len(failed),
+    }

@@ -13,8 +13,17 @@
 from __future__ import annotations
 
 from artifacts.errors import ArtifactError, IntegrityError, InvalidName, NotFound, StoreError
+from evidence import EvidenceError
 from predictor.errors import PredictorError
-from rollout.errors import ClusterUnreachable, RolloutError, RouteNotFound, UnknownVersion
+from rollout.errors import (
+    BrokenRecord,
+    ClusterUnreachable,
+    InvalidPlan,
+    RolloutError,
+    RolloutNotFound,
+    RouteNotFound,
+    UnknownVersion,
+)
 from stack.errors import NotRunning, StackError
 from training.errors import InvalidRecipe, TrainingError, UnknownDataset, UnknownMethods
 
@@ -27,6 +36,9 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (UnknownMethods, 3),
     (UnknownVersion, 3),
     (RouteNotFound, 3),
+    (InvalidPlan, 2),
+    (RolloutNotFound, 3),
+    (BrokenRecord, 4),
     (NotFound, 3),
     (IntegrityError, 4),
     (StoreError, 5),
@@ -37,6 +49,7 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (TrainingError, FAILED),
     (StackError, FAILED),
     (RolloutError, FAILED),
+    (EvidenceError, FAILED),
 )
 
 
@@ -55,4 +68,4 @@ def code_of(error: Exception) -> int:
     return next(code for kind, code in CODES if isinstance(error, kind))
 
 
-KNOWN = (ArtifactError, TrainingError, PredictorError, StackError, RolloutError, CliError)
+KNOWN = (ArtifactError, TrainingError, PredictorError, StackError, RolloutError, EvidenceError, CliError)

@@ -28,4 +28,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
 def say(text: str) -> None:
     """Tell a person what happens now, on standard error: standard output is for facts."""
-    errors.print(text, style="dim")
+    errors.print(text, style="dim", markup=False, soft_wrap=True)

@@ -14,14 +14,15 @@ import typer
 
 from artifacts import Store, Version, catalogue
 from cli.context import FOLDER, FolderOption
+from cli.deployments import print_stack
 from cli.errors import CliError
 from cli.output import console, say
-from cli.rollout import print_stack
 from cli.versions import train_recipe
 from predictor import config as predictor_config
+from predictor.faults import read as read_faults
 from stack import stack as stacks
 from stack.errors import AlreadyRunning, NotRunning, ProcessFailed
-from stack.stack import Stack
+from stack.stack import Serving, Stack
 
 _UP_SECONDS = 180.0
 _DOWN_SECONDS = 40.0
@@ -55,28 +56,65 @@ def serve(
     os.execv(sys.executable, [sys.executable, "-m", "predictor", *arguments])  # noqa: S606  the same server as in a pod
 
 
+Pairs = list[str] | None
+
+
 def up(
     folder: FolderOption = FOLDER,
+    serve: Annotated[Pairs, typer.Option("--serve", help="A version that no manifest names, too; repeatable.")] = None,
+    replicas: Annotated[Pairs, typer.Option(metavar="VERSION=N", help="Servers of a version; repeatable.")] = None,
+    faults: Annotated[
+        Pairs,
+        typer.Option(metavar="VERSION=FAULTS", help="What goes wrong on purpose, such as 2.1=errors=0.05; repeatable."),
+    ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop with Ctrl-C.")] = False,
 ) -> None:
     """Start the platform on this machine: store, predictors, gateway. Trains first when a version is missing."""
+    serving = _serving(serve or [], replicas or [], faults or [])
     if foreground:
-        hold(folder)
+        hold(folder, serving)
         return
     try:
         stacks.running(folder)
     except NotRunning:
-        _start_in_background(folder)
+        again = [("--serve", serve), ("--replicas", replicas), ("--faults", faults)]
+        _start_in_background(
+            folder, [word for name, values in again for value in values or [] for word in (name, value)]
+        )
     else:
         raise AlreadyRunning
     print_stack(folder)
 
 
-def hold(folder: Path) -> None:
+def _serving(serve: list[str], replicas: list[str], faults: list[str]) -> Serving:
+    numbers = _pairs(replicas, "VERSION=N")
+    if not all(number.isdecimal() and int(number) > 0 for number in numbers.values()):
+        raise CliError("--replicas takes VERSION=N, with N at least 1.", 2)
+    wrong = _pairs(faults, "VERSION=FAULTS")
+    for text in wrong.values():
+        try:
+            read_faults(text)
+        except ValueError as error:
+            raise CliError(f"--faults: {error}.", 2) from error
+    extra = [str(Version.parse(version)) for version in serve]
+    return Serving(extra, {version: int(number) for version, number in numbers.items()}, wrong)
+
+
+def _pairs(texts: list[str], form: str) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        version, separator, value = text.partition("=")
+        if not separator:
+            raise CliError(f"{text!r} is not {form}.", 2)
+        found[str(Version.parse(version))] = value
+    return found
+
+
+def hold(folder: Path, serving: Serving) -> None:
     """Start everything and hold it until SIGTERM or Ctrl-C."""
     stop_on_sigterm()
     try:
-        with Stack(folder, say=say) as stack:
+        with Stack(folder, serving=serving, say=say) as stack:
             train_missing(stack, stack.start_store().open())
             stack.start_predictors()
             gateway = stack.start_gateway()
@@ -103,11 +141,11 @@ def _watch(stack: Stack) -> None:
         time.sleep(_POLL)
 
 
-def _start_in_background(folder: Path) -> None:
+def _start_in_background(folder: Path, options: list[str]) -> None:
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     log = folder / "up.log"
     with log.open("wb") as file:
-        command = [sys.executable, "-m", "cli", "up", "--foreground", "--folder", str(folder)]
+        command = [sys.executable, "-m", "cli", "up", "--foreground", "--folder", str(folder), *options]
         child = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )

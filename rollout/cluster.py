@@ -29,6 +29,7 @@ FIELD_MANAGER = "sabia"
 SPEC_ANNOTATION = "sabia.dev/spec"
 _SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _KSERVE = ("serving.kserve.io", "v1beta1", "inferenceservices")
+_ROLLOUTS = ("sabia.dev", "v1alpha1", "rollouts")
 _ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
 # Seconds to connect, and to wait for an answer; a watch-less poll must not hang on an API server that went away.
 _TIMEOUT = (5, 30)
@@ -151,6 +152,21 @@ class Cluster:
                     return None
                 raise
             return found
+
+    def rollouts(self) -> list[Document]:
+        """The `Rollout` resources of the namespace."""
+        with _said("to list Rollouts"):
+            found = self._custom.list_namespaced_custom_object(
+                *_at(_ROLLOUTS, self.namespace), _request_timeout=_TIMEOUT
+            )
+        items: list[Document] = found["items"]
+        return items
+
+    def patch_rollout(self, name: str, patch: Document, *, status: bool = False) -> None:
+        """Merge a patch into a `Rollout`, or into its status."""
+        call = "patch_namespaced_custom_object" + ("_status" if status else "")
+        with _said(f"Rollout {name}"):
+            getattr(self._custom, call)(*_at(_ROLLOUTS, self.namespace), name, patch, _request_timeout=_TIMEOUT)
 
     def has_rolled_out(self, deployed: Deployed, digest: str, *, at_least: int) -> bool:
         """Whether all pods of a version bear this digest (see `SPEC_ANNOTATION`), and so many are available."""

@@ -409,15 +409,14 @@ class Lines(msgspec.Struct, frozen=True):
             LabelsLine.begin(watch.labels.tolerance) if watch.labels else None,
         )
 
-    def look(self, plan: Plan, look: Look) -> Lines:
-        """After one more batch."""
+    def look(self, plan: Plan, look: Look, *, own_buckets: bool = True) -> Lines:
+        """After one more batch; times in buckets that are not `own_buckets` are compared without tolerance."""
         watch = plan.watch
         latency, predictions, labels = self.latency, self.predictions, self.labels
         if latency is not None and watch.latency is not None:
             rules = watch.latency
-            latency = latency.look(
-                "decision", rules.quantiles, look, tolerance=rules.tolerance, slack=seconds(rules.slack)
-            )
+            tolerance, slack = (rules.tolerance, seconds(rules.slack)) if own_buckets else (1.0, 0.0)
+            latency = latency.look("decision", rules.quantiles, look, tolerance=tolerance, slack=slack)
         if predictions is not None and watch.predictions is not None:
             predictions = predictions.look(watch.predictions.budget, look)
         if labels is not None and watch.labels is not None:

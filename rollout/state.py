@@ -211,7 +211,7 @@ def _looked(plan: Plan, state: State, event: Looked) -> State:
     }
     lines = {
         version: found.look(plan, Look(arms[plan.stable], arms[version], state.stable))
-        if version in state.active
+        if version in state.active and state.phase == "stepping"
         else found
         for version, found in state.lines.items()
     }

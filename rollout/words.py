@@ -8,6 +8,8 @@ from rollout.forecast import catches
 from rollout.plan import Plan
 from rollout.state import State, harm, odds, seen
 
+__all__ = ["against", "duration", "odds", "phase", "seen", "sentence", "why"]
+
 _NAMES = {
     "errors": "errors",
     "latency": "latency",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from stack.errors import DownloadFailed, ProcessFailed
@@ -27,18 +28,28 @@ class PredictorServer:
         self._logs = logs
         self._access = access
         self._download: Process | None = None
-        self._process: Process | None = None
-        self.port = 0
+        self._replicas: list[Process] = []
+        self.ports: list[int] = []
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the replicas themselves listen, past the gateway."""
+        return [f"http://127.0.0.1:{port}" for port in self.ports]
 
     @property
     def url(self) -> str:
-        """Where the predictor itself listens, past the gateway."""
-        return f"http://127.0.0.1:{self.port}"
+        """Where the first of them does."""
+        return self.urls[0]
+
+    @property
+    def replicas(self) -> list[Process]:
+        """The servers."""
+        return list(self._replicas)
 
     @property
     def processes(self) -> list[Process]:
         """What it runs now."""
-        return [process for process in (self._download, self._process) if process is not None]
+        return [*([self._download] if self._download is not None else []), *self._replicas]
 
     def download(self) -> None:
         """Start the storage initializer, into an empty folder as a pod's is."""
@@ -68,14 +79,16 @@ class PredictorServer:
         if status != 0:
             raise DownloadFailed(self.spec.storage_uri, self._download.last_lines())
         self._download = None
-        (self.port,) = free_ports(1)
-        extra = self.spec.env | {
-            "SABIA_SOURCE": str(self._folder),
-            "SABIA_HOST": "127.0.0.1",
-            "SABIA_HTTP_PORT": str(self.port),
-        }
+        self.ports = free_ports(self.spec.replicas)
         command = [sys.executable, "-m", "predictor", *self.spec.args]
-        self._process = Process(self.spec.name, command, logs=self._logs, extra=extra)
+        for number, port in enumerate(self.ports):
+            extra = self.spec.env | {
+                "SABIA_SOURCE": str(self._folder),
+                "SABIA_HOST": "127.0.0.1",
+                "SABIA_HTTP_PORT": str(port),
+            }
+            name = self.spec.name if number == 0 else f"{self.spec.name}-{number}"
+            self._replicas.append(Process(name, command, logs=self._logs, extra=extra))
 
     def wait_until_ready(self) -> None:
         """Ask as the startup probe does, for as long as it allows.
@@ -83,8 +96,10 @@ class PredictorServer:
         Raises:
             ProcessFailed: it ended, or its time was over.
         """
-        if self._process is None:
+        if not self._replicas:
             raise RuntimeError("start() comes before wait_until_ready()")
         probe = self.spec.startup
-        ready = f"{self.url}{probe.path}"
-        self._process.wait_until(lambda: answers(ready, seconds=probe.timeout), seconds=probe.period * probe.failures)
+        for process, url in zip(self._replicas, self.urls, strict=True):
+            process.wait_until(
+                partial(answers, f"{url}{probe.path}", seconds=probe.timeout), seconds=probe.period * probe.failures
+            )

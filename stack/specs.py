@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _SERVICE_SUFFIX = "-predictor"
 
@@ -29,11 +29,21 @@ class PredictorSpec:
     storage_uri: str
     startup: Probe
     readiness: Probe
+    replicas: int = 1
 
     @property
     def service(self) -> str:
         """The Service that KServe makes for it, which routes name as their backend."""
         return self.name + _SERVICE_SUFFIX
+
+
+def of_version(spec: PredictorSpec, version: str) -> PredictorSpec:
+    """The same server for another version of the same model."""
+    major, minor = version.split(".")
+    name = f"{spec.model}-v{major}-{minor}"
+    args = [f"--model_version={version}" if arg.startswith("--model_version=") else arg for arg in spec.args]
+    uri = spec.storage_uri.removesuffix(f"/{spec.version}/") + f"/{version}/"
+    return replace(spec, name=name, version=version, args=args, storage_uri=uri)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +82,10 @@ class RouteSpec:
     def services(self) -> list[str]:
         """Every Service that some rule names, in their order."""
         return list(dict.fromkeys(name for rule in self.rules for name in [*rule.weights, *rule.mirrors]))
+
+    def with_version(self, spec: PredictorSpec, header: str) -> RouteSpec:
+        """The route with one version more: a pin by a header, and no weight."""
+        matches = [replace(match, headers={header: spec.version}) for match in self.split.matches]
+        pin = Rule(matches, {spec.service: 1}, [], self.split.timeout)
+        split = replace(self.split, weights={**self.split.weights, spec.service: 0})
+        return replace(self, rules=[*self.rules[:-1], pin, split])

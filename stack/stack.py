@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -17,13 +18,32 @@ from stack.errors import AlreadyRunning, ManifestProblem, NotRunning
 from stack.objectstore import Access, ObjectStore
 from stack.predictors import PredictorServer
 from stack.process import Process
-from stack.specs import PredictorSpec, RouteSpec
+from stack.specs import PredictorSpec, RouteSpec, of_version
 
 STATE_FILE = "stack.json"
 _LOCK_FILE = "lock"
 _STOP_SECONDS = 10.0
 
 Say = Callable[[str], None]
+
+
+# The request header that names a version, as the routes of the manifests have it.
+PIN_HEADER = "x-model-version"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served beside, or otherwise than, the manifests say; all by version.
+
+    Attributes:
+        extra: versions that no manifest names; each gets a pin and no weight.
+        replicas: how many servers, where it is not one.
+        faults: what is to go wrong on purpose, see `predictor.faults`.
+    """
+
+    extra: Sequence[str] = ()
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -47,11 +67,15 @@ class State(msgspec.Struct, frozen=True):
     gateway_port: int
     admin_port: int
     servers: list[Server]
+    route: RouteSpec
 
     @property
     def access(self) -> Access:
         """How to reach the store."""
         return Access(self.endpoint, self.key, self.secret)
+
+
+_AS_WRITTEN = Serving()
 
 
 class Stack:
@@ -61,11 +85,14 @@ class Stack:
         AlreadyRunning: on entering, when another stack holds the folder.
     """
 
-    def __init__(self, folder: Path, *, root: Path = manifests.ROOT, say: Say = lambda _: None) -> None:
+    def __init__(
+        self, folder: Path, *, root: Path = manifests.ROOT, serving: Serving = _AS_WRITTEN, say: Say = lambda _: None
+    ) -> None:
         self.folder = folder.resolve()
         self.logs = self.folder / "logs"
         self.route: RouteSpec = manifests.route(manifests.render(root / "traffic"), where="traffic")
         self.specs = _specs_of(self.route, list(manifests.predictors(root)))
+        self.route, self.specs = _with(serving, self.route, self.specs)
         self._say = say
         self._lock: IO[bytes] | None = None
         self._processes: list[Process] = []
@@ -120,7 +147,7 @@ class Stack:
     def start_gateway(self) -> Gateway:
         """Start Envoy on the route, write the state down, and return the gateway."""
         self._say("starting the gateway (Envoy)")
-        backends = {server.spec.service: (server.spec, [server.port]) for server in self.servers}
+        backends = {server.spec.service: (server.spec, server.ports) for server in self.servers}
         envoy = Envoy(self.folder / "envoy", self.logs, backends=backends, route=self.route)
         self._processes.append(envoy.process)
         envoy.wait_until_ready()
@@ -152,8 +179,9 @@ class Stack:
         if self.access is None or self.gateway is None:
             raise RuntimeError("the store and the gateway come before the state")
         servers = [
-            Server(server.spec.name, server.spec.version, server.spec.service, server.url, server.processes[0].pid)
+            Server(process.name, server.spec.version, server.spec.service, url, process.pid)
             for server in self.servers
+            for process, url in zip(server.replicas, server.urls, strict=True)
         ]
         state = State(
             pid=os.getpid(),
@@ -164,6 +192,7 @@ class Stack:
             gateway_port=self.gateway.port,
             admin_port=self.gateway.admin_port,
             servers=servers,
+            route=self.route,
         )
         draft = self.folder / f"{STATE_FILE}.new"
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -222,3 +251,27 @@ def _specs_of(route: RouteSpec, specs: list[PredictorSpec]) -> dict[str, Predict
     if len({spec.model for spec in found.values()}) != 1:
         raise ManifestProblem("traffic", "its versions are of more than one model")
     return found
+
+
+def _with(
+    serving: Serving, route: RouteSpec, specs: dict[str, PredictorSpec]
+) -> tuple[RouteSpec, dict[str, PredictorSpec]]:
+    """The route and its predictors with what is to be otherwise."""
+    first = next(iter(specs.values()))
+    for version in serving.extra:
+        spec = of_version(first, version)
+        if spec.service not in specs:
+            route, specs = route.with_version(spec, PIN_HEADER), {**specs, spec.service: spec}
+    known = {spec.version for spec in specs.values()}
+    unknown = sorted({*serving.replicas, *serving.faults} - known)
+    if unknown:
+        raise ManifestProblem(
+            "what is to be served", f"it has no version {unknown[0]}; it has {', '.join(sorted(known))}"
+        )
+    return route, {service: _changed(spec, serving) for service, spec in specs.items()}
+
+
+def _changed(spec: PredictorSpec, serving: Serving) -> PredictorSpec:
+    faults = serving.faults.get(spec.version)
+    env = spec.env | ({"SABIA_FAULTS": faults} if faults else {})
+    return replace(spec, replicas=serving.replicas.get(spec.version, spec.replicas), env=env)

@@ -8,7 +8,6 @@ from rollout.errors import NotConfirmed
 from rollout.traffic.split import check, check_version
 from stack import errors as stack_errors
 from stack import gateway as gateways
-from stack import manifests
 from stack.envoy import Gateway
 from stack.specs import RouteSpec
 from stack.stack import State
@@ -31,8 +30,7 @@ class EnvoySplit:
     @classmethod
     def of(cls, gateway: Gateway, state: State) -> EnvoySplit:
         """The split of the stack with this gateway and state."""
-        route = manifests.route(manifests.render(manifests.ROOT / "traffic"), where="traffic")
-        return cls(gateway, route, {server.version: server.service for server in state.servers})
+        return cls(gateway, state.route, {server.version: server.service for server in state.servers})
 
     def weights(self) -> dict[str, int]:
         """See `Split.weights`."""

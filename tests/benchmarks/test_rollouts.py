@@ -65,8 +65,8 @@ def test_bounds_are_those_of_clopper_and_pearson() -> None:
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
-    results = [ours.errors(w.worse(10, 0.001, 0.02), 30, cells.seeded("same")).rolled_back for _ in range(2)]
-    assert np.array_equal(*results, equal_nan=True)
+    once, again = (ours.errors(w.worse(10, 0.001, 0.02), 30, cells.seeded("same")).rolled_back for _ in range(2))
+    assert np.array_equal(once, again, equal_nan=True)
 
 
 def test_a_threshold_rolls_back_what_is_over_it_and_promotes_what_is_not() -> None:
