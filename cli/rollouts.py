@@ -298,7 +298,8 @@ def _decide(verb: Verb) -> Callable[..., None]:
         namespace: NamespaceOption = None,
     ) -> None:
         if namespace is not None:
-            done = resources.decide(Cluster.connect(namespace), model, name, verb, version)
+            cluster = Cluster.connect(namespace)
+            done = resources.decide(cluster, model, name, verb, actor=getpass.getuser(), version=version)
             console.print(f"{done}: {verb}")
             return
         which = record.last(open_store(store), model, name)

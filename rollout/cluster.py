@@ -64,6 +64,11 @@ class Cluster:
         self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
+    @property
+    def api(self) -> client.ApiClient:
+        """The client that it speaks through."""
+        return self._api
+
     @classmethod
     def connect(cls, namespace: str) -> Self:
         """The cluster that KUBECONFIG's current context names or, in a pod, the pod's own.
@@ -176,7 +181,7 @@ class Cluster:
 
     def trouble(self, deployed: Deployed) -> str:
         """Why a version is not ready, in one line, from its pods; empty when they say nothing."""
-        for pod in self._pods(deployed):
+        for pod in self.pods_of(deployed):
             found = pods.trouble(pod)
             if found is not None:
                 line = self._last_line(pod, found) if found.container else ""
@@ -193,12 +198,12 @@ class Cluster:
         Raises:
             NotCounted: a pod that answers its clients does not answer us.
         """
-        return sum(self._counted(deployed, pod) for pod in self._pods(deployed) if pods.is_running(pod))
+        return sum(self._counted(deployed, pod) for pod in self.pods_of(deployed) if pods.is_running(pod))
 
-    def _pods(self, deployed: Deployed) -> list[Document]:
+    def pods_of(self, deployed: Deployed) -> list[Document]:
+        """Its pods, the newest first: of a version that is being replaced, that one's trouble is what matters."""
         call, selector = self._core.list_namespaced_pod, f"{_SERVICE_LABEL}={deployed.name}"
         items = self._items("to list pods", call, label_selector=selector)
-        # The newest first: of a version that is being replaced, its trouble is the one that matters.
         return sorted(items, key=lambda pod: pod["metadata"]["creationTimestamp"], reverse=True)
 
     def _items(self, what: str, call: Callable[..., Any], **selector: str) -> list[Document]:
@@ -239,7 +244,7 @@ class Cluster:
             )
         except client.ApiException as error:
             # One that is not ready gets nothing and may be coming or going. Of one that is, nothing may be guessed.
-            if any(item["metadata"]["name"] == name and pods.is_ready(item) for item in self._pods(deployed)):
+            if any(item["metadata"]["name"] == name and pods.is_ready(item) for item in self.pods_of(deployed)):
                 raise NotCounted(deployed.version, error.status) from error
             return 0
         except urllib3.exceptions.HTTPError as error:

@@ -130,20 +130,27 @@ class Writer:
         )
 
 
-def start(store: Store, plan: Plan, weights: Mapping[str, int], *, actor: str, clock: Clock | None = None) -> Record:
-    """Begin the record of a rollout. Nothing moves yet.
+def start(
+    store: Store,
+    plan: Plan,
+    weights: Mapping[str, int],
+    *,
+    actor: str,
+    clock: Clock | None = None,
+    name: str | None = None,
+) -> Record:
+    """Begin the record of a rollout, which is named by the time unless a name is given. Nothing moves yet.
 
     Raises:
         AlreadyRollingOut: one of the model is under way.
         InvalidPlan: the route has not what the plan needs.
     """
     clock = clock or SystemClock()
-    for name in reversed(records.names(store, plan.model)[-1:]):
-        head = Record(store, plan.model, name).head()
-        if not head.entry.state.ended:
-            raise AlreadyRollingOut(plan.model, name)
+    for newest in records.names(store, plan.model)[-1:]:
+        if not Record(store, plan.model, newest).head().entry.state.ended:
+            raise AlreadyRollingOut(plan.model, newest)
     _check_weights(plan, weights)
-    name = f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'+'.join(plan.canaries)}"
+    name = name or f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'+'.join(plan.canaries)}"
     record = Record(store, plan.model, name)
     event = Started(plan, {version: weights.get(version, 0) for version in (plan.stable, *plan.canaries)}, actor)
     state = begin(event)
@@ -198,15 +205,27 @@ class Engine:
         source: the counters.
         clock: for waiting, and for dates.
         say: tells a person what happens.
+        told: is given the end of the record after every entry.
+        orders: asked about once a second for what somebody has decided elsewhere than in the record.
     """
 
     def __init__(
-        self, record: Record, split: Split, source: Source, *, clock: Clock | None = None, say: Say = lambda _: None
+        self,
+        record: Record,
+        split: Split,
+        source: Source,
+        *,
+        clock: Clock | None = None,
+        say: Say = lambda _: None,
+        told: Callable[[Head], None] = lambda _: None,
+        orders: Callable[[], Command | None] = lambda: None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._split = split
         self._source = source
         self._say = say
+        self._told = told
+        self._orders = orders
         self._writer = Writer(record, record.head(), f"engine-{secrets.token_hex(4)}", self._clock)
         self._looked: float | None = None
 
@@ -237,6 +256,11 @@ class Engine:
                 self._say(f"waiting for the store: {error}")
                 self._clock.wait(_RETRY)
         return self.state
+
+    def order(self, command: Command) -> None:
+        """Write a decision down and carry it out at once."""
+        self._tell(self._writer.append(command))
+        self.settle()
 
     def settle(self) -> None:
         """Put wanted weights into force, and write down that they are."""
@@ -283,6 +307,9 @@ class Engine:
         seq = self._writer.head.entry.seq
         while (left := due - self._clock.now()) > 0 and not stopped():
             self._clock.wait(min(left, _POLL))
+            order = self._orders()
+            if order is not None:
+                self._tell(self._writer.append(order))
             self._writer.catch_up()
             if self._writer.head.entry.seq != seq:
                 self.settle()
@@ -293,3 +320,4 @@ class Engine:
     def _tell(self, state: State) -> None:
         del state
         self._say(self._writer.head.entry.says)
+        self._told(self._writer.head)

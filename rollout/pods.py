@@ -44,6 +44,22 @@ def is_ready(pod: Document) -> bool:
     return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
+def restarts(pod: Document) -> int:
+    """How often its containers were started again."""
+    return sum(item.get("restartCount", 0) for item in pod.get("status", {}).get("containerStatuses", []))
+
+
+def last_end(pod: Document) -> str:
+    """How one of its containers ended last, in words."""
+    for item in pod.get("status", {}).get("containerStatuses", []):
+        ended = item.get("lastState", {}).get("terminated")
+        if ended is not None:
+            return (
+                f"a server of it ended with status {ended.get('exitCode')} ({ended.get('reason', 'no reason given')})"
+            )
+    return "a server of it was started again"
+
+
 def has_rolled_out(deployment: Document, annotation: str, value: str, *, at_least: int) -> bool:
     """Whether a Deployment's pods bear an annotation, are all of that kind, available, and as many as were wanted."""
     spec, status = deployment["spec"], deployment.get("status", {})

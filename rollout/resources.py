@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,8 @@ from rollout.state import ENDED, Verb
 Document = dict[str, Any]
 
 GROUP, API, PLURAL, KIND = "sabia.dev", "v1alpha1", "rollouts", "Rollout"
-# Of a spec, what is no part of the plan and may change while it runs.
-PAUSED, DECISION = "paused", "decision"
+# Of a spec, what is no part of the plan and may change while it runs: what somebody decided last.
+DECISION = "decision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Resource:
     @property
     def ended(self) -> bool:
         """Whether it is over."""
-        return self.phase in ENDED
+        return self.phase in ENDED or self.phase == "refused"
 
 
 def plan_of(spec: Document) -> Plan:
@@ -45,7 +46,7 @@ def plan_of(spec: Document) -> Plan:
     Raises:
         InvalidPlan: it cannot be carried out.
     """
-    return plans.of({key: value for key, value in spec.items() if key not in (PAUSED, DECISION)})
+    return plans.of({key: value for key, value in spec.items() if key != DECISION})
 
 
 def create(cluster: Cluster, plan: Plan, name: str | None = None) -> str:
@@ -70,7 +71,9 @@ def get(cluster: Cluster, model: str | None, name: str | None) -> Resource:
     return _resource(max(found, key=lambda item: str(item["metadata"]["creationTimestamp"])))
 
 
-def decide(cluster: Cluster, model: str | None, name: str | None, verb: Verb, version: str | None) -> str:
+def decide(
+    cluster: Cluster, model: str | None, name: str | None, verb: Verb, *, actor: str, version: str | None
+) -> str:
     """Write somebody's decision into the spec; the operator takes it from there.
 
     Raises:
@@ -80,11 +83,9 @@ def decide(cluster: Cluster, model: str | None, name: str | None, verb: Verb, ve
     found = get(cluster, model, name)
     if found.ended:
         raise RolloutEnded(found.name, found.phase)
-    if verb in ("pause", "resume"):
-        patch: Document = {PAUSED: verb == "pause"}
-    else:
-        patch = {DECISION: {"verb": verb} | ({"version": version} if version else {})}
-    cluster.patch_rollout(found.name, {"spec": patch})
+    # The id tells a decision from the same one made again.
+    decision = {"verb": verb, "by": actor, "id": secrets.token_hex(4), "version": version}
+    cluster.patch_rollout(found.name, {"spec": {DECISION: decision}})
     return found.name
 
 

@@ -52,7 +52,7 @@ Trained and evaluated on one data set. An input outside the training range is an
 """
 
 
-def card(  # noqa: PLR0913  the facts that the card states, each by its name
+def card(
     *,
     name: str,
     methods: Methods,

@@ -1,6 +1,7 @@
-"""Make what the store needs before anybody uses it: credentials, the bucket, and two users.
+"""Make what the store needs before anybody uses it: credentials, the bucket, and three users.
 
-`trainer` may create and read, `reader` may only read, neither may delete. Every credential is made here, once, and
+`trainer` may create and read, `reader` may only read, `rollouts` may create and read the records of rollouts and
+nothing else; none may delete. Every credential is made here, once, and
 kept in Secrets; what exists already is left as it is, so the job may run again.
 """
 
@@ -26,10 +27,11 @@ STORE_NAMESPACE = "sabia-store"
 MODELS_NAMESPACE = "sabia"
 WAIT_SECONDS = 240
 
-# What each user may do to objects; both may list the bucket and ask where it is.
+# What each user may do, and to which objects; all may list the bucket and ask where it is.
 USERS = {
-    "trainer": ("models-s3-trainer", ["s3:GetObject", "s3:PutObject"]),
-    "reader": ("models-s3", ["s3:GetObject"]),
+    "trainer": ("models-s3-trainer", ["s3:GetObject", "s3:PutObject"], "*"),
+    "reader": ("models-s3", ["s3:GetObject"], "*"),
+    "rollouts": ("models-s3-rollouts", ["s3:GetObject", "s3:PutObject"], "rollouts/*"),
 }
 
 
@@ -47,9 +49,9 @@ def main() -> int:
         store.make_bucket(bucket_name=bucket)
     store.set_bucket_versioning(bucket_name=bucket, config=VersioningConfig(ENABLED))
     admin = MinioAdmin(endpoint=service, credentials=StaticProvider(user, secret), secure=False)
-    for name, (secret_name, actions) in USERS.items():
+    for name, (secret_name, actions, objects) in USERS.items():
         key = ensure_user_secret(api, service, name, secret_name)
-        ensure_user(admin, name, key, policy(bucket, actions))
+        ensure_user(admin, name, key, policy(bucket, actions, objects))
         print(f"user {name}: {', '.join(actions)}", flush=True)
     return 0
 
@@ -106,14 +108,14 @@ def wait_for(store: Minio, bucket: str) -> None:
             return
 
 
-def policy(bucket: str, actions: list[str]) -> dict[str, Any]:
-    """An S3 policy that allows these actions on objects, and listing."""
+def policy(bucket: str, actions: list[str], objects: str) -> dict[str, Any]:
+    """An S3 policy that allows these actions on these objects, and listing."""
     listing = ["s3:ListBucket", "s3:GetBucketLocation"]
     return {
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Action": listing, "Resource": [f"arn:aws:s3:::{bucket}"]},
-            {"Effect": "Allow", "Action": actions, "Resource": [f"arn:aws:s3:::{bucket}/*"]},
+            {"Effect": "Allow", "Action": actions, "Resource": [f"arn:aws:s3:::{bucket}/{objects}"]},
         ],
     }
 

@@ -1,0 +1,98 @@
+"""One leader: a Lease that is held and renewed, so that a second operator waits.
+
+Whether a lease has run out is judged by this process's own steady clock: it has when nobody was seen to renew it for as
+long as it lasts. Clocks that differ between machines, or jump, do not matter. Two leaders for a moment would do no harm
+either: a number of a rollout's record can be written once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import urllib3.exceptions
+from kubernetes import client
+
+_LASTS = 15
+_RENEW = 4.0
+_TRY = 2.0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a lease looked like, and since when."""
+
+    version: str
+    since: float
+
+
+class Lease:
+    """A Lease in a namespace.
+
+    Args:
+        api: the cluster.
+        namespace: where it is.
+        name: what it is called.
+        holder: who we are.
+    """
+
+    def __init__(self, api: client.ApiClient, namespace: str, name: str, holder: str) -> None:
+        self._leases = client.CoordinationV1Api(api)
+        self._namespace, self._name, self._holder = namespace, name, holder
+        self._seen: _Seen | None = None
+
+    def acquire(self, stopped: threading.Event) -> bool:
+        """Wait until it is ours; False when we were stopped first."""
+        while not stopped.is_set():
+            if self.attempt():
+                return True
+            stopped.wait(_TRY)
+        return False
+
+    def keep(self, stopped: threading.Event, alive: Callable[[], bool], lost: Callable[[], None]) -> None:
+        """Renew until stopped, and only while `alive`; call `lost` when it was not for nearly as long as it lasts."""
+        renewed = time.monotonic()
+        while not stopped.wait(_RENEW):
+            if alive() and self.attempt():
+                renewed = time.monotonic()
+            elif time.monotonic() - renewed > _LASTS - _RENEW:
+                lost()
+                return
+
+    def attempt(self) -> bool:
+        """Take it or renew it, if it is free or ours. False when it is not, or the API does not answer."""
+        try:
+            return self._attempt()
+        except (client.ApiException, urllib3.exceptions.HTTPError):
+            return False
+
+    def _attempt(self) -> bool:
+        try:
+            lease = self._leases.read_namespaced_lease(self._name, self._namespace)
+        except client.ApiException as error:
+            if error.status != 404:
+                raise
+            metadata = client.V1ObjectMeta(name=self._name, namespace=self._namespace)
+            self._leases.create_namespaced_lease(self._namespace, client.V1Lease(metadata=metadata, spec=self._spec()))
+            return True
+        if lease.spec.holder_identity not in ("", None, self._holder) and not self._ran_out(lease):
+            return False
+        lease.spec = self._spec()
+        # A version that somebody else has replaced meanwhile is refused by the API.
+        self._leases.replace_namespaced_lease(self._name, self._namespace, lease)
+        return True
+
+    def _ran_out(self, lease: client.V1Lease) -> bool:
+        version, now = lease.metadata.resource_version, time.monotonic()
+        if self._seen is None or self._seen.version != version:
+            self._seen = _Seen(version, now)
+        return now - self._seen.since > _LASTS
+
+    def _spec(self) -> client.V1LeaseSpec:
+        now = datetime.now(UTC)
+        return client.V1LeaseSpec(
+            holder_identity=self._holder, lease_duration_seconds=_LASTS, acquire_time=now, renew_time=now
+        )
