@@ -13,6 +13,7 @@ from artifacts import Version
 from cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption
 from cli.errors import CliError
 from cli.output import console, print_json, print_table, say
+from predictor.faults import read as read_faults
 from rollout import deployment
 from rollout.cluster import Cluster, Deployed
 from rollout.errors import NotCounted
@@ -36,6 +37,9 @@ def deploy(
         str | None,
         typer.Option(help="Host name of the route that the first version makes; MODEL.example.com without it."),
     ] = None,
+    faults: Annotated[
+        str | None, typer.Option(help="What is to go wrong on purpose, such as errors=0.05,after=200.")
+    ] = None,
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each version.")] = 180,
 ) -> None:
     """Serve versions on a cluster. Each gets a pin and no weight (see `sabia traffic`); the first gets everything.
@@ -43,11 +47,24 @@ def deploy(
     A version without a folder in manifests/versions is made as one that has. A version that does not become ready gets
     no request, and nothing else is touched.
     """
+    check_faults(faults or "")
     cluster = Cluster.connect(namespace)
     for number in map(Version.parse, versions):
-        documents = deployment.documents(model, number, namespace=namespace, replicas=replicas)
+        documents = deployment.documents(model, number, namespace=namespace, replicas=replicas, faults=faults)
         deployed = deployment.deploy(cluster, documents, seconds=seconds, say=say, host=host)
         console.print(f"{deployed.model} {deployed.version}: ready")
+
+
+def check_faults(text: str) -> None:
+    """Refuse faults that no predictor would take.
+
+    Raises:
+        CliError: with what is wrong.
+    """
+    try:
+        read_faults(text)
+    except ValueError as error:
+        raise CliError(f"--faults: {error}.", 2) from error
 
 
 def undeploy(

@@ -14,12 +14,11 @@ import typer
 
 from artifacts import Store, Version, catalogue
 from cli.context import FOLDER, FolderOption
-from cli.deployments import print_stack
+from cli.deployments import check_faults, print_stack
 from cli.errors import CliError
 from cli.output import console, say
 from cli.versions import train_recipe
 from predictor import config as predictor_config
-from predictor.faults import read as read_faults
 from stack import stack as stacks
 from stack.errors import AlreadyRunning, NotRunning, ProcessFailed
 from stack.stack import Serving, Stack
@@ -92,10 +91,7 @@ def _serving(serve: list[str], replicas: list[str], faults: list[str]) -> Servin
         raise CliError("--replicas takes VERSION=N, with N at least 1.", 2)
     wrong = _pairs(faults, "VERSION=FAULTS")
     for text in wrong.values():
-        try:
-            read_faults(text)
-        except ValueError as error:
-            raise CliError(f"--faults: {error}.", 2) from error
+        check_faults(text)
     extra = [str(Version.parse(version)) for version in serve]
     return Serving(extra, {version: int(number) for version, number in numbers.items()}, wrong)
 

@@ -38,11 +38,17 @@ _OBJECTS = (
 
 
 def documents(
-    model: str, version: Version, *, namespace: str, replicas: int | None = None, root: Path = manifests.ROOT
+    model: str,
+    version: Version,
+    *,
+    namespace: str,
+    replicas: int | None = None,
+    faults: str | None = None,
+    root: Path = manifests.ROOT,
 ) -> list[Document]:
     """What `kubectl apply -k` would send for a version: its folder under `versions/` or, without one, made as one.
 
-    `replicas` takes the place of the number that the manifests give.
+    `replicas` takes the place of the number that the manifests give; `faults` are those of `predictor.faults`.
 
     Raises:
         ManifestProblem: it does not build, or the folder is of another version.
@@ -63,6 +69,9 @@ def documents(
         document["metadata"]["namespace"] = namespace
     if replicas is not None:
         _predictor(found)["minReplicas"] = replicas
+    if faults:
+        (container,) = _predictor(found)["containers"]
+        container["env"].append({"name": "SABIA_FAULTS", "value": faults})
     return found
 
 

@@ -29,6 +29,9 @@ logger = logging.getLogger("sabia.operator")
 def main() -> int:
     """Wait for the lease, then serve until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # kopf asks for a user's name, and a container's user need not have one.
+    os.environ.setdefault("LOGNAME", "rollouts")
     namespace, url = os.environ["SABIA_NAMESPACE"], os.environ["SABIA_STORE"]
     cluster = Cluster.connect(namespace)
     stopped = threading.Event()
@@ -49,6 +52,7 @@ def main() -> int:
         liveness_endpoint=_HEALTH,
     )
     stopped.set()
+    lease.release()
     return 0
 
 

@@ -173,6 +173,10 @@ def register(cluster: Cluster, open_store: Callable[[], Store]) -> kopf.Operator
         settings.execution.max_workers = 200
         settings.persistence.finalizer = f"{resources.GROUP}/rollout"
 
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**kwargs)
+
     @kopf.daemon(
         resources.GROUP,
         resources.API,

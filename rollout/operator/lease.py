@@ -7,6 +7,7 @@ either: a number of a rollout's record can be written once.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +62,14 @@ class Lease:
             elif time.monotonic() - renewed > _LASTS - _RENEW:
                 lost()
                 return
+
+    def release(self) -> None:
+        """Let go, so that the next one need not wait; without an answer it has to."""
+        with contextlib.suppress(client.ApiException, urllib3.exceptions.HTTPError):
+            lease = self._leases.read_namespaced_lease(self._name, self._namespace)
+            if lease.spec.holder_identity == self._holder:
+                lease.spec.holder_identity = ""
+                self._leases.replace_namespaced_lease(self._name, self._namespace, lease)
 
     def attempt(self) -> bool:
         """Take it or renew it, if it is free or ours. False when it is not, or the API does not answer."""
