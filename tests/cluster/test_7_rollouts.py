@@ -127,7 +127,9 @@ def test_a_bad_version_is_rolled_back_although_the_operator_is_killed_in_the_mid
     assert conditions["RolledBack"] == "True"
 
 
-def test_a_plan_that_runs_cannot_be_edited_and_another_rollout_waits(operator: None, split: None) -> None:
+def test_a_plan_cannot_be_edited_another_rollout_waits_and_without_requests_a_person_decides(
+    operator: None, split: None
+) -> None:
     begin("quiet", stable="1.2", canary="2.0")
     until("quiet", lambda found: found["phase"] == "stepping")
     patch = json.dumps({"spec": {"minimum_dwell": "1s"}})
@@ -137,9 +139,7 @@ def test_a_plan_that_runs_cannot_be_edited_and_another_rollout_waits(operator: N
     waiting = until("second", lambda found: bool(found.get("evidence")))
     assert "under way" in waiting["evidence"]
     tools.kubectl("delete", "rollout", "second", "-n", NAMESPACE, "--timeout=60s")
-
-
-def test_without_requests_nothing_is_promoted_and_a_person_decides(operator: None, split: None) -> None:
+    # Without requests nothing is promoted, and a person decides.
     found = until("quiet", lambda found: found.get("seq", 0) >= 8)
     assert (found["phase"], found["canaryWeight"]) == ("stepping", 5)
     for verb, phase in (("pause", "paused"), ("resume", "stepping"), ("abort", "rolled-back")):
