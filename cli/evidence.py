@@ -47,7 +47,9 @@ def evidence(
     plan: Annotated[
         Path | None, typer.Option(help="The plan; without it, its defaults.", exists=True, dir_okay=False)
     ] = None,
-    step: Annotated[int, typer.Option(min=1, help="Which step's margin makes it safe.")] = 1,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Whose margin makes it safe; the last step's without it.")
+    ] = None,
     as_json: JsonLines = False,
 ) -> None:
     """Say after each line what the evidence is: harm, safe, or undecided.
@@ -57,9 +59,9 @@ def evidence(
     is taken to be in those; in other buckets the plan's tolerance of times cannot be applied, and none is.
     """
     rules = read(plan.read_text()) if plan else of({"model": "history", "stable": "1.0", "canary": "2.0"})
-    if step > len(rules.steps):
+    if step is not None and step > len(rules.steps):
         raise CliError(f"The plan has {len(rules.steps)} steps.", 2)
-    judge, last, rows = Evaluation.begin(rules, step - 1), None, 0
+    judge, last, rows = Evaluation.begin(rules, (step or len(rules.steps)) - 1), None, 0
     for number, text in enumerate(_lines(source), 1):
         if not text.strip():
             continue

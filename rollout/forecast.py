@@ -115,14 +115,15 @@ def forecast(plan: Plan, traffic: Traffic, canary_errors: float) -> Forecast:
         harm = test.look(harm, batch)
         within = {margin: tests[margin].look(wealth, batch, guess) for margin, wealth in within.items()}
         dwell += plan.look_seconds
-        at, failed = look * plan.look_seconds, mean[3] - mean[1] * traffic.errors
+        at, failed = look * plan.look_seconds, float(mean[3] - mean[1] * traffic.errors)
         if float(harm.log_e) >= -math.log(plan.harm.alpha) and seen[3] > rules.floor / 100 * seen[1]:
             return Forecast(at, "rolled-back", failed, plan.steps[step])
         if dwell >= plan.dwell_seconds and float(within[plan.margins[step]].log_e) >= -math.log(plan.safe.beta):
             step, dwell = step + 1, 0.0
             if step == len(plan.steps):
                 return Forecast(at, "promoted", failed, 100)
-    return Forecast(math.inf, None, mean[3] - mean[1] * traffic.errors, plan.steps[min(step, len(plan.steps) - 1)])
+    failed = float(mean[3] - mean[1] * traffic.errors)
+    return Forecast(math.inf, None, failed, plan.steps[min(step, len(plan.steps) - 1)])
 
 
 def catches(plan: Plan, state: State, ratio: float) -> float | None:

@@ -170,7 +170,7 @@ def read(text: str) -> Plan:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise InvalidPlan("the text", "is not YAML", mark.line + 1 if mark else None) from error
+        raise InvalidPlan("text", "is not YAML", mark.line + 1 if mark else None) from error
     try:
         return of(document)
     except InvalidPlan as error:
@@ -267,7 +267,7 @@ def _problem(text: str) -> tuple[str, str]:
     if named:
         field = f"{field}.{named[1]}".lstrip(".")
         return field, "is not a field of a plan" if unknown else "is missing"
-    return field or "the plan", f"is wrong: {problem[0].lower()}{problem[1:]}"
+    return field or "document", f"is wrong: {problem[0].lower()}{problem[1:]}"
 
 
 def _line(node: yaml.Node | None, field: str) -> int | None:

@@ -82,10 +82,10 @@ class Gateway:
 
         A call that never reached a server ends with a 5xx of Envoy's own, and counts.
         """
-        counted = self._counters("upstream_rq_(2xx|5xx)")
-        services = {service for service, _ in counted if not service.endswith(_ASIDE_STAT)}
+        # Envoy makes a counter of a class when it first counts one; the total is always there.
+        counted = self._counters("upstream_rq_(total|2xx|5xx)")
         found = {}
-        for service in services:
+        for service in {service for service, _ in counted if not service.endswith(_ASIDE_STAT)}:
             failed = counted.get((service, "upstream_rq_5xx"), 0)
             found[service] = (counted.get((service, "upstream_rq_2xx"), 0) + failed, failed)
         return found

@@ -53,7 +53,7 @@ def counters(found: Iterable[Sample]) -> Counters:
         errors=errors,
         decision=_apart(cumulative["decision"]),
         duration=_apart(cumulative["request"]),
-        bins=bins,
+        bins=dict(sorted(bins.items(), key=lambda item: (len(item[0]), item[0]))),
     )
 
 
