@@ -20,7 +20,7 @@ import random
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,6 +64,9 @@ _READ: dict[str, Callable[[str], float | int]] = {
     "leak": _count,
     "after": _count,
 }
+
+
+NAMES = frozenset(_READ)
 
 
 @dataclass(slots=True)
@@ -112,11 +115,10 @@ def read(text: str) -> Faults | None:
     """
     if not text.strip():
         return None
-    known = {item.name for item in fields(Faults)} & set(_READ)
     found: dict[str, float | int] = {}
     for part in text.split(","):
         name, separator, value = part.strip().partition("=")
-        if name not in known or not separator:
-            raise ValueError(f"{part.strip()!r} is not a fault; known are {', '.join(sorted(known))}")
+        if name not in NAMES or not separator:
+            raise ValueError(f"{part.strip()!r} is not a fault; known are {', '.join(sorted(NAMES))}")
         found[name] = _READ[name](value)
     return Faults(**found)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ TARGET = Path(__file__).parents[1] / "tests" / "manifests" / "schemas"
 
 KINDS = {
     "api/v1": ["ConfigMap", "Namespace", "PersistentVolumeClaim", "Secret", "Service", "ServiceAccount"],
+    "apis/apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
     "apis/apps/v1": ["Deployment", "StatefulSet"],
     "apis/autoscaling/v2": ["HorizontalPodAutoscaler"],
     "apis/batch/v1": ["CronJob", "Job"],
@@ -24,6 +25,7 @@ KINDS = {
     "apis/networking.k8s.io/v1": ["NetworkPolicy"],
     "apis/policy/v1": ["PodDisruptionBudget"],
     "apis/rbac.authorization.k8s.io/v1": ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
+    "apis/sabia.dev/v1alpha1": ["Rollout"],
     "apis/serving.kserve.io/v1alpha1": ["ClusterStorageContainer", "ServingRuntime"],
     "apis/serving.kserve.io/v1beta1": ["InferenceService"],
 }

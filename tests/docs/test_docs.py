@@ -6,18 +6,37 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from cli import rollouts
 from cli.__main__ import app
+from predictor import faults
 from predictor.app import routes
 from predictor.config import Config
 from predictor.errors import STATUS
+from rollout.plan import Plan, of, read
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
+ROLLOUTS = (ROOT / "docs" / "rollouts.md").read_text()
 VERBS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
-OURS = ["artifacts", "cli", "docs", "manifests", "predictor", "rollout", "scripts", "stack", "tests", "training"]
+OURS = [
+    "artifacts",
+    "benchmarks",
+    "cli",
+    "docs",
+    "evidence",
+    "examples",
+    "manifests",
+    "predictor",
+    "rollout",
+    "scripts",
+    "stack",
+    "tests",
+    "training",
+]
 
 
 def test_the_makefile_has_at_most_twelve_verbs_each_with_its_help() -> None:
@@ -36,6 +55,35 @@ def test_every_make_verb_that_is_mentioned_exists() -> None:
 @pytest.mark.parametrize("command", [str(item.callback.__name__) for item in app.registered_commands if item.callback])
 def test_every_command_is_in_the_readme(command: str) -> None:
     assert f"`sabia {command}" in README
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [command.name or command.callback.__name__ for command in rollouts.app.registered_commands if command.callback],
+)
+def test_every_verb_of_a_rollout_is_in_the_readme(verb: str) -> None:
+    assert f"`sabia rollout {verb}" in README
+
+
+@pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(Plan)])
+def test_every_field_of_a_plan_is_documented(name: str) -> None:
+    assert re.search(rf"^{name}:", ROLLOUTS, re.MULTILINE)
+
+
+def test_the_plan_that_is_documented_is_the_default() -> None:
+    text = re.search(r"```yaml\n(model: .*?)```", ROLLOUTS, re.DOTALL)
+    assert text is not None
+    assert read(text[1]) == of({"model": "breast-cancer", "stable": "1.2", "canary": "2.0"})
+
+
+def test_the_example_is_a_plan() -> None:
+    for path in (ROOT / "examples").glob("*.yaml"):
+        assert read(path.read_text()).model == "breast-cancer"
+
+
+@pytest.mark.parametrize("fault", sorted(faults.NAMES))
+def test_every_fault_is_documented(fault: str) -> None:
+    assert f"`{fault}=" in README
 
 
 @pytest.mark.parametrize("path", routes())

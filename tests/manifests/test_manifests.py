@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from artifacts.layout import Version, version_prefix
+from rollout.plan import Errors, Labels, Latency, Plan, Predictions
 from stack.manifests import ROOT, predictor, render, route
 from stack.process import installed
 from tests.manifests.folders import KUSTOMIZATIONS
@@ -189,3 +192,28 @@ def test_the_image_is_the_same_everywhere() -> None:
         "minio",
         "docker.io/kserve/storage-initializer:v0.20.0",
     }
+
+
+def a_rollout_schema() -> Document:
+    """The schema of a `Rollout`, from its definition."""
+    documents = render(ROOT / "operator")
+    (definition,) = (item for item in documents if item["kind"] == "CustomResourceDefinition")
+    schema: Document = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def test_a_rollouts_spec_has_the_fields_of_a_plan_and_a_decision() -> None:
+    properties = a_rollout_schema()["properties"]["spec"]["properties"]
+    assert set(properties) == {field.name for field in msgspec.structs.fields(Plan)} | {"decision"}
+    for name, struct in (("errors", Errors), ("latency", Latency), ("predictions", Predictions), ("labels", Labels)):
+        fields = {field.name for field in msgspec.structs.fields(struct)}
+        assert set(properties["watch"]["properties"][name]["properties"]) == fields
+
+
+def test_every_field_of_a_plan_that_may_not_change_is_guarded() -> None:
+    spec = a_rollout_schema()["properties"]["spec"]
+    guarded = {
+        match for rule in spec["x-kubernetes-validations"] for match in re.findall(r"self\.(\w+) ==", rule["rule"])
+    }
+    # The canary may be a list, which the API cannot compare; the operator does.
+    assert guarded == {field.name for field in msgspec.structs.fields(Plan)} - {"canary"}
