@@ -29,8 +29,8 @@ from evidence.hypergeometric import Counts, log_expectation
 from evidence.odds import Batch, OddsTest
 from evidence.wealth import Array, Wealth, begin
 
-# How bold the three bets follow the past's ratios; the average of them is bet.
-_BOLDNESS = (0.25, 0.5, 1.0)
+# How boldly the bets follow the past's ratios.
+_BOLDNESS = (0.5, 1.0)
 _PRIOR = 5.0
 # What is bet on each category alone, and the share of the money that goes there.
 _ALONE = OddsTest(ratios=(2.25,))

@@ -20,6 +20,9 @@ from evidence.hypergeometric import Counts
 from evidence.odds import Batch
 from evidence.wealth import Array
 
+# What is bet on: exceeding the stable's own quantiles is common, and its odds move by less than those of failures.
+RATIOS = (1.25, 1.6, 3.0, 10.0)
+
 # A batch's share in the memory of the next one's: the memory is about eight batches long.
 _KEPT = 7 / 8
 # What went on before the first look may count for at most so many requests.

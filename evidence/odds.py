@@ -26,7 +26,7 @@ from evidence.wealth import Array, Wealth, begin
 
 # Ratios that are bet on. A grid: of ratios between two of them, either bet finds nearly as much, and every bet more
 # costs all of them a little.
-RATIOS = (1.25, 1.6, 2.5, 4.0, 8.0, 20.0, 100.0)
+RATIOS = (1.5, 2.5, 4.0, 8.0, 20.0, 100.0)
 
 
 @dataclass(frozen=True, slots=True)

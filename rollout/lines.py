@@ -27,6 +27,7 @@ from evidence import (
 )
 from evidence import Wealth as Bets
 from evidence.categories import over_represented
+from evidence.latency import RATIOS as LATENCY_RATIOS
 from evidence.wealth import Array
 from predictor.buckets import EDGES
 from rollout.counters import BUCKETS, Arm
@@ -222,6 +223,9 @@ def _errors_test(plan: Plan) -> OddsTest:
     return OddsTest(null=plan.watch.errors.tolerance if plan.watch.errors else 1.0)
 
 
+_TIMES = OddsTest(ratios=LATENCY_RATIOS)
+
+
 class TimesLine(msgspec.Struct, frozen=True):
     """Times over the stable's quantiles.
 
@@ -242,12 +246,12 @@ class TimesLine(msgspec.Struct, frozen=True):
     @classmethod
     def begin(cls, quantiles: int) -> TimesLine:
         """No evidence yet."""
-        wealth = Wealth.of(OddsTest().begin())
+        wealth = Wealth.of(_TIMES.begin())
         return cls([wealth] * quantiles, [0] * quantiles, [0] * quantiles, 0, 0, [0.0] * quantiles)
 
     def look(self, name: str, quantiles: list[float], look: Look, *, tolerance: float, slack: float) -> TimesLine:
         """After one more batch of the times called `name`."""
-        memory, test = look.known.memory(name), OddsTest()
+        memory, test = look.known.memory(name), _TIMES
         stable, canary = getattr(look.stable, name), getattr(look.canary, name)
         bets, over0, over1, edges = [], list(self.over0), list(self.over1), list(self.thresholds)
         for at, quantile in enumerate(quantiles):

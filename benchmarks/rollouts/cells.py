@@ -145,7 +145,8 @@ def named(size: Size) -> dict[str, dict[str, float]]:
     }
     found = {}
     for name, (world, plan, timer, history) in plans.items():
-        outcome = ours.errors(world, size.others, seeded(name), plan, timer=timer, horizon=2400, history=history)
+        count = 5 * size.others
+        outcome = ours.errors(world, count, seeded(name), plan, timer=timer, horizon=2400, history=history)
         facts = (outcome.is_rolled_back.mean(), figures.median(outcome.rolled_back), outcome.failed.mean())
         found[name] = dict(zip(("found", "median", "failed"), map(float, facts), strict=True))
     # Wald's mean for whoever knows the ratio of the rates and, as we do, has to learn how high both are.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.rollouts.worlds import LOOK, Answers, Array, Counts, Times, World
 from evidence import Batch, Categories, DifferenceTest, Dispersion, Memory, OddsTest, shifted
+from evidence.latency import RATIOS as LATENCY_RATIOS
 from rollout.lines import _FORGETTING as FORGETTING
 from rollout.plan import Plan, of
 
@@ -138,7 +139,7 @@ def latency(
     """Watch decisions' times through steps that a timer takes; `warm_up` only where the world has a cold start."""
     # Only edges that a time can be near: the rest would be empty columns.
     edges: Array = 0.05 * 1.05 ** np.arange(-60.0, 90.0)
-    test = OddsTest()
+    test = OddsTest(ratios=LATENCY_RATIOS)
     bets = [test.begin(rollouts) for _ in quantiles]
     memory = Memory.begin(world.before(rng, rollouts, edges))
     rolled_back = np.full(rollouts, np.nan)
