@@ -67,7 +67,7 @@ def _arm(rng: np.random.Generator, n: int) -> Arm:
 
 def _whole_looks(rng: np.random.Generator) -> float:
     """Milliseconds of CPU for `advance` on everything that a scrape brings, of one rollout."""
-    plan = of({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [5]})
+    plan = of({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [5], "minimum_dwell": "1d"})
     state = begin(Started(plan, {"1.0": 100, "2.0": 0}, "benchmark"))
     arms = {"1.0": Counters(), "2.0": Counters()}
     weights, spent = {"1.0": 100, "2.0": 0}, 0.0
