@@ -36,8 +36,8 @@ ModelOption = Annotated[str | None, typer.Option("--model", help="Which model, w
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def open_store(url: str | None, *, make: bool = False) -> Store:
-    """The store at `url`, or the running stack's.
+def open_store(url: str | None, *, make: bool = False, folder: Path | None = None) -> Store:
+    """The store at `url`, or that of the stack that runs in `folder`.
 
     Raises:
         CliError: no URL was given and no stack runs.
@@ -45,6 +45,6 @@ def open_store(url: str | None, *, make: bool = False) -> Store:
     if url is not None:
         return Store.open(url, make=make)
     try:
-        return stacks.running(Path(os.environ.get(FOLDER_VARIABLE, FOLDER))).access.open()
+        return stacks.running(folder or Path(os.environ.get(FOLDER_VARIABLE, FOLDER))).access.open()
     except NotRunning as error:
         raise CliError("No store: give --store URL, set SABIA_STORE, or start a stack with `sabia up`.", 5) from error

@@ -40,6 +40,9 @@ def deploy(
     faults: Annotated[
         str | None, typer.Option(help="What is to go wrong on purpose, such as errors=0.05,after=200.")
     ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="A second copy of each, for plans that compare with one.")
+    ] = False,
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each version.")] = 180,
 ) -> None:
     """Serve versions on a cluster. Each gets a pin and no weight (see `sabia traffic`); the first gets everything.
@@ -50,7 +53,9 @@ def deploy(
     check_faults(faults or "")
     cluster = Cluster.connect(namespace)
     for number in map(Version.parse, versions):
-        documents = deployment.documents(model, number, namespace=namespace, replicas=replicas, faults=faults)
+        documents = deployment.documents(
+            model, number, namespace=namespace, replicas=replicas, faults=faults, baseline=baseline
+        )
         deployed = deployment.deploy(cluster, documents, seconds=seconds, say=say, host=host)
         console.print(f"{deployed.model} {deployed.version}: ready")
 
@@ -75,7 +80,8 @@ def undeploy(
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.")] = 120,
 ) -> None:
     """Take a version off a cluster: out of the route, seen to get nothing, and only then away. Its artifact stays."""
-    number = str(Version.parse(version))
+    copy = version.endswith("-baseline")
+    number = str(Version.parse(version.removesuffix("-baseline"))) + ("-baseline" if copy else "")
     silence = deployment.Silence(quiet, seconds)
     deployment.undeploy(Cluster.connect(namespace), model, number, silence, say=say)
     console.print(f"{model} {number}: removed")

@@ -66,17 +66,20 @@ def up(
         Pairs,
         typer.Option(metavar="VERSION=FAULTS", help="What goes wrong on purpose, such as 2.1=errors=0.05; repeatable."),
     ] = None,
+    baseline: Annotated[
+        Pairs, typer.Option("--baseline", help="A version that gets a second copy; repeatable.")
+    ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop with Ctrl-C.")] = False,
 ) -> None:
     """Start the platform on this machine: store, predictors, gateway. Trains first when a version is missing."""
-    serving = _serving(serve or [], replicas or [], faults or [])
+    serving = _serving(serve or [], replicas or [], faults or [], baseline or [])
     if foreground:
         hold(folder, serving)
         return
     try:
         stacks.running(folder)
     except NotRunning:
-        again = [("--serve", serve), ("--replicas", replicas), ("--faults", faults)]
+        again = [("--serve", serve), ("--replicas", replicas), ("--faults", faults), ("--baseline", baseline)]
         _start_in_background(
             folder, [word for name, values in again for value in values or [] for word in (name, value)]
         )
@@ -85,7 +88,7 @@ def up(
     print_stack(folder)
 
 
-def _serving(serve: list[str], replicas: list[str], faults: list[str]) -> Serving:
+def _serving(serve: list[str], replicas: list[str], faults: list[str], baseline: list[str]) -> Serving:
     numbers = _pairs(replicas, "VERSION=N")
     if not all(number.isdecimal() and int(number) > 0 for number in numbers.values()):
         raise CliError("--replicas takes VERSION=N, with N at least 1.", 2)
@@ -93,7 +96,8 @@ def _serving(serve: list[str], replicas: list[str], faults: list[str]) -> Servin
     for text in wrong.values():
         check_faults(text)
     extra = [str(Version.parse(version)) for version in serve]
-    return Serving(extra, {version: int(number) for version, number in numbers.items()}, wrong)
+    copies = [str(Version.parse(version)) for version in baseline]
+    return Serving(extra, {version: int(number) for version, number in numbers.items()}, wrong, copies)
 
 
 def _pairs(texts: list[str], form: str) -> dict[str, str]:
@@ -122,7 +126,7 @@ def hold(folder: Path, serving: Serving) -> None:
 
 def train_missing(stack: Stack, store: Store) -> None:
     """Run the built-in recipe when the store lacks a version that the route names."""
-    wanted = {Version.parse(spec.version) for spec in stack.specs.values()}
+    wanted = {Version.parse(spec.version.removesuffix("-baseline")) for spec in stack.specs.values()}
     if not wanted <= set(catalogue.versions(store, stack.model)):
         say("the store lacks a version that the route names: training the recipe")
         train_recipe(store)

@@ -33,6 +33,8 @@ from rollout import engine, record, resources, words
 from rollout.cluster import Cluster
 from rollout.forecast import Traffic, forecast
 from rollout.metrics import stack as stack_metrics
+from rollout.metrics.prometheus import Prometheus
+from rollout.metrics.source import Source
 from rollout.plan import Plan, read, to_yaml
 from rollout.record import Head, Record
 from rollout.state import Verb
@@ -44,6 +46,10 @@ app = typer.Typer(help="Roll a version out by evidence.", no_args_is_help=True, 
 PlanArgument = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, as YAML.", exists=True, dir_okay=False)]
 NameOption = Annotated[
     str | None, typer.Option("--name", help="Which rollout; without it, the newest (on a cluster: the only one).")
+]
+PrometheusOption = Annotated[
+    str | None,
+    typer.Option(envvar="SABIA_PROMETHEUS", help="URL of a Prometheus to read counters from; else the servers' pages."),
 ]
 _ALTERNATIVES = (1.0, 2.0, 5.0, 20.0, 100.0)
 _MEASURED_SECONDS = 5.0
@@ -64,7 +70,7 @@ def plan(
 ) -> None:
     """Say before the start what can be found at this traffic and when, and what cannot."""
     rules = read(path.read_text())
-    measured = None if rate is not None and errors is not None else _measure(folder, rules)
+    measured = None if rate is not None and errors is not None else _measure(folder)
     traffic = Traffic(
         rate if rate is not None else measured.rate if measured else 0.0,
         errors / 100 if errors is not None else measured.errors if measured else 0.0,
@@ -107,9 +113,8 @@ def _expectation(rules: Plan, traffic: Traffic, canary: float, ratio: float) -> 
     }
 
 
-def _measure(folder: Path, rules: Plan) -> Traffic:
+def _measure(folder: Path) -> Traffic:
     """Rate and failures of what runs here, over a few seconds."""
-    del rules
     state = stacks.running(folder)
     gateway = stacks.gateway_of(folder, state)
     say(f"measuring the traffic for {_MEASURED_SECONDS:g} s")
@@ -129,6 +134,7 @@ def start(
     folder: FolderOption = FOLDER,
     namespace: NamespaceOption = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Carry it out in this process.")] = False,
+    prometheus: PrometheusOption = None,
     name: Annotated[str | None, typer.Option("--name", help="On a cluster: the name of the Rollout.")] = None,
 ) -> None:
     """Start a rollout: an engine on this machine, or a `Rollout` resource on a cluster."""
@@ -137,16 +143,16 @@ def start(
         made = resources.create(Cluster.connect(namespace), rules, name)
         console.print(f"rollout {made}: {rules.stable} -> {', '.join(rules.canaries)}")
         return
-    opened, split = open_store(store), _split(folder)
+    opened, split = open_store(store, folder=folder), _split(folder)
     began = engine.start(opened, rules, split.weights(), actor=getpass.getuser())
     console.print(f"rollout {began.name}: {rules.stable} -> {', '.join(rules.canaries)}")
     if foreground:
-        _carry_out(began, folder)
+        _carry_out(began, folder, prometheus)
         return
     with (folder / "rollout.log").open("ab") as log:
         command = [sys.executable, "-m", "cli", "rollout", "run", "--folder", str(folder), "--name", began.name]
         subprocess.Popen(  # noqa: S603
-            [*command, *(["--store", store] if store else [])],
+            [*command, *(["--store", store] if store else []), *(["--prometheus", prometheus] if prometheus else [])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -156,16 +162,22 @@ def start(
 
 @app.command()
 def run(
-    name: NameOption = None, store: StoreOption = None, model: ModelOption = None, folder: FolderOption = FOLDER
+    name: NameOption = None,
+    store: StoreOption = None,
+    model: ModelOption = None,
+    folder: FolderOption = FOLDER,
+    prometheus: PrometheusOption = None,
 ) -> None:
     """Carry a rollout on in this process, from where its record ends: after a crash, or instead of another engine."""
-    _carry_out(record.last(open_store(store), model, name), folder)
+    _carry_out(record.last(open_store(store, folder=folder), model, name), folder, prometheus)
 
 
-def _carry_out(which: Record, folder: Path) -> None:
+def _carry_out(which: Record, folder: Path, prometheus: str | None) -> None:
     stop_on_sigterm()
-    state = stacks.running(folder)
-    source = stack_metrics.pages(stacks.gateway_of(folder, state), state)
+    state, rules = stacks.running(folder), which.plan()
+    source: Source = stack_metrics.pages(stacks.gateway_of(folder, state), state)
+    if prometheus is not None:
+        source = Prometheus(prometheus, rules.model, rules.versions)
     carried = engine.Engine(which, _split(folder), source, say=say)
     try:
         # Without its stack there is nothing to carry out; the record waits for the next engine.

@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from artifacts.layout import Version, version_prefix
-from rollout.cluster import SPEC_ANNOTATION, Cluster, Deployed
+from rollout.cluster import SPEC_ANNOTATION, VERSION_LABEL, Cluster, Deployed
 from rollout.errors import DeploymentFailed, StillServing
+from rollout.plan import baseline_of
 from rollout.traffic import route as routes
 from rollout.traffic.httproute import HttpRouteSplit
 from rollout.traffic.split import check_version
@@ -44,16 +45,18 @@ def documents(
     namespace: str,
     replicas: int | None = None,
     faults: str | None = None,
+    baseline: bool = False,
     root: Path = manifests.ROOT,
 ) -> list[Document]:
     """What `kubectl apply -k` would send for a version: its folder under `versions/` or, without one, made as one.
 
-    `replicas` takes the place of the number that the manifests give; `faults` are those of `predictor.faults`.
+    `replicas` takes the place of the number that the manifests give; `faults` are those of `predictor.faults`; with
+    `baseline` it is a second copy of the version, under a name of its own.
 
     Raises:
         ManifestProblem: it does not build, or the folder is of another version.
     """
-    name = f"{model}-v{version.major}-{version.minor}"
+    name = f"{model}-v{version.major}-{version.minor}" + ("-baseline" if baseline else "")
     folder = root / "versions" / name
     if folder.is_dir():
         found = manifests.render(folder)
@@ -67,6 +70,9 @@ def documents(
         raise ManifestProblem(name, f"it is of {spec.model} {spec.version}")
     for document in found:
         document["metadata"]["namespace"] = namespace
+    if baseline:
+        service = manifests.only(found, "InferenceService", name)
+        service["metadata"]["labels"][VERSION_LABEL] = baseline_of(str(version))
     if replicas is not None:
         _predictor(found)["minReplicas"] = replicas
     if faults:

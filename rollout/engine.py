@@ -150,9 +150,9 @@ def start(
         if not Record(store, plan.model, newest).head().entry.state.ended:
             raise AlreadyRollingOut(plan.model, newest)
     _check_weights(plan, weights)
-    name = name or f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'+'.join(plan.canaries)}"
+    name = name or f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'_'.join(plan.canaries)}"
     record = Record(store, plan.model, name)
-    event = Started(plan, {version: weights.get(version, 0) for version in (plan.stable, *plan.canaries)}, actor)
+    event = Started(plan, {version: weights.get(version, 0) for version in plan.versions}, actor)
     state = begin(event)
     entry = Entry(
         schema_version=records.SCHEMA_VERSION,
@@ -171,11 +171,12 @@ def start(
 
 
 def _check_weights(plan: Plan, weights: Mapping[str, int]) -> None:
-    for field_name, version in (("stable", plan.stable), *(("canary", version) for version in plan.canaries)):
+    for version in plan.versions:
         if version not in weights:
+            named = "stable" if version == plan.stable else "canary" if version in plan.canaries else "baseline"
             known = ", ".join(sorted(weights)) or "none"
-            raise InvalidPlan(field_name, f"is {version}, which the route does not have; it has {known}")
-    others = [v for v, weight in weights.items() if weight > 0 and v not in (plan.stable, *plan.canaries)]
+            raise InvalidPlan(named, f"is {version}, which the route does not have; it has {known}")
+    others = [version for version, weight in weights.items() if weight > 0 and version not in plan.versions]
     if others:
         raise InvalidPlan("stable", f"is {plan.stable}, but {others[0]} gets requests too; move its weight first")
 
@@ -292,7 +293,7 @@ class Engine:
         """The weights of the plan's versions in force, and of whatever else gets requests."""
         plan = self._writer.head.plan
         found = self._split.weights()
-        mine = {version: found.get(version, 0) for version in (plan.stable, *plan.canaries)}
+        mine = {version: found.get(version, 0) for version in plan.versions}
         return mine | {version: weight for version, weight in found.items() if weight > 0 and version not in mine}
 
     def _scrape_or_none(self) -> Scrape | None:

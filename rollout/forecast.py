@@ -39,12 +39,12 @@ def step_eta(plan: Plan, state: State) -> float | None:
     found = 0.0
     for version in state.active:
         line = state.lines[version].errors
-        requests = sum(state.shares.get(name, 0) for name in (plan.stable, version))
+        requests = sum(state.shares.get(name, 0) for name in (plan.compared, version))
         looks = max(1, round(state.dwell / plan.look_seconds))
         if requests == 0:
             return None
         rate = (line.x0 + line.x1 + 0.5) / (line.n0 + line.n1 + 200)
-        share = plan.steps[state.step] / (100 - plan.steps[state.step] * (len(state.active) - 1))
+        share = _share(plan, state.step)
         growth = _within_growth(margin, requests / looks, share, rate)
         bets = line.within[f"{margin:g}"].thaw().bets
         needed = _looks_until(
@@ -54,6 +54,12 @@ def step_eta(plan: Plan, state: State) -> float | None:
             return None
         found = max(found, needed * plan.look_seconds)
     return max(found, plan.dwell_seconds - state.dwell, 0.0)
+
+
+def _share(plan: Plan, step: int) -> float:
+    """Of the requests that are compared, those of one canary."""
+    stable, canary = plan.shares(step)
+    return canary / (stable + canary)
 
 
 def _within_growth(margin: float, n: float, share: float, rate: float) -> Array:
@@ -102,8 +108,7 @@ def forecast(plan: Plan, traffic: Traffic, canary_errors: float) -> Forecast:
     mean, seen = np.zeros(4), np.zeros(4, dtype=np.int64)
     dwell, step = 0.0, 0
     for look in range(1, min(round(seconds(plan.deadline) / plan.look_seconds), _LOOKS) + 1):
-        share = plan.steps[step] / 100
-        n0, n1 = np.array([1 - share, share]) * traffic.rate * plan.look_seconds
+        n0, n1 = np.array(plan.shares(step)) * traffic.rate * plan.look_seconds
         mean += (n0, n1, n0 * traffic.errors, n1 * canary_errors)
         now = np.floor(mean + np.array([0.5, 0.5, 1 / 3, 1 / 3])).astype(np.int64)
         now[2:] = np.minimum(now[2:], now[:2])
@@ -134,11 +139,11 @@ def catches(plan: Plan, state: State, ratio: float) -> float | None:
     if state.step is None or not state.active:
         return None
     line = state.lines[state.active[0]].errors
-    requests = state.shares.get(plan.stable, 0) + state.shares.get(state.active[0], 0)
+    requests = state.shares.get(plan.compared, 0) + state.shares.get(state.active[0], 0)
     looks = round(state.dwell / plan.look_seconds)
     if requests == 0 or looks == 0 or line.n0 == 0:
         return None
-    share, stable = plan.steps[state.step] / 100, (line.x0 + 0.5) / (line.n0 + 1)
+    share, stable = _share(plan, state.step), (line.x0 + 0.5) / (line.n0 + 1)
     growth = odds_growth(requests / looks, share, stable, min(ratio * stable, 1.0))
     bets = np.maximum(line.harm.thaw().bets, _RUIN)
     needed = _looks_until(bets, growth, -math.log(plan.harm.alpha))

@@ -97,11 +97,16 @@ EVERYTHING = Watch(Errors(), Latency(), Predictions(), Labels())
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One rollout. Steps and weights are percent of the requests; each of several canaries gets the step's weight."""
+    """One rollout. Steps and weights are percent of the requests; each of several canaries gets the step's weight.
+
+    With `baseline`, the canary is compared with a second copy of the stable version that gets the same weight, and not
+    with the stable itself: two arms that differ in nothing but the version.
+    """
 
     model: str
     stable: str
     canary: str | list[str]
+    baseline: bool = False
     steps: list[int] = msgspec.field(default_factory=lambda: list(_STEPS))
     minimum_dwell: Duration = "60s"
     look_every: Duration = "15s"
@@ -116,6 +121,16 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def canaries(self) -> list[str]:
         """The canaries, in the plan's order."""
         return [self.canary] if isinstance(self.canary, str) else list(self.canary)
+
+    @property
+    def compared(self) -> str:
+        """The arm that the canaries are compared with."""
+        return baseline_of(self.stable) if self.baseline else self.stable
+
+    @property
+    def versions(self) -> list[str]:
+        """Every arm: the stable, its baseline if there is one, the canaries."""
+        return list(dict.fromkeys((self.stable, self.compared, *self.canaries)))
 
     @property
     def dwell_seconds(self) -> float:
@@ -134,15 +149,26 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def weights(self, step: int | None, active: list[str] | None = None) -> dict[str, int]:
         """The weights of a step, or with None before the first; canaries that are not `active` get nothing."""
-        canaries = self.canaries if active is None else active
-        given = dict.fromkeys(canaries, self.steps[step]) if step is not None else {}
-        nothing = dict.fromkeys(self.canaries, 0)
-        return {self.stable: 100 - sum(given.values())} | nothing | given
+        given: dict[str, int] = {}
+        if step is not None:
+            sharing = [*(self.canaries if active is None else active), *([self.compared] if self.baseline else [])]
+            given = dict.fromkeys(sharing, self.steps[step])
+        return dict.fromkeys(self.versions, 0) | {self.stable: 100 - sum(given.values())} | given
+
+    def shares(self, step: int) -> tuple[float, float]:
+        """Of the requests, what the arm that is compared with gets at a step, and what one canary gets."""
+        weights = self.weights(step)
+        return weights[self.compared] / 100, self.steps[step] / 100
 
     @property
     def digest(self) -> str:
         """What records bear, so that nothing is continued under another plan."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+
+def baseline_of(version: str) -> str:
+    """What the second copy of a version is called."""
+    return f"{version}-baseline"
 
 
 def seconds(duration: Duration) -> float:
@@ -233,7 +259,7 @@ def _wrong_names(plan: Plan) -> Iterator[tuple[str, str]]:
 def _wrong_steps(plan: Plan) -> Iterator[tuple[str, str]]:
     if not plan.steps or plan.steps != sorted(set(plan.steps)) or plan.steps[0] < 1:
         yield "steps", "must be rising percentages from 1 on"
-    elif plan.steps[-1] * len(plan.canaries) > 99:
+    elif plan.weights(len(plan.steps) - 1)[plan.stable] < 1:
         yield "steps", "must leave the stable version at least 1 percent; promotion comes after the last step"
     margins = plan.safe.margins.errors
     if margins and len(margins) != len(plan.steps):

@@ -167,8 +167,8 @@ def _command(plan: Plan, state: State, event: Command) -> State:
     if event.verb == "pause":
         return state.but(paused=f"paused by {event.actor}")
     if event.verb == "resume":
-        # Whoever moved the weights by hand gets this step's again.
-        wanted = plan.weights(state.step, state.active) if state.phase == "stepping" else state.wanted
+        # Whoever moved the weights by hand gets those again that the rollout wants.
+        wanted = _weights_of(plan, state)
         accepted = sorted({*state.accepted, *state.held})
         return state.but(paused=None, held={}, accepted=accepted, shares={}, wanted=wanted)
     if event.verb == "abort":
@@ -177,6 +177,15 @@ def _command(plan: Plan, state: State, event: Command) -> State:
     if version not in state.active or state.phase not in ("pending", "stepping"):
         return state.but(problem=f"promote by {event.actor} was not possible")
     return _promote(plan, state, version, f"promoted by {event.actor}")
+
+
+def _weights_of(plan: Plan, state: State) -> dict[str, int]:
+    """What the phase wants."""
+    if state.phase == "promoting":
+        return dict.fromkeys(plan.versions, 0) | {state.active[0]: 100}
+    if state.phase == "pending":
+        return state.wanted
+    return plan.weights(state.step if state.phase == "stepping" else None, state.active)
 
 
 def _moved(plan: Plan, state: State, event: Moved) -> State:
@@ -207,10 +216,10 @@ def _looked(plan: Plan, state: State, event: Looked) -> State:
     cold = {version: _cold(plan, seen) for version, seen in ages.items()}
     arms = {
         version: difference(state.baseline, event.scrape, version, cold=cold.get(version, frozenset()))
-        for version in (plan.stable, *plan.canaries)
+        for version in plan.versions
     }
     lines = {
-        version: found.look(plan, Look(arms[plan.stable], arms[version], state.stable))
+        version: found.look(plan, Look(arms[plan.compared], arms[version], state.stable))
         if version in state.active and state.phase == "stepping"
         else found
         for version, found in state.lines.items()
@@ -219,7 +228,7 @@ def _looked(plan: Plan, state: State, event: Looked) -> State:
     passed = min(max(event.elapsed, 0.0), 2 * plan.look_seconds)
     after = state.but(
         lines=lines,
-        stable=state.stable.after(arms[plan.stable]),
+        stable=state.stable.after(arms[plan.compared]),
         baseline=event.scrape,
         ages=ages,
         shares=shares,
@@ -233,8 +242,7 @@ def _try_to_begin(plan: Plan, state: State, scrape: Scrape, elapsed: float) -> S
     """The first step, once every version can serve."""
     passed = state.elapsed + min(max(elapsed, 0.0), 2 * plan.look_seconds)
     none = "no replica of it was found"
-    versions = (plan.stable, *plan.canaries)
-    missing = {v: scrape.trouble.get(v) or ("" if scrape.arms.get(v) else none) for v in versions}
+    missing = {v: scrape.trouble.get(v) or ("" if scrape.arms.get(v) else none) for v in plan.versions}
     waiting = {f"ready {version}": f"{version} is not ready: {why}" for version, why in missing.items() if why}
     state = state.but(elapsed=passed, held=waiting)
     if waiting or state.paused:
@@ -256,13 +264,15 @@ def _try_to_begin(plan: Plan, state: State, scrape: Scrape, elapsed: float) -> S
 
 
 def _decide(plan: Plan, state: State, scrape: Scrape, arms: dict[str, Arm]) -> State:
+    if state.paused is not None and state.phase != "stepping":
+        return state
     if state.phase == "promoting":
         (canary,) = state.active
         if canary in scrape.trouble:
             return _roll_back(plan, state, f"{canary} cannot serve: {scrape.trouble[canary]}")
-        return _quiet(state, arms[plan.stable].n, "done")
+        return _quiet(state, sum(arms[version].n for version in plan.versions if version != canary), "done")
     if state.phase == "rolling-back":
-        return _quiet(state, sum(arms[version].n for version in plan.canaries), "rolled-back")
+        return _quiet(state, sum(arms[version].n for version in plan.versions if version != plan.stable), "rolled-back")
     worse = _worse(plan, state, scrape)
     safe = [version for version in state.active if version not in worse and is_safe(plan, state, version)]
     verdicts = {v: "harm" if v in worse else "safe" if v in safe else "undecided" for v in state.active}
@@ -288,7 +298,7 @@ def _worse(plan: Plan, state: State, scrape: Scrape) -> dict[str, str]:
     """The canaries to be rolled back, and why: harm by evidence, or one that cannot serve while the stable can."""
     evidence = {version: harm(plan, state.lines[version]) for version in state.active}
     worse = {version: _why(plan, state, version) for version in harmed(evidence, plan.harm.alpha)}
-    if plan.stable not in scrape.trouble:
+    if not {plan.stable, plan.compared} & set(scrape.trouble):
         worse |= {v: f"{v} cannot serve: {scrape.trouble[v]}" for v in state.active if v in scrape.trouble}
     return worse
 
@@ -312,7 +322,7 @@ def _next(plan: Plan, state: State) -> State:
 
 
 def _promote(plan: Plan, state: State, version: str, reason: str) -> State:
-    everything = {plan.stable: 0} | {canary: 100 if canary == version else 0 for canary in plan.canaries}
+    everything = dict.fromkeys(plan.versions, 0) | {version: 100}
     return state.but(phase="promoting", wanted=everything, active=[version], paused=None, held={}, reason=reason)
 
 
@@ -351,8 +361,8 @@ def _reasons_to_hold(plan: Plan, state: State, scrape: Scrape) -> dict[str, str]
         for name, log_e in state.lines[version].log_e(plan).items():
             if name not in rolls_back and log_e >= limit:
                 found[f"{name} {version}"] = _HOLDING[name].format(version=version, odds=odds(log_e))
-    if plan.stable in scrape.trouble:
-        found["stable"] = f"{plan.stable} cannot serve: {scrape.trouble[plan.stable]}"
+    for version in {plan.stable, plan.compared} & set(scrape.trouble):
+        found[f"serving {version}"] = f"{version} cannot serve: {scrape.trouble[version]}"
     counts = {version: state.shares.get(version, 0) for version, weight in state.wanted.items() if weight > 0}
     if len(counts) > 1 and state.confirmed == state.wanted:
         shares = [state.wanted[version] / 100 for version in counts]

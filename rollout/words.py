@@ -21,12 +21,11 @@ _NAMES = {
 
 def phase(state: State) -> str:
     """The phase as people see it: paused and held are phases to them."""
-    if state.phase in ("pending", "stepping"):
-        if state.paused:
-            return "paused"
-        if state.held:
-            return "held"
-    return state.phase
+    if state.ended:
+        return state.phase
+    if state.paused:
+        return "paused"
+    return "held" if state.held else state.phase
 
 
 def sentence(plan: Plan, state: State) -> str:
@@ -37,7 +36,7 @@ def sentence(plan: Plan, state: State) -> str:
         return f"rolled back: {state.reason}."
     if state.phase in ("promoting", "rolling-back"):
         what = "promoting" if state.phase == "promoting" else "rolling back"
-        return f"{what}: {state.reason}."
+        return f"{what}: {state.paused or state.reason}."
     parts = []
     if state.problem:
         parts.append(f"nothing was concluded: {state.problem.rstrip('.')}")

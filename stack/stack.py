@@ -39,11 +39,13 @@ class Serving:
         extra: versions that no manifest names; each gets a pin and no weight.
         replicas: how many servers, where it is not one.
         faults: what is to go wrong on purpose, see `predictor.faults`.
+        baselines: versions that get a second copy, called `<version>-baseline`, with a pin and no weight.
     """
 
     extra: Sequence[str] = ()
     replicas: Mapping[str, int] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
+    baselines: Sequence[str] = ()
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -262,8 +264,12 @@ def _with(
         spec = of_version(first, version)
         if spec.service not in specs:
             route, specs = route.with_version(spec, PIN_HEADER), {**specs, spec.service: spec}
+    for version in serving.baselines:
+        for spec in [spec for spec in specs.values() if spec.version == version]:
+            copy = replace(spec, name=f"{spec.name}-baseline", version=f"{version}-baseline")
+            route, specs = route.with_version(copy, PIN_HEADER), {**specs, copy.service: copy}
     known = {spec.version for spec in specs.values()}
-    unknown = sorted({*serving.replicas, *serving.faults} - known)
+    unknown = sorted({*serving.replicas, *serving.faults, *serving.baselines} - known)
     if unknown:
         raise ManifestProblem(
             "what is to be served", f"it has no version {unknown[0]}; it has {', '.join(sorted(known))}"

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from rollout.counters import Counters, Scrape
-from rollout.errors import NotScraped
+from rollout.errors import InvalidPlan, NotScraped
 from rollout.metrics import page
 from rollout.metrics.page import Sample
 
@@ -38,6 +38,9 @@ class Prometheus:
         versions: the versions of the rollout; one that it knows nothing of is in trouble.
         stale: seconds after which a server's last sample does not count.
         clock: seconds since the epoch, as Prometheus counts them.
+
+    Raises:
+        InvalidPlan: one of the versions is a baseline, whose servers say that they are the version they are a copy of.
     """
 
     def __init__(
@@ -49,6 +52,10 @@ class Prometheus:
         stale: float = 60.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if any(version != version.removesuffix("-baseline") for version in versions):
+            raise InvalidPlan(
+                "baseline", "cannot be told from its original in a Prometheus; read the servers' own pages"
+            )
         self._url = url.rstrip("/")
         self._model = model
         self._versions = tuple(versions)

@@ -1,7 +1,7 @@
 """`python -m rollout.operator`: carry out the `Rollout` resources of one namespace.
 
 Environment: `SABIA_NAMESPACE`, `SABIA_STORE` (with the store's own names for endpoint and credentials), `HOSTNAME` (the
-pod's name, which the lease is held under).
+pod's name, which the lease is held under), and `SABIA_PROMETHEUS` to read counters from a Prometheus and not the pods.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> int:
     logger.info("leading in %s", namespace)
     threading.Thread(target=lease.keep, args=(stopped, _answers, _lost), daemon=True).start()
     # Rollouts are independent of each other; one store is opened for each, and none is shared between threads.
-    registry = register(cluster, lambda: Store.open(url))
+    registry = register(cluster, lambda: Store.open(url), os.environ.get("SABIA_PROMETHEUS"))
     kopf.run(
         registry=registry,
         standalone=True,

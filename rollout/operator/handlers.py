@@ -30,6 +30,8 @@ from rollout.errors import (
     RouteNotFound,
 )
 from rollout.metrics import cluster as cluster_metrics
+from rollout.metrics.prometheus import Prometheus
+from rollout.metrics.source import Source
 from rollout.operator import status
 from rollout.plan import Plan
 from rollout.record import Head, Record
@@ -84,7 +86,9 @@ class Carried:
         return Command(decision["verb"], str(decision.get("by") or "the spec"), decision.get("version"))
 
 
-def carry_out(cluster: Cluster, store: Store, body: kopf.Body, stopped: kopf.DaemonStopped) -> None:
+def carry_out(
+    cluster: Cluster, store: Store, body: kopf.Body, stopped: kopf.DaemonStopped, prometheus: str | None = None
+) -> None:
     """Begin or go on with the rollout of one resource, until it is over or the operator stops.
 
     Raises:
@@ -103,7 +107,9 @@ def carry_out(cluster: Cluster, store: Store, body: kopf.Body, stopped: kopf.Dae
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
     carried = Carried(cluster, body, found, before.get("decision"), last=before)
     split = HttpRouteSplit(cluster, found.model)
-    source = cluster_metrics.pages(cluster, found.model)
+    source: Source = cluster_metrics.pages(cluster, found.model)
+    if prometheus is not None:
+        source = Prometheus(prometheus, found.model, found.plan().versions)
     engine = Engine(found, split, source, say=logger.info, told=carried.told, orders=carried.order)
     carried.told(engine.head)
     try:
@@ -141,7 +147,7 @@ def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
 def _name(plan: Plan, body: kopf.Body) -> str:
     """A name that the same resource always has, and that sorts by time."""
     made = datetime.fromisoformat(str(body.metadata["creationTimestamp"])).astimezone(UTC)
-    return f"{made:%Y%m%dT%H%M%SZ}-{plan.stable}-to-{'+'.join(plan.canaries)}-{str(body.metadata.uid)[:8]}"
+    return f"{made:%Y%m%dT%H%M%SZ}-{plan.stable}-to-{'_'.join(plan.canaries)}-{str(body.metadata.uid)[:8]}"
 
 
 def _show(cluster: Cluster, name: str, found: Document) -> None:
@@ -161,8 +167,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def register(cluster: Cluster, open_store: Callable[[], Store]) -> kopf.OperatorRegistry:
-    """The handlers of one namespace."""
+def register(cluster: Cluster, open_store: Callable[[], Store], prometheus: str | None = None) -> kopf.OperatorRegistry:
+    """The handlers of one namespace; counters are read from the pods, or from a Prometheus."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
@@ -186,6 +192,6 @@ def register(cluster: Cluster, open_store: Callable[[], Store]) -> kopf.Operator
         initial_delay=0.5,
     )
     def rollout(body: kopf.Body, stopped: kopf.DaemonStopped, **_: object) -> None:
-        carry_out(cluster, open_store(), body, stopped)
+        carry_out(cluster, open_store(), body, stopped, prometheus)
 
     return registry

@@ -18,7 +18,7 @@ import pytest
 import requests
 import yaml
 
-from rollout.errors import NotScraped
+from rollout.errors import InvalidPlan, NotScraped
 from rollout.metrics import stack as stack_metrics
 from rollout.metrics.prometheus import Prometheus
 from rollout.traffic import EnvoySplit
@@ -157,7 +157,8 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Three servers of the stable version and one of the canary."""
     from cli.platform import train_missing
 
-    with Stack(tmp_path_factory.mktemp("replicas"), serving=Serving(replicas={"1.2": 3})) as stack:
+    serving = Serving(replicas={"1.2": 3}, baselines=["1.2"])
+    with Stack(tmp_path_factory.mktemp("replicas"), serving=serving) as stack:
         train_missing(stack, stack.start_store().open())
         stack.start_predictors()
         stack.start_gateway()
@@ -182,7 +183,7 @@ def test_every_replica_is_scraped_and_the_gateway_counts_what_the_split_sent(rep
     ask(gateway.url, row, 10)
     split.set_mirror(None)
     after = source.scrape()
-    assert {version: len(found) for version, found in after.arms.items()} == {"1.2": 3, "2.0": 1}
+    assert {version: len(found) for version, found in after.arms.items()} == {"1.2": 3, "2.0": 1, "1.2-baseline": 1}
     sent = {v: after.gateway[v].requests - before.gateway[v].requests for v in ("1.2", "2.0")}
     counted = {
         v: sum(c.requests for c in after.arms[v].values()) - sum(c.requests for c in before.arms[v].values())
@@ -211,6 +212,20 @@ def test_what_never_reached_a_server_is_a_failure_of_its_version_and_trouble(
         after = source.scrape()
         assert after.trouble == {"2.0": "it is not ready"}
         assert after.gateway["2.0"].errors - before.gateway["2.0"].errors == 5
+
+
+def test_a_baseline_is_a_second_copy_that_gets_what_its_weight_says(replicas: Stack, dataset: Dataset) -> None:
+    gateway, state = gateway_of(replicas.folder, running(replicas.folder)), running(replicas.folder)
+    split, source = EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state)
+    before = source.scrape()
+    split.set_weights({"1.2-baseline": 50, "2.0": 50})
+    ask(gateway.url, dataset.features[0].tolist(), 40)
+    split.set_weights({"1.2": 100})
+    after = source.scrape()
+    sent = {v: after.gateway[v].requests - before.gateway[v].requests for v in ("1.2", "1.2-baseline", "2.0")}
+    assert sent["1.2"] == 0
+    assert sent["1.2-baseline"] + sent["2.0"] == 40
+    assert min(sent["1.2-baseline"], sent["2.0"]) > 0
 
 
 PROMETHEUS = shutil.which("prometheus")
@@ -242,6 +257,8 @@ def test_prometheus_says_what_the_servers_say(replicas: Stack, prometheus: str, 
     gateway, state = gateway_of(replicas.folder, running(replicas.folder)), running(replicas.folder)
     ask(gateway.url, dataset.features[0].tolist(), 30)
     expected = stack_metrics.pages(gateway, state).scrape().arms
+    # The baseline's server says that it is version 1.2, as it is.
+    expected["1.2"] |= expected.pop("1.2-baseline")
     source = Prometheus(prometheus, MODEL, ["1.2", "2.0"])
     deadline = time.monotonic() + 30
     while True:
@@ -258,6 +275,8 @@ def test_prometheus_says_what_the_servers_say(replicas: Stack, prometheus: str, 
 
 
 def test_a_prometheus_that_is_down_or_knows_nothing_is_no_verdict(prometheus: str) -> None:
+    with pytest.raises(InvalidPlan, match="cannot be told from its original"):
+        Prometheus(prometheus, MODEL, ["1.2", "1.2-baseline"])
     with pytest.raises(NotScraped, match="does not answer"):
         Prometheus("http://127.0.0.1:1", MODEL, ["1.2"]).scrape()
     with pytest.raises(NotScraped, match="no sample of other"):

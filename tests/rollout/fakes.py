@@ -170,8 +170,8 @@ class Rig:
 
     @classmethod
     def of(cls, plan: Plan, rate: float, *, seed: int = 0, **behaviours: Behaviour) -> Rig:
-        """A rollout that has been started; behaviours are `stable`, `canary` and, of a second canary, `other`."""
-        named = {"stable": STABLE, "canary": CANARY, "other": "2.1"}
+        """A rollout that has been started; behaviours are `stable`, `canary`, `other` (a second canary), `baseline`."""
+        named = {"stable": STABLE, "canary": CANARY, "other": "2.1", "baseline": f"{STABLE}-baseline"}
         every = {STABLE: Behaviour(), CANARY: Behaviour()}
         every |= {named[name]: behaviour for name, behaviour in behaviours.items()}
         world, clock, store = FakeWorld(rate, every, seed=seed), FakeClock(), Store.open("memory://")

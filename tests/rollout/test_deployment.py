@@ -72,3 +72,23 @@ def stamped(change: Document) -> str:
 def test_pods_are_told_apart_by_their_spec_and_not_by_their_number() -> None:
     assert stamped({}) == stamped({}) == stamped({"minReplicas": 3})
     assert stamped({}) != stamped({"terminationGracePeriodSeconds": 46})
+
+
+def test_a_baseline_is_the_same_version_under_a_name_of_its_own() -> None:
+    plain, copy_ = (
+        deployment.documents("breast-cancer", Version(1, 2), namespace="sabia", baseline=baseline)
+        for baseline in (False, True)
+    )
+    services = [next(item for item in found if item["kind"] == "InferenceService") for found in (plain, copy_)]
+    assert services[1]["metadata"]["name"] == "breast-cancer-v1-2-baseline"
+    assert services[1]["metadata"]["labels"]["sabia.dev/version"] == "1.2-baseline"
+    containers = [service["spec"]["predictor"]["containers"] for service in services]
+    assert containers[0] == containers[1]
+    assert "breast-cancer-v1-2-baseline" in str([item for item in copy_ if item["kind"] == "PodDisruptionBudget"])
+
+
+def test_faults_reach_the_server() -> None:
+    found = deployment.documents("breast-cancer", Version(1, 2), namespace="sabia", faults="errors=0.5")
+    service = next(item for item in found if item["kind"] == "InferenceService")
+    (container,) = service["spec"]["predictor"]["containers"]
+    assert {"name": "SABIA_FAULTS", "value": "errors=0.5"} in container["env"]

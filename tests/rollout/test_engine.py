@@ -283,6 +283,35 @@ def test_of_two_good_canaries_a_person_chooses() -> None:
     assert rig.world.in_force["2.1"] == 100
 
 
+@pytest.mark.parametrize(("baseline", "end"), [(False, "rolled-back"), (True, "done")])
+def test_what_a_small_share_does_to_any_version_is_not_the_canarys_fault_where_a_baseline_shows_it(
+    baseline: bool, end: str
+) -> None:
+    """Whoever gets a small share takes twice as long here: the canary, and a copy of the stable version too."""
+    slow = Behaviour(median=0.04)
+    plan = a_plan(baseline=baseline, steps=[5, 10, 25, 40])
+    copies = {"baseline": Behaviour(median=0.04)} if baseline else {}
+    rig = Rig.of(plan, 100, seed=0, canary=slow, **copies)
+    engine = rig.run()
+    assert engine.state.phase == end
+    assert sum(rig.world.in_force.values()) == 100
+    if baseline:
+        assert rig.world.moves[0] == {STABLE: 90, CANARY: 5, f"{STABLE}-baseline": 5}
+        assert rig.world.in_force[CANARY] == 100
+
+
+def test_a_hand_on_the_weights_while_it_promotes_pauses_it_too() -> None:
+    rig = Rig.of(a_plan(), 100)
+    command(rig.record, "promote", actor="ana")
+    rig.run(looks=1)
+    rig.world.in_force = {STABLE: 50, CANARY: 50}
+    engine = rig.run(looks=5)
+    assert (phase(engine.state), engine.state.ended) == ("paused", False)
+    command(rig.record, "resume", actor="ana")
+    assert rig.run().state.phase == "done"
+    assert rig.world.in_force[CANARY] == 100
+
+
 def test_shares_that_do_not_follow_the_weights_hold() -> None:
     rig = Rig.of(a_plan(), 100)
     rig.run(looks=12)
