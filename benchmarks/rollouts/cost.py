@@ -15,6 +15,8 @@ from rollout.plan import of
 from rollout.state import Looked, Moved, Started, advance, begin
 
 _LOOKS = 60
+# The fastest of so many: whatever else the machine does can only make it slower.
+_PASSES = 5
 
 
 def measure() -> dict[str, float]:
@@ -33,10 +35,13 @@ def measure() -> dict[str, float]:
     rules, latency, predictions, errors = plan.watch.latency, lines.latency, lines.predictions, lines.errors
 
     def timed(name: str, call: Callable[[Look], object]) -> None:
-        started = time.process_time()
-        for look in looks:
-            call(look)
-        found[f"{name}, ms"] = (time.process_time() - started) / _LOOKS * 1000
+        passes = []
+        for _ in range(_PASSES):
+            started = time.process_time()
+            for look in looks:
+                call(look)
+            passes.append(time.process_time() - started)
+        found[f"{name}, ms"] = min(passes) / _LOOKS * 1000
 
     timed("errors", lambda look: errors.look(plan, look))
     timed("latency", lambda look: latency.look("decision", rules.quantiles, look, tolerance=1.05, slack=0.001))
@@ -46,7 +51,7 @@ def measure() -> dict[str, float]:
     for name in ("errors", "latency", "predictions"):
         found[f"{name}, bytes"] = len(msgspec.json.encode(getattr(lines, name)))
     found["stable, bytes"] = len(msgspec.json.encode(looks[-1].known))
-    found["look, ms"] = _whole_looks(rng)
+    found["look, ms"] = min(_whole_looks(np.random.default_rng(0)) for _ in range(_PASSES))
     return found
 
 
