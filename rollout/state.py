@@ -211,8 +211,9 @@ def _looked(plan: Plan, state: State, event: Looked) -> State:
     if state.phase == "pending":
         return _try_to_begin(plan, state, event.scrape, event.elapsed)
     ages = _aged(state, event.scrape, event.elapsed)
-    if state.baseline is None:
-        return state.but(baseline=event.scrape, ages=ages)
+    if state.baseline is None or event.weights != state.confirmed:
+        # Nothing to count from; or the weights have become the wanted ones unseen, some time since the last look.
+        return state.but(confirmed=event.weights, baseline=event.scrape, ages=ages, shares={}, quiet=0)
     cold = {version: _cold(plan, seen) for version, seen in ages.items()}
     arms = {
         version: difference(state.baseline, event.scrape, version, cold=cold.get(version, frozenset()))
@@ -344,7 +345,7 @@ def _quiet(state: State, requests: int, then: Phase) -> State:
 
 
 def _deadline(plan: Plan, state: State) -> State:
-    if state.elapsed < seconds(plan.deadline):
+    if state.elapsed < seconds(plan.deadline) or "deadline" in state.accepted:
         return state
     late = f"the deadline of {plan.deadline} has passed without a decision"
     if plan.on_deadline == "roll-back":

@@ -57,6 +57,32 @@ def test_silence_is_never_success() -> None:
     assert "deadline" in phase(engine.state) or "deadline" in engine.head.entry.says
 
 
+def test_whoever_accepts_that_the_deadline_has_passed_lets_it_go_on() -> None:
+    rig = Rig.of(a_plan(deadline="10m"), 0)
+    assert phase(rig.run(looks=60).state) == "held"
+    command(rig.record, "resume", actor="ana")
+    rig.world.rate = 100
+    assert rig.run().state.phase == "done"
+
+
+def test_a_batch_is_cut_where_the_weights_came_into_force_unseen() -> None:
+    """The gateway took them, and nobody could say so."""
+    rig = Rig.of(a_plan(), 100)
+    rig.run(looks=2)
+    before = rig.record.head().entry.state
+    rig.world.refuses = NotConfirmed(10)
+    rig.run(looks=8)
+    wanted = rig.record.head().entry.state.wanted
+    assert wanted != rig.world.in_force
+    rig.world.in_force = dict(wanted)
+    rig.engine().look()
+    after = rig.record.head().entry.state
+    assert (after.confirmed, after.paused) == (wanted, None)
+    assert after.lines[CANARY].errors.n1 >= before.lines[CANARY].errors.n1
+    rig.world.refuses = None
+    assert rig.run().state.phase == "done"
+
+
 def test_a_deadline_may_roll_back() -> None:
     rig = Rig.of(a_plan(deadline="1h", on_deadline="roll-back"), 0)
     assert rig.run(looks=400).state.phase == "rolled-back"
