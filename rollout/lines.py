@@ -79,7 +79,7 @@ class Stable(msgspec.Struct, frozen=True):
         n, errors: requests and failures, with older ones forgotten.
         scatter, pairs, last_n, last_x: see `evidence.Dispersion`.
         decision, duration: weights by bucket, see `evidence.Memory`.
-        before, lately: failing requests and requests, long ago and in the last looks: is it worse than it was?
+        lately: requests and failures of each of the last looks: is it worse than it was before them?
     """
 
     n: float = 0.0
