@@ -100,8 +100,7 @@ def plan(
 
 
 def _expectation(rules: Plan, traffic: Traffic, canary: float, ratio: float) -> dict[str, Any]:
-    base = Traffic(traffic.rate, traffic.errors)
-    found = forecast(rules, base, canary)
+    found = forecast(rules, traffic, canary)
     name = f"{canary:.3%}" + ("" if math.isinf(ratio) else f" (x{ratio:g})")
     return {
         "canary": name,

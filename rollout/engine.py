@@ -260,7 +260,8 @@ class Engine:
 
     def order(self, command: Command) -> None:
         """Write a decision down and carry it out at once."""
-        self._tell(self._writer.append(command))
+        self._writer.append(command)
+        self._tell()
         self.settle()
 
     def settle(self) -> None:
@@ -273,10 +274,12 @@ class Engine:
             self._split.set_weights(wanted)
             in_force = self._weights()
         except RolloutError as error:
-            self._tell(self._writer.append(Looked(problem=str(error))))
+            self._writer.append(Looked(problem=str(error)))
+            self._tell()
             return
         if in_force == wanted:
-            self._tell(self._writer.append(Moved(wanted, self._scrape_or_none())))
+            self._writer.append(Moved(wanted, self._scrape_or_none()))
+            self._tell()
 
     def look(self) -> None:
         """One look at both arms."""
@@ -287,7 +290,8 @@ class Engine:
         except RolloutError as error:
             event = Looked(problem=str(error))
         self._looked = now
-        self._tell(self._writer.append(event))
+        self._writer.append(event)
+        self._tell()
 
     def _weights(self) -> dict[str, int]:
         """The weights of the plan's versions in force, and of whatever else gets requests."""
@@ -310,7 +314,8 @@ class Engine:
             self._clock.wait(min(left, _POLL))
             order = self._orders()
             if order is not None:
-                self._tell(self._writer.append(order))
+                self._writer.append(order)
+                self._tell()
             self._writer.catch_up()
             if self._writer.head.entry.seq != seq:
                 self.settle()
@@ -318,7 +323,6 @@ class Engine:
                 if self.state.ended:
                     return
 
-    def _tell(self, state: State) -> None:
-        del state
+    def _tell(self) -> None:
         self._say(self._writer.head.entry.says)
         self._told(self._writer.head)

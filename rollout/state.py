@@ -140,7 +140,7 @@ def advance(plan: Plan, state: State, event: Event) -> State:
     if isinstance(event, Command):
         return _command(plan, state, event)
     if isinstance(event, Moved):
-        return _moved(plan, state, event)
+        return _moved(state, event)
     return _looked(plan, state, event)
 
 
@@ -188,8 +188,7 @@ def _weights_of(plan: Plan, state: State) -> dict[str, int]:
     return plan.weights(state.step if state.phase == "stepping" else None, state.active)
 
 
-def _moved(plan: Plan, state: State, event: Moved) -> State:
-    del plan
+def _moved(state: State, event: Moved) -> State:
     if event.weights != state.wanted:
         return state
     moved = state.but(confirmed=event.weights, baseline=event.scrape, shares={}, quiet=0, problem=None)

@@ -8,6 +8,7 @@ from rollout.counters import Gateway
 from rollout.errors import NotScraped
 from rollout.metrics.pages import Found, Pages, Replica
 from stack.envoy import Gateway as Envoy
+from stack.process import answers
 from stack.stack import State
 
 _TIMEOUT = 2.0
@@ -21,8 +22,9 @@ def pages(envoy: Envoy, state: State) -> Pages:
         servers = [Replica(server.version, server.name, server.url) for server in state.servers]
         ready: dict[str, list[bool]] = {}
         for server in state.servers:
-            ready.setdefault(server.version, []).append(_is_ready(server.url, state.model))
-        trouble = {version: "it is not ready" for version, answers in ready.items() if not any(answers)}
+            answering = answers(f"{server.url}/v1/models/{state.model}", seconds=_TIMEOUT)
+            ready.setdefault(server.version, []).append(answering)
+        trouble = {version: "it is not ready" for version, each in ready.items() if not any(each)}
         return Found(servers, trouble)
 
     def gateway() -> dict[str, Gateway]:
@@ -33,10 +35,3 @@ def pages(envoy: Envoy, state: State) -> Pages:
         return {versions[service]: Gateway(*counts) for service, counts in seen.items() if service in versions}
 
     return Pages(find, gateway)
-
-
-def _is_ready(url: str, model: str) -> bool:
-    try:
-        return requests.get(f"{url}/v1/models/{model}", timeout=_TIMEOUT).ok
-    except requests.RequestException:
-        return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rollout import words
-from rollout.plan import Plan
 from rollout.record import Head
 from rollout.state import State
 
@@ -38,7 +37,7 @@ def of(name: str, head: Head, *, handled: str | None, before: Document) -> Docum
         "record": name,
         "seq": entry.seq,
         "decision": handled,
-        "conditions": conditions(plan, state, entry.at, before.get("conditions", [])),
+        "conditions": conditions(state, entry.at, before.get("conditions", [])),
     }
 
 
@@ -48,9 +47,8 @@ def refused(sentence: str, at: str, before: Document) -> Document:
     return {"phase": "refused", "evidence": sentence, "why": [sentence], "lastLook": at, "conditions": found}
 
 
-def conditions(plan: Plan, state: State, at: str, before: list[Document]) -> list[Document]:
+def conditions(state: State, at: str, before: list[Document]) -> list[Document]:
     """`Accepted`, `Progressing`, `Held`, `Promoted`, `RolledBack`."""
-    del plan
     phase = words.phase(state)
     reason = "".join(part.capitalize() for part in phase.split("-"))
     waits = state.paused or "; ".join(state.held.values()) or state.problem or ""
