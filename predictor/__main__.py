@@ -6,17 +6,18 @@ import logging
 import os
 import sys
 
+# One row is microseconds of work. Threads that numpy would start for it are never used, and would forbid forking.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from predictor import config
 from predictor.errors import LoadFailed
+from predictor.server import serve
 
 
 def main() -> int:
     """Read the settings and serve until a signal."""
     settings = config.read(sys.argv[1:], os.environ)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    # KServe configures a logger of its own that repeats what the server says.
-    from predictor.server import serve  # noqa: PLC0415  KServe takes a second to import; wrong arguments need not wait
-
     try:
         serve(settings)
     except LoadFailed as error:

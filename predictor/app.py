@@ -1,8 +1,8 @@
-"""The HTTP calls, as an ASGI application: V1, the Open Inference Protocol (V2), health, metrics.
+"""The calls of one version: V1, the Open Inference Protocol (V2), health, metrics, and other platforms' names for them.
 
-Each call is read from bytes and answered in bytes by one synchronous function; the application around it reads the
-body within its limit, finds the call, counts, and turns every error into `{"error": "<one sentence>"}`. What is not
-listed in `_ROUTES` does not exist: KServe's load and unload calls among it.
+A call is read from bytes and answered in bytes by one synchronous function. What takes microseconds is answered at
+once, on the event loop; what takes longer goes to a few threads, so that nothing waits behind it. What is not listed in
+`_ROUTES` does not exist: KServe's load and unload calls among it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib import metadata as packages
 from time import perf_counter
-from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, exposition
 
-from predictor import cloudevents, faults, tensors
+from predictor import faults
 from predictor.config import Config
 from predictor.decision import Decision
 from predictor.errors import (
     STATUS,
-    BodyTooLarge,
-    InvalidInput,
     ModelFailed,
     NotReady,
     RequestError,
@@ -35,273 +34,325 @@ from predictor.errors import (
     UnknownPath,
     UnknownVerb,
     UnknownVersion,
-    UnsupportedMediaType,
     WrongMethod,
 )
-from predictor.instances import Array, read_instances, read_lists
+from predictor.http.messages import Answer, Request, refusal
 from predictor.metrics import MIRROR, PIN, SPLIT, VersionMetrics
-from predictor.model import Predictor
+from predictor.pool import Pool
+from predictor.protocols import headers, openapi, v1, v2
+from predictor.protocols.jobs import Job, Row
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Array = NDArray[np.float64]
+Later = asyncio.Future[Answer]
 
 logger = logging.getLogger("sabia.predictor")
 
-JSON = "application/json"
-BINARY = "application/octet-stream"
-# A call this large takes milliseconds; in a thread it cannot hold up the health of the server.
-_LARGE = 64 * 1024
-# What is read and dropped of a body that is too large. Closing on a client that still sends resets the connection, and
-# the client may never see the 413.
-_DISCARDED = 64 * 1024 * 1024
+# What a call may cost on the event loop: the longest that health, metrics and other calls wait behind it.
+_ON_LOOP_SECONDS = 0.001
+# Reading so much JSON takes about as long.
+_ON_LOOP_BYTES = 64 * 1024
+_TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
 
 
-@dataclass(slots=True)
-class Request:
-    """One call, read whole. Header names are lower case."""
-
-    method: str
-    headers: Mapping[str, str]
-    body: bytes
-    captured: Mapping[str, str]
-
-    @property
-    def media_type(self) -> str:
-        """The content type without parameters, lower case; empty when the client sent none."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What one decision took, in seconds, and what it decided: counts by prediction bin and by feature."""
+class Measured(msgspec.Struct, gc=False):
+    """What one decision took, in seconds, and what it decided."""
 
     stage: str
     read: float
     decide: float
     write: float
-    bin_counts: NDArray[np.int64]
-    out_of_range: NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class Answer:
-    """What goes back, and what is to be counted of it."""
-
-    status: int = 200
-    body: bytes = b""
-    media_type: str = JSON
-    headers: dict[str, str] = field(default_factory=dict)
-    measured: Measured | None = None
+    prediction: Array
+    rows: Array
 
 
 class App:
     """One version's calls.
 
     Attributes:
+        model_ready: False when the model must not be asked.
         draining: True after SIGTERM: readiness says no, requests are still answered, connections are asked to close.
     """
 
-    def __init__(self, model: Predictor, config: Config, registry: CollectorRegistry) -> None:
-        self._model = model
-        self._decision = model.decision
-        self._registry = registry
-        self._limit = config.max_body_bytes
-        self._metrics = VersionMetrics(model.decision, registry)
-        self._faults = faults.read(config.faults)
+    def __init__(
+        self, decision: Decision, config: Config, registry: CollectorRegistry, metrics: VersionMetrics
+    ) -> None:
+        self.decision = decision
+        self.metrics = metrics
         self.draining = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call of an ASGI server."""
-        if scope["type"] != "http":
-            raise NotImplementedError(f"no {scope['type']} connections are served")
-        started = perf_counter()
-        route = _find(scope["path"])
-        try:
-            answer = await self._answer(scope, receive, route)
-        except RequestError as error:
-            answer = _refusal(error)
-        except Exception:
-            logger.exception("a call failed")
-            answer = _refusal(ModelFailed())
-        # Counted before it is sent: whoever has the answer finds it in the metrics.
-        if route is not None and route.counted and answer.status != STATUS[UnknownModel]:
-            self._count(answer, perf_counter() - started, _came_by(scope, self._decision.version.encode()))
-        await self._send(send, answer, head=scope["method"] == "HEAD")
-
-    def _count(self, answer: Answer, seconds: float, came_by: str) -> None:
-        # Here, on the event loop, and nowhere else: calls may run in threads, and counting is not atomic.
-        self._metrics.answered(answer.status, seconds, came_by)
-        found = answer.measured
-        if found is not None:
-            self._metrics.decided(found.read + found.decide + found.write, came_by)
-            self._metrics.predicted(found.bin_counts, found.out_of_range, came_by)
-            self._metrics.stage("preprocess", found.read)
-            self._metrics.stage(found.stage, found.decide)
-            self._metrics.stage("postprocess", found.write)
-
-    async def _answer(self, scope: Scope, receive: Receive, route: Route | None) -> Answer:
-        if route is None:
-            raise UnknownPath
-        method = scope["method"]
-        if method not in route.methods:
-            raise WrongMethod(method, route.methods)
-        captured = _captured(route, scope["path"])
-        self._check_identity(captured)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await self._read(headers, receive) if method == "POST" else b""
-        request = Request(method, headers, body, captured)
-        if len(body) < _LARGE:
-            return route.call(self, request)
-        return await asyncio.to_thread(route.call, self, request)
-
-    def _check_identity(self, captured: Mapping[str, str]) -> None:
-        name = captured.get("model", self._decision.name)
-        if name != self._decision.name:
-            raise UnknownModel(name)
-        version = captured.get("version", self._decision.version)
-        if version != self._decision.version:
-            raise UnknownVersion(version, self._decision.version)
-
-    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes:
-        """The body, never more of it kept than the limit."""
-        declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._limit and "expect" in headers:
-            raise BodyTooLarge(self._limit)  # the client waits for leave to send; it need not
-        chunks: list[bytes] = []
-        size = 0
-        more = True
-        while more and size <= max(_DISCARDED, self._limit):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise InvalidInput("The body", "ended early")
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._limit:
-                chunks.clear()
-            else:
-                chunks.append(chunk)
-            more = message.get("more_body", False)
-        if size > self._limit:
-            raise BodyTooLarge(self._limit)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    async def _send(self, send: Send, answer: Answer, *, head: bool) -> None:
-        headers = {
-            "content-type": answer.media_type,
-            "content-length": str(len(answer.body)),
-            "x-model-version": self._decision.version,
-            **answer.headers,
-        }
-        if self.draining or answer.status == STATUS[BodyTooLarge]:
-            headers["connection"] = "close"
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await send({"type": "http.response.body", "body": b"" if head else answer.body})
-
-    # -- the calls ---------------------------------------------------------------------------------------------------
-
-    def predict_v1(self, request: Request) -> Answer:
-        """`POST /v1/models/<m>:predict`."""
-        return self._v1(request, "predict", _predictions)
-
-    def explain_v1(self, request: Request) -> Answer:
-        """`POST /v1/models/<m>:explain`."""
-        return self._v1(request, "explain", _explanations)
-
-    def _v1(self, request: Request, stage: str, document_of: Callable[[Decision, Array, Array], Any]) -> Answer:
-        mode = _check_v1_headers(request)
-        decision = self._model.decision
-        started = perf_counter()
-        rows = _read_rows(request.body, mode, decision)
-        read = perf_counter()
-        prediction, fault = self._predict(decision, rows)
-        document = document_of(decision, rows, prediction)
-        decided = perf_counter()
-        answer = _wrap(document, mode, decision.name)
-        if fault is not None:
-            answer.headers[faults.HEADER] = fault
-        written = perf_counter()
-        answer.measured = _measured(stage, (started, read, decided, written), decision, rows, prediction)
-        return answer
-
-    def _predict(self, decision: Decision, rows: Array) -> tuple[Array, str | None]:
-        if self._faults is None:
-            return decision.predict(rows), None
-        return self._faults(decision.predict, rows)
-
-    def infer_v2(self, request: Request) -> Answer:
-        """`POST /v2/models/<m>/infer`."""
-        header_length = _check_v2_headers(request)
-        decision = self._model.decision
-        started = perf_counter()
-        call = tensors.read_call(request.body, header_length, decision)
-        read = perf_counter()
-        prediction, fault = self._predict(decision, call.rows)
-        decided = perf_counter()
-        body, json_length = tensors.write_answer(call, prediction, decision)
-        written = perf_counter()
-        answer = Answer(body=body)
-        if fault is not None:
-            answer.headers[faults.HEADER] = fault
-        if json_length is not None:
-            answer.media_type = BINARY
-            answer.headers["inference-header-content-length"] = str(json_length)
-        answer.measured = _measured("predict", (started, read, decided, written), decision, call.rows, prediction)
-        return answer
-
-    @property
-    def serves(self) -> str:
-        """Model and version, for people."""
-        return f"{self._decision.name} {self._decision.version}"
+        self.model_ready = True
+        self._registry = registry
+        self._timeout = config.request_timeout_seconds
+        self._pool: Pool[Answer] = Pool(config.threads, config.queue)
+        self._faults = faults.read(config.faults)
+        self._version = decision.version.encode()
+        self._exact: dict[bytes, tuple[Route, Mapping[str, str]]] = {}
+        self._learn_paths(config)
 
     @property
     def ready(self) -> bool:
         """Whether new traffic should come here."""
-        return self._model.ready and not self.draining
+        return self.model_ready and not self.draining
 
-    def model_v1(self, request: Request) -> Answer:
-        """`GET /v1/models/<m>`."""
-        del request
-        return _json({"name": self._decision.name, "ready": self.ready}, status=self._readiness_status)
+    @property
+    def serves(self) -> str:
+        """Model and version, for people."""
+        return f"{self.decision.name} {self.decision.version}"
 
-    def models_v1(self, request: Request) -> Answer:
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread, or are decided in one."""
+        return self._pool.open
+
+    def respond(self, request: Request) -> Answer | Later:
+        """Answer one call now, or later."""
+        try:
+            route, captured = self._exact.get(request.target) or self._find(request.target)
+        except RequestError as error:
+            return refusal(error)
+        if request.method not in route.methods:
+            wrong = WrongMethod(request.method.decode("latin-1"), (name.decode() for name in route.methods))
+            answer = refusal(wrong)
+            if route.counted:
+                self._count(answer, request)
+            return answer
+        if not route.counted:
+            try:
+                return route.call(self, request, captured)
+            except Exception as error:  # noqa: BLE001  whatever it is, the client gets an answer
+                return _answer_to(error)
+        return self.answer(request, partial(route.call, self, request, captured))
+
+    def answer(self, request: Request, call: Callable[[], Answer | Later]) -> Answer | Later:
+        """Make a call that is one of the version's requests, and count it."""
+        try:
+            answer = call()
+        except Exception as error:  # noqa: BLE001  whatever it is, the client gets an answer
+            answer = _answer_to(error)
+        if type(answer) is Answer:
+            # Counted before it is sent: whoever has the answer finds it in the metrics.
+            self._count(answer, request)
+        return answer
+
+    def close(self) -> None:
+        """Decide nothing more."""
+        self._pool.close()
+
+    # -- finding a call ----------------------------------------------------------------------------------------------
+
+    def _learn_paths(self, config: Config) -> None:
+        """The few paths that carry the load are found without looking at them."""
+        name, version = self.decision.name, self.decision.version
+        for path in (f"/v1/models/{name}:predict", f"/v2/models/{name}/infer", f"/v1/models/{name}", "/metrics", "/"):
+            self._exact[path.encode()] = self._find(path.encode())
+        self._exact[f"/v2/models/{name}/versions/{version}/infer".encode()] = self._exact[
+            f"/v2/models/{name}/infer".encode()
+        ]
+        if config.predict_route is not None:
+            self._exact[config.predict_route.encode()] = self._exact[f"/v1/models/{name}:predict".encode()]
+        if config.health_route is not None:
+            self._exact[config.health_route.encode()] = self._exact[f"/v1/models/{name}".encode()]
+
+    def _find(self, target: bytes) -> tuple[Route, Mapping[str, str]]:
+        path = unquote(target.partition(b"?")[0].decode("latin-1"))
+        for route in _ROUTES:
+            match = route.path.fullmatch(path)
+            if match is not None:
+                captured = {name: value for name, value in match.groupdict().items() if value is not None}
+                self._check_identity(captured)
+                return route, captured
+        raise UnknownPath
+
+    def _check_identity(self, captured: Mapping[str, str]) -> None:
+        name = captured.get("model", self.decision.name)
+        if name != self.decision.name:
+            raise UnknownModel(name)
+        version = captured.get("version", self.decision.version)
+        if version != self.decision.version:
+            raise UnknownVersion(version, self.decision.version)
+
+    # -- deciding ----------------------------------------------------------------------------------------------------
+
+    def predict_v1(self, request: Request, captured: Mapping[str, str]) -> Answer | Later:
+        """`POST /v1/models/<m>:predict`."""
+        del captured
+        return self.decide("predict", request, v1.fast, v1.read_predict)
+
+    def explain_v1(self, request: Request, captured: Mapping[str, str]) -> Answer | Later:
+        """`POST /v1/models/<m>:explain`."""
+        del captured
+        return self.decide("explain", request, None, v1.read_explain)
+
+    def infer_v2(self, request: Request, captured: Mapping[str, str]) -> Answer | Later:
+        """`POST /v2/models/<m>/infer`."""
+        del captured
+        return self.decide("predict", request, v2.fast, v2.read)
+
+    def decide(
+        self,
+        stage: str,
+        request: Request,
+        fast: Callable[[Request, Decision], Row | None] | None,
+        read: Callable[[Request, Decision], Job],
+    ) -> Answer | Later:
+        """Read, decide and write one call: on the event loop when that takes no time, else in a thread.
+
+        Args:
+            stage: under which of KServe's names it is counted.
+            request: the call.
+            fast: reads one row of numbers, or None.
+            read: reads anything, or says what is wrong with it.
+
+        Raises:
+            RequestError: it cannot be answered.
+        """
+        if not self.model_ready:
+            raise NotReady(self.decision.name)
+        decision = self.decision
+        started = perf_counter()
+        if fast is not None and self._faults is None and decision.expected_seconds(1) < _ON_LOOP_SECONDS:
+            row = fast(request, decision)
+            if row is not None:
+                return self._decide_one(request, row, started)
+        if headers.json_bytes(request) > _ON_LOOP_BYTES or self._faults is not None:
+            return self._later(request, partial(self._work, stage, request, read))
+        job = read(request, decision)
+        if decision.expected_seconds(len(job.rows)) < _ON_LOOP_SECONDS:
+            return self._finish(stage, job, started)
+        return self._later(request, partial(self._finish, stage, job, started, perf_counter() - started))
+
+    def _decide_one(self, request: Request, row: Row, started: float) -> Answer:
+        """The way of nearly every call: one row of numbers, no arrays."""
+        read = perf_counter()
+        prediction = self.decision.predict_one(row.values)
+        decided = perf_counter()
+        answer = Answer(200, row.write(prediction))
+        written = perf_counter()
+        if decided - read > _ON_LOOP_SECONDS:
+            self.decision.took(1, decided - read)
+        metrics, came_by = self.metrics, self._came_by(request)
+        metrics.predicted_one(prediction, row.values, came_by)
+        metrics.decided(written - started, came_by)
+        metrics.stage("preprocess", read - started)
+        metrics.stage("predict", decided - read)
+        metrics.stage("postprocess", written - decided)
+        return answer
+
+    def _work(self, stage: str, request: Request, read: Callable[[Request, Decision], Job]) -> Answer:
+        started = perf_counter()
+        return self._finish(stage, read(request, self.decision), started)
+
+    def _finish(self, stage: str, job: Job, started: float, read_took: float | None = None) -> Answer:
+        """Decide and write; `read_took` when the reading was done before, elsewhere."""
+        began = perf_counter()
+        fault: str | None = None
+        if self._faults is None:
+            prediction = self.decision.predict(job.rows)
+        else:
+            prediction, fault = self._faults(self.decision.predict, job.rows)
+        decided = perf_counter()
+        answer = job.write(prediction)
+        written = perf_counter()
+        self.decision.took(len(job.rows), decided - began)
+        if fault is not None:
+            answer.headers[faults.HEADER] = fault
+        read = began - started if read_took is None else read_took
+        answer.measured = Measured(stage, read, decided - began, written - decided, prediction, job.rows)
+        return answer
+
+    def _later(self, request: Request, work: Callable[[], Answer]) -> Later:
+        def finish(outcome: Answer | BaseException) -> Answer:
+            answer = _answer_to(outcome) if isinstance(outcome, BaseException) else outcome
+            self._count(answer, request)
+            return answer
+
+        return self._pool.submit(work, request.started + self._seconds_allowed(request), finish)
+
+    def _seconds_allowed(self, request: Request) -> float:
+        allowed = self._timeout
+        for name in _TIMEOUTS:
+            text = request.headers.get(name, b"")
+            if re.fullmatch(rb"[0-9]{1,9}", text) and int(text):
+                allowed = min(allowed, int(text) / 1000)
+        return allowed
+
+    def _came_by(self, request: Request) -> str:
+        """Which way it took: Envoy marks a copy in its host name, and a client that pins says so in a header."""
+        headers = request.headers
+        if headers.get(b"host", b"").partition(b":")[0].endswith(b"-shadow"):
+            return MIRROR
+        return PIN if headers.get(b"x-model-version") == self._version else SPLIT
+
+    def _count(self, answer: Answer, request: Request) -> None:
+        # Here, on the event loop, and nowhere else: decisions may be made in threads, and counting is not atomic.
+        metrics, came_by = self.metrics, self._came_by(request)
+        metrics.answered(answer.status, perf_counter() - request.started, came_by)
+        found: Measured | None = answer.measured
+        if found is not None:
+            metrics.decided(found.read + found.decide + found.write, came_by)
+            decision = self.decision
+            metrics.predicted(decision.bin_counts(found.prediction), decision.out_of_range(found.rows), came_by)
+            metrics.stage("preprocess", found.read)
+            metrics.stage(found.stage, found.decide)
+            metrics.stage("postprocess", found.write)
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def model_v1(self, request: Request, captured: Mapping[str, str]) -> Answer:
+        """`GET /v1/models/<m>`, and every other path that asks whether it is ready."""
+        del request, captured
+        return _json({"name": self.decision.name, "ready": self.ready}, status=self._readiness_status)
+
+    def models_v1(self, request: Request, captured: Mapping[str, str]) -> Answer:
         """`GET /v1/models`, and `/v2/models`."""
-        del request
-        return _json({"models": [self._decision.name]})
+        del request, captured
+        return _json({"models": [self.decision.name]})
 
-    def server_v2(self, request: Request) -> Answer:
+    def server_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
         """`GET /v2`."""
-        del request
-        return _json({"name": "sabia", "version": packages.version("sabia"), "extensions": ["binary_tensor_data"]})
+        del request, captured
+        return _json(server_metadata())
 
-    def live_v2(self, request: Request) -> Answer:
+    def live_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
         """`GET /v2/health/live`."""
-        del request
+        del request, captured
         return _json({"live": True})
 
-    def ready_v2(self, request: Request) -> Answer:
+    def ready_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
         """`GET /v2/health/ready`: every model is ready."""
-        del request
+        del request, captured
         return _json({"ready": self.ready}, status=self._readiness_status)
 
-    def model_v2(self, request: Request) -> Answer:
+    def model_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
         """`GET /v2/models/<m>`."""
-        del request
-        return _json(tensors.metadata(self._model.decision))
+        del request, captured
+        if not self.model_ready:
+            raise NotReady(self.decision.name)
+        return _json(v2.metadata(self.decision))
 
-    def unknown_verb(self, request: Request) -> Answer:
+    def openapi_v1(self, request: Request, captured: Mapping[str, str]) -> Answer:
+        """`GET /v1/openapi.json`."""
+        del request, captured
+        return _json(openapi.v1(self.decision))
+
+    def openapi_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
+        """`GET /v2/openapi.json`."""
+        del request, captured
+        return _json(openapi.v2(self.decision))
+
+    def unknown_verb(self, request: Request, captured: Mapping[str, str]) -> Answer:
         """Any `/v1/models/<m>:<verb>` but the two above."""
-        raise UnknownVerb(request.captured["verb"])
-
-    def alive(self, request: Request) -> Answer:
-        """`GET /`."""
         del request
+        raise UnknownVerb(captured["verb"])
+
+    def alive(self, request: Request, captured: Mapping[str, str]) -> Answer:
+        """`GET /`."""
+        del request, captured
         return _json({"status": "alive"})
 
-    def metrics(self, request: Request) -> Answer:
+    def tell_metrics(self, request: Request, captured: Mapping[str, str]) -> Answer | Later:
         """`GET /metrics`."""
-        encode, media_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        del captured
+        encode, media_type = exposition.choose_encoder(request.header(b"accept"))
         return Answer(body=encode(self._registry), media_type=media_type)
 
     @property
@@ -314,33 +365,37 @@ class Route:
     """A path, the methods it takes, and the call behind it. `counted` calls are the version's requests."""
 
     path: re.Pattern[str]
-    methods: tuple[str, ...]
-    call: Callable[[App, Request], Answer]
+    methods: tuple[bytes, ...]
+    call: Callable[[App, Request, Mapping[str, str]], Answer | Later]
     counted: bool = False
 
 
 _M = r"(?P<model>[^/:]+)"
 _V = rf"{_M}(?:/versions/(?P<version>[^/]+))?"
-_GET = ("GET", "HEAD")
-_POST = ("POST",)
-_ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_GET = (b"GET", b"HEAD")
+_POST = (b"POST",)
+_ANY = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 _ROUTES = tuple(
     Route(re.compile(path), methods, call, counted=methods == _POST)
     for path, methods, call in (
         (rf"/v1/models/{_M}:predict", _POST, App.predict_v1),
         (rf"/v2/models/{_V}/infer", _POST, App.infer_v2),
         (rf"/v1/models/{_M}:explain", _POST, App.explain_v1),
+        (r"/invocations", _POST, App.predict_v1),
+        (r"/ping", _GET, App.model_v1),
         (r"/v1/models/?", _GET, App.models_v1),
         (rf"/v1/models/{_M}", _GET, App.model_v1),
         (rf"/v1/models/{_M}:(?P<verb>[^/]*)", _ANY, App.unknown_verb),
+        (r"/v1/openapi\.json", _GET, App.openapi_v1),
         (r"/v2/?", _GET, App.server_v2),
         (r"/v2/health/live", _GET, App.live_v2),
         (r"/v2/health/ready", _GET, App.ready_v2),
         (r"/v2/models/?", _GET, App.models_v1),
         (rf"/v2/models/{_V}/ready", _GET, App.model_v1),
         (rf"/v2/models/{_V}", _GET, App.model_v2),
+        (r"/v2/openapi\.json", _GET, App.openapi_v2),
         (r"/", _GET, App.alive),
-        (r"/metrics", _GET, App.metrics),
+        (r"/metrics", _GET, App.tell_metrics),
     )
 )
 
@@ -348,128 +403,20 @@ _ROUTES = tuple(
 def routes() -> list[str]:
     """The paths that are answered, as documentation writes them."""
     plain = (route.path.pattern.replace(_V, "<m>").replace(_M, "<m>").removesuffix("/?") for route in _ROUTES)
-    return [path or "/" for path in plain if "(?P" not in path]
+    return [path.replace("\\.", ".") or "/" for path in plain if "(?P" not in path]
 
 
-def _find(path: str) -> Route | None:
-    return next((route for route in _ROUTES if route.path.fullmatch(path)), None)
-
-
-def _came_by(scope: Scope, version: bytes) -> str:
-    """Which way a request took: Envoy marks a copy in its host name, and a client that pins says so in a header."""
-    found = SPLIT
-    for name, value in scope["headers"]:
-        if name == b"host" and value.partition(b":")[0].endswith(b"-shadow"):
-            return MIRROR
-        if name == b"x-model-version" and value == version:
-            found = PIN
-    return found
-
-
-def _captured(route: Route, path: str) -> Mapping[str, str]:
-    match = route.path.fullmatch(path)
-    return {name: value for name, value in match.groupdict().items() if value is not None} if match else {}
-
-
-def _measured(
-    stage: str, times: tuple[float, float, float, float], decision: Decision, rows: Array, prediction: Array
-) -> Measured:
-    started, read, decided, written = times
-    return Measured(
-        stage,
-        read - started,
-        decided - read,
-        written - decided,
-        decision.bin_counts(prediction),
-        decision.out_of_range(rows),
-    )
-
-
-def _predictions(decision: Decision, rows: Array, prediction: Array) -> dict[str, Any]:
-    del decision, rows
-    return {"predictions": prediction.tolist()}
-
-
-def _explanations(decision: Decision, rows: Array, prediction: Array) -> dict[str, Any]:
-    contributions, intercept = decision.explain(rows)
-    return {
-        "explanations": [
-            {
-                "prediction": answer,
-                "score": intercept + sum(values),
-                "intercept": intercept,
-                "contributions": dict(zip(decision.names, values, strict=True)),
-            }
-            for answer, values in zip(prediction.tolist(), contributions.tolist(), strict=True)
-        ]
-    }
+def server_metadata() -> dict[str, str | list[str]]:
+    """What this server is."""
+    return {"name": "sabia", "version": packages.version("sabia"), "extensions": ["binary_tensor_data"]}
 
 
 def _json(document: object, status: int = 200) -> Answer:
     return Answer(status=status, body=msgspec.json.encode(document))
 
 
-def _refusal(error: RequestError) -> Answer:
-    answer = _json({"error": str(error)}, next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS))
-    if isinstance(error, faults.InjectedFailure):
-        answer.headers[faults.HEADER] = "errors"
-    if isinstance(error, WrongMethod):
-        answer.headers["allow"] = ", ".join(error.allowed)
-    return answer
-
-
-def _check_encoding(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise UnsupportedMediaType("Content-Encoding", encoding, "the body as it is")
-
-
-def _check_v1_headers(request: Request) -> cloudevents.Mode:
-    _check_encoding(request)
-    if request.media_type not in ("", JSON, BINARY, cloudevents.STRUCTURED):
-        raise UnsupportedMediaType("Content-Type", request.media_type, JSON)
-    mode = cloudevents.mode_of(request.media_type, request.headers)
-    if mode is cloudevents.Mode.BINARY:
-        cloudevents.check_binary(request.headers)
-    return mode
-
-
-def _check_v2_headers(request: Request) -> int | None:
-    """The length of the JSON part, or None when the whole body is JSON."""
-    _check_encoding(request)
-    if request.media_type not in ("", JSON, BINARY):
-        raise UnsupportedMediaType("Content-Type", request.media_type, f"{JSON} or {BINARY}")
-    declared = request.headers.get("inference-header-content-length")
-    if declared is None:
-        if request.media_type == BINARY:
-            raise InvalidInput("Header Inference-Header-Content-Length", f"is missing, and {BINARY} needs it")
-        return None
-    if not re.fullmatch(r"[0-9]{1,12}", declared):
-        raise InvalidInput("Header Inference-Header-Content-Length", "is not a length in bytes")
-    return int(declared)
-
-
-def _read_rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
-    if not body:
-        raise InvalidInput("The body", "is empty")
-    rows = read_lists(body, decision) if mode is cloudevents.Mode.NONE else None
-    if rows is not None:
-        return rows
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("The body", "is not JSON") from error
-    if mode is cloudevents.Mode.STRUCTURED:
-        document = cloudevents.data_of(document)
-    return read_instances(document, decision)
-
-
-def _wrap(document: dict[str, Any], mode: cloudevents.Mode, model: str) -> Answer:
-    if mode is cloudevents.Mode.STRUCTURED:
-        answer = _json(cloudevents.structured(model, document))
-        answer.media_type = cloudevents.STRUCTURED
-        return answer
-    answer = _json(document)
-    if mode is cloudevents.Mode.BINARY:
-        answer.headers |= cloudevents.binary_headers(model)
-    return answer
+def _answer_to(error: BaseException) -> Answer:
+    if isinstance(error, RequestError):
+        return refusal(error)
+    logger.error("a call failed", exc_info=error)
+    return refusal(ModelFailed())

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from predictor import faults
+from predictor.http.limits import MEBIBYTE, Limits
 
-MEBIBYTE = 1024 * 1024
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,18 @@ class Config:
         host: the address to listen on.
         http_port: the port to listen on; 0 takes a free one.
         max_body_bytes: larger bodies are answered 413.
+        workers: how many processes answer on that port.
+        stuck_seconds: a worker that has given no sign of life for so long is replaced.
+        threads: how many calls at once, in each process, are decided beside the event loop because they take long.
+        queue: how many more of them may wait; the next one is answered 503.
+        request_timeout_seconds: how long such a call may take before it is answered 504; a client may ask for less with
+            the header `x-request-timeout-ms`, and Envoy does with its own.
+        max_head_bytes: longer heads are answered 431.
+        max_connections: of each process; past it the one that was idle longest is closed.
+        read_timeout_seconds: how long a client may take to send a request, and to read its answer.
+        idle_timeout_seconds: how long a connection may wait between calls.
+        grpc_port: the port for gRPC; without it there is none.
+        predict_route, health_route: two more paths, for a platform that has its own.
         drain_seconds: how long, after SIGTERM, requests are still taken while readiness already says no.
         grace_seconds: how long, after that, requests in flight may take.
         faults: what is to go wrong on purpose, see `predictor.faults`; nothing without it.
@@ -33,6 +46,18 @@ class Config:
     host: str = "0.0.0.0"  # noqa: S104  a container's port is reached from outside the container
     http_port: int = 8080
     max_body_bytes: int = 4 * MEBIBYTE
+    workers: int = 1
+    stuck_seconds: float = 20.0
+    threads: int = 4
+    queue: int = 64
+    request_timeout_seconds: float = 60.0
+    max_head_bytes: int = _LIMITS.head_bytes
+    max_connections: int = _LIMITS.connections
+    read_timeout_seconds: float = _LIMITS.read_seconds
+    idle_timeout_seconds: float = _LIMITS.idle_seconds
+    grpc_port: int | None = None
+    predict_route: str | None = None
+    health_route: str | None = None
     drain_seconds: float = 1.0
     grace_seconds: float = 25.0
     faults: str = ""
@@ -46,12 +71,14 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         allow_abbrev=False,
     )
     for setting in _SETTINGS:
-        default = environment.get(f"SABIA_{setting.name.upper()}", getattr(_DEFAULTS, setting.name))
+        named = environment.get(_VERTEX.get(setting.name, ""), getattr(_DEFAULTS, setting.name))
+        default = environment.get(f"SABIA_{setting.name.upper()}", named)
         text = f"{setting.help} (default: {default})"
         parser.add_argument(f"--{setting.name}", type=setting.kind, default=default, help=text)
     values = vars(parser.parse_args(arguments))
     for setting in _SETTINGS:
-        if setting.least is not None and not values[setting.name] >= setting.least:
+        value = values[setting.name]
+        if setting.least is not None and value is not None and not value >= setting.least:
             parser.error(f"--{setting.name} must be at least {setting.least}")
     try:
         faults.read(values["faults"])
@@ -69,6 +96,8 @@ class _Setting:
 
 
 _DEFAULTS = Config()
+# What Vertex AI tells a container, by the setting that it is.
+_VERTEX = {"http_port": "AIP_HTTP_PORT", "predict_route": "AIP_PREDICT_ROUTE", "health_route": "AIP_HEALTH_ROUTE"}
 _SETTINGS = (
     _Setting("source", str, "folder or store URL of one version"),
     _Setting("model_name", str, "name that the artifact must have"),
@@ -76,6 +105,18 @@ _SETTINGS = (
     _Setting("host", str, "address to listen on"),
     _Setting("http_port", int, "port to listen on, 0 for a free one", 0),
     _Setting("max_body_bytes", int, "largest body that is read", 1),
+    _Setting("workers", int, "processes that answer on that port", 1),
+    _Setting("stuck_seconds", float, "silence after which a worker is replaced", 1),
+    _Setting("threads", int, "long calls decided at once, in each process", 1),
+    _Setting("queue", int, "long calls that may wait, in each process", 0),
+    _Setting("request_timeout_seconds", float, "longest a call may take", 0.001),
+    _Setting("max_head_bytes", int, "largest head that is read", 256),
+    _Setting("max_connections", int, "connections kept, in each process", 1),
+    _Setting("read_timeout_seconds", float, "longest a client may take to send a request or read an answer", 0.1),
+    _Setting("idle_timeout_seconds", float, "longest a connection may wait between calls", 0.1),
+    _Setting("grpc_port", int, "port for gRPC; none without it", 0),
+    _Setting("predict_route", str, "one more path for predictions, as Vertex AI names one"),
+    _Setting("health_route", str, "one more path for readiness"),
     _Setting("drain_seconds", float, "time after SIGTERM in which requests are still taken", 0),
     _Setting("grace_seconds", float, "time after that for requests in flight", 0),
     _Setting("faults", str, "what is to go wrong on purpose, such as errors=0.05,delay=200ms"),

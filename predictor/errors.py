@@ -4,17 +4,23 @@
 PredictorError
 ├── LoadFailed               the artifact cannot be served; the process ends, and never listens
 └── RequestError             one request cannot be answered
+    ├── MalformedRequest         400  no HTTP
     ├── InvalidInput             400  the client's values
     ├── UnknownModel             404
     ├── UnknownVersion           404
     ├── UnknownPath              404
     ├── WrongMethod              405
     ├── UnknownVerb              405
+    ├── SlowRequest              408
     ├── BodyTooLarge             413
     ├── UnsupportedMediaType     415
+    ├── HeadTooLarge             431
+    ├── ModelFailed              500  ours; the sentence tells nothing of the inside
     ├── NotExplainable           501
     ├── NotReady                 503
-    └── ModelFailed              500  ours; the sentence tells nothing of the inside
+    ├── Overloaded               503  with Retry-After
+    ├── TooManyConnections       503  with Retry-After
+    └── DeadlineExceeded         504
 ```
 
 `STATUS` is the only place where a class meets an HTTP status. Sentences name the field; what a client sent is quoted
@@ -23,7 +29,8 @@ shortened, so that no answer grows with its request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 _QUOTED = 60
 
@@ -46,7 +53,59 @@ class LoadFailed(PredictorError):
 
 
 class RequestError(PredictorError):
-    """Base of what one request can meet."""
+    """Base of what one request can meet.
+
+    Attributes:
+        headers: what the refusal carries beside its sentence.
+    """
+
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class MalformedRequest(RequestError):
+    """The bytes are no request of HTTP/1.1, or one that two servers could read in two ways."""
+
+    def __init__(self) -> None:
+        super().__init__("The request is not valid HTTP/1.1.")
+
+
+class SlowRequest(RequestError):
+    """The client took too long to send its request."""
+
+    def __init__(self) -> None:
+        super().__init__("The request did not arrive in time.")
+
+
+class HeadTooLarge(RequestError):
+    """Target and headers are longer than the configured limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The head of the request is larger than {limit} bytes, or has too many headers.")
+
+
+class TooManyConnections(RequestError):
+    """There is no room for another connection."""
+
+    headers = MappingProxyType({"retry-after": "1"})
+
+    def __init__(self) -> None:
+        super().__init__("There are too many connections.")
+
+
+class Overloaded(RequestError):
+    """More calls wait than can be answered in time."""
+
+    headers = MappingProxyType({"retry-after": "1"})
+
+    def __init__(self) -> None:
+        super().__init__("Too many calls are waiting; try again later.")
+
+
+class DeadlineExceeded(RequestError):
+    """The answer would come later than it is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__("The call took longer than it may.")
 
 
 class InvalidInput(RequestError):
@@ -81,8 +140,9 @@ class WrongMethod(RequestError):
     """The path is there, the method is not."""
 
     def __init__(self, method: str, allowed: Iterable[str]) -> None:
-        self.allowed = tuple(allowed)
-        super().__init__(f"{quote(method)} is not allowed here; use {' or '.join(self.allowed)}.")
+        names = tuple(allowed)
+        self.headers = {"allow": ", ".join(names)}
+        super().__init__(f"{quote(method)} is not allowed here; use {' or '.join(names)}.")
 
 
 class UnknownVerb(RequestError):
@@ -128,15 +188,26 @@ class ModelFailed(RequestError):
 
 
 STATUS: dict[type[RequestError], int] = {
+    MalformedRequest: 400,
     InvalidInput: 400,
     UnknownModel: 404,
     UnknownVersion: 404,
     UnknownPath: 404,
     WrongMethod: 405,
     UnknownVerb: 405,
+    SlowRequest: 408,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
+    HeadTooLarge: 431,
     ModelFailed: 500,
     NotExplainable: 501,
     NotReady: 503,
+    Overloaded: 503,
+    TooManyConnections: 503,
+    DeadlineExceeded: 504,
 }
+
+
+def status_of(error: RequestError) -> int:
+    """The HTTP status of a refusal."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)

@@ -18,14 +18,18 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictor.errors import ModelFailed
-from predictor.instances import Array
+
+Array = NDArray[np.float64]
 
 HEADER = "x-sabia-fault"
 _TIME = re.compile(r"([0-9.]+)(ms|s)?")
@@ -33,6 +37,8 @@ _TIME = re.compile(r"([0-9.]+)(ms|s)?")
 
 class InjectedFailure(ModelFailed):
     """A failure that was asked for."""
+
+    headers = MappingProxyType({HEADER: "errors"})
 
 
 def _share(text: str) -> float:
@@ -81,6 +87,7 @@ class Faults:
     after: int = 0
     calls: int = 0
     kept: list[bytes] = field(default_factory=list)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, predict: Callable[[Array], Array], rows: Array) -> tuple[Array, str | None]:
         """The prediction as it comes out, and which fault made it.
@@ -88,8 +95,10 @@ class Faults:
         Raises:
             InjectedFailure: it was this call's turn to fail.
         """
-        self.calls += 1
-        if self.calls <= self.after:
+        with self._counting:  # calls that take long are decided in threads
+            self.calls += 1
+            early = self.calls <= self.after
+        if early:
             return predict(rows), None
         if random.random() < self.errors:  # noqa: S311  nothing secret
             raise InjectedFailure

@@ -16,12 +16,21 @@ def load(config: Config) -> Decision:
     Raises:
         LoadFailed: with the one sentence that says why.
     """
+    return Decision(read(config))
+
+
+def read(config: Config) -> Artifact:
+    """Read and verify the version at the configured source.
+
+    Raises:
+        LoadFailed: with the one sentence that says why.
+    """
     try:
         artifact = read_artifact(Store.open(_url(config.source)))
     except ArtifactError as error:
         raise LoadFailed(str(error)) from error
     _check_identity(artifact, config)
-    return Decision(artifact)
+    return artifact
 
 
 def _url(source: str) -> str:

@@ -13,8 +13,8 @@ from kserve.errors import InvalidInput as KServeInvalidInput
 from predictor.config import Config
 from predictor.decision import INPUT, OUTPUT, Decision
 from predictor.errors import InvalidInput, NotReady
-from predictor.instances import read_instances
 from predictor.loading import load
+from predictor.protocols.instances import read_instances
 
 
 class Predictor(kserve.Model):

@@ -1,38 +1,36 @@
-"""Running the application: load first, listen after, and leave in order.
+"""One process that serves: it listens, answers, and leaves in order.
 
 On SIGTERM or SIGINT readiness says no at once, requests are still taken for `drain_seconds` (whoever routes here needs
-that long to notice), then the listener closes, requests in flight are answered, and the process ends with 0.
+that long to notice), then the listener closes, connections that wait for a call are closed, requests in flight are
+answered, and the process ends with 0.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import gc
 import logging
+import resource
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 
-import uvicorn
+import uvloop
 from prometheus_client import REGISTRY
 
 from predictor.app import App
 from predictor.config import Config
+from predictor.decision import Decision
 from predictor.errors import LoadFailed
-from predictor.model import Predictor
+from predictor.http.acceptor import Acceptor
+from predictor.http.hub import Hub
+from predictor.http.limits import Limits
+from predictor.loading import load
+from predictor.metrics import VersionMetrics
 
 logger = logging.getLogger("sabia.predictor")
 
-_BACKLOG = 2048
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which ends a process by the signal that it was asked to stop with."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `_serve`."""
-        yield
+_BACKLOG = 4096
 
 
 def serve(config: Config) -> None:
@@ -41,54 +39,102 @@ def serve(config: Config) -> None:
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    model = Predictor(config)
-    model.load()
-    listener = _listen(config)
-    app = App(model, config, REGISTRY)
-    if config.faults:
-        logger.warning("FAULTS ARE ON, on purpose: %s", config.faults)
-    asyncio.run(_serve(app, config, listener))
+    if config.workers > 1:
+        from predictor.workers import supervise  # noqa: PLC0415  most servers have one process
+
+        supervise(config)
+        return
+    decision = load(config)
+    listener = listen(config)
+    metrics = VersionMetrics(decision, REGISTRY)
+    run(App(decision, config, REGISTRY, metrics), config, listener, on_ready=lambda: tell(decision, config, listener))
 
 
-def _listen(config: Config) -> socket.socket:
+def listen(config: Config) -> socket.socket:
+    """The socket that clients connect to.
+
+    Raises:
+        LoadFailed: the port is taken, or not ours to take.
+    """
     try:
-        listener = socket.create_server((config.host, config.http_port), backlog=_BACKLOG)
+        return socket.create_server((config.host, config.http_port), backlog=_BACKLOG)
     except OSError as error:
         raise LoadFailed(f"cannot listen on {config.host}:{config.http_port} ({error.strerror}).") from error
-    # Accepted connections inherit it. Head and body of an answer are two writes; without this the second waits 40 ms
-    # for the client's delayed acknowledgement of the first.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
-async def _serve(app: App, config: Config, listener: socket.socket) -> None:
-    server = _Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(config.grace_seconds)),
-            # Longer than a proxy keeps idle connections, or the proxy meets a closed one (Envoy's default is an hour,
-            # which the manifests' and the stack's gateways lower to 60 s).
-            timeout_keep_alive=75,
-        )
+def tell(decision: Decision, config: Config, listener: socket.socket) -> None:
+    """Say what is served where. Whoever waits for this line may send a signal at once, so it is said late."""
+    if config.faults:
+        logger.warning("FAULTS ARE ON, on purpose: %s", config.faults)
+    host, port = listener.getsockname()[:2]
+    logger.info("serving %s %s on http://%s:%d", decision.name, decision.version, host, port)
+
+
+def run(app: App, config: Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve in this process until SIGTERM or SIGINT; `on_ready` is called once both are heard."""
+    # Every connection is a file; the soft limit of many systems is 1,024.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # What was made until now stays: looking through it again and again would be felt as pauses.
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, config, listener, on_ready))
+
+
+def limits_of(config: Config) -> Limits:
+    """The bounds of one process's connections."""
+    return Limits(
+        body_bytes=config.max_body_bytes,
+        head_bytes=config.max_head_bytes,
+        connections=config.max_connections,
+        read_seconds=config.read_timeout_seconds,
+        idle_seconds=config.idle_timeout_seconds,
     )
+
+
+async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    # Said only now: whoever waits for this line may send a signal at once.
-    host, port = listener.getsockname()[:2]
-    logger.info("serving %s on http://%s:%d", app.serves, host, port)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-    if stop.done():
-        logger.info("stopping: not ready any more, draining")
-        app.draining = True
-        await asyncio.sleep(config.drain_seconds)
-        server.should_exit = True
-    stop.cancel()
-    await serving
+    grpc_server = None
+    if config.grpc_port is not None:
+        from predictor.protocols import grpc  # noqa: PLC0415  a tenth of a second that others need not wait
+
+        grpc_server = await grpc.start(app, config)
+    hub = hub_of(app, config)
+    hub.start()
+    server: Acceptor | asyncio.Server
+    if config.workers > 1:
+        server = Acceptor(hub, listener, app.metrics.least_connections)
+    else:
+        server = await loop.create_server(hub.connection, sock=listener, backlog=_BACKLOG)
+    on_ready()
+    await stopping.wait()
+    logger.info("stopping: not ready any more, draining")
+    app.draining = hub.draining = True
+    if grpc_server is not None:
+        await grpc_server.drain()
+    await asyncio.sleep(config.drain_seconds)
+    server.close()
+    hub.drain()
+    logger.info("closing: %d connections are open", len(hub.connections))
+    if grpc_server is not None:
+        await grpc_server.stop(config.grace_seconds)
+    await hub.emptied(config.grace_seconds)
+    hub.stop()
+    app.close()
+
+
+def hub_of(app: App, config: Config) -> Hub:
+    """The connections of one process, which this application answers."""
+    return Hub(
+        app.respond,
+        limits_of(config),
+        {"x-model-version": app.decision.version},
+        on_refusal=app.metrics.refused,
+        on_count=app.metrics.connected,
+        on_sweep=lambda: app.metrics.alive(app.waiting),
+    )

@@ -81,7 +81,7 @@ def test_a_request_in_flight_is_answered_before_the_process_ends(folder: Path, n
         assert requests.get(server.url, timeout=5).ok, "it has seen the first half by now, or will"
         server.process.send_signal(number)
         server.wait_for("draining")
-        server.wait_for("Shutting down|Waiting for")
+        server.wait_for("closing: 1 connections")
         connection.sendall(whole[-10:])
         status, body = answer(connection)
         assert (status, list(json.loads(body))) == (200, ["predictions"])

@@ -1,10 +1,12 @@
-"""A client that calls the application without a socket, and the bodies that tests send."""
+"""A client that calls a version over a socket pair, and the bodies that tests send."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -13,7 +15,8 @@ from artifacts import Artifact
 from predictor.app import App
 from predictor.config import Config
 from predictor.decision import Decision
-from predictor.model import Predictor
+from predictor.metrics import VersionMetrics
+from predictor.server import hub_of
 
 MODEL = "breast-cancer"
 PREDICT = f"/v1/models/{MODEL}:predict"
@@ -21,34 +24,56 @@ EXPLAIN = f"/v1/models/{MODEL}:explain"
 INFER = f"/v2/models/{MODEL}/infer"
 JSON = {"content-type": "application/json"}
 
+Result = TypeVar("Result")
 
-class Loaded(Predictor):
-    """A predictor that was given its version instead of reading it from a folder."""
 
-    def __init__(self, artifact: Artifact) -> None:
-        super().__init__(Config())
-        self._decision = Decision(artifact)
-        self.name = self._decision.name
-        self.ready = True
+@dataclass
+class Wire:
+    """A client's end of a connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def answer(self, *, head: bool = False) -> httpx.Response:
+        """Read one answer."""
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = httpx.Headers([(name, value) for name, _, value in (line.partition(": ") for line in lines[1:-2])])
+        body = b"" if head else await self.reader.readexactly(int(headers["content-length"]))
+        return httpx.Response(int(lines[0].split(" ")[1]), headers=headers, content=body)
+
+    async def closed(self) -> bool:
+        """Whether the server ends the connection, saying no more."""
+        return await self.reader.read() == b""
 
 
 @dataclass
 class Client:
-    """Calls of one application."""
+    """Calls of one version, each on a connection of its own."""
 
     artifact: Artifact
     config: Config = field(default_factory=Config)
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.model = Loaded(self.artifact)
-        self.app = App(self.model, self.config, self.registry)
+        self.decision = Decision(self.artifact)
+        self.metrics = VersionMetrics(self.decision, self.registry)
+        self.app = App(self.decision, self.config, self.registry, self.metrics)
 
     def __call__(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         """One call."""
-        return asyncio.run(self._call(method, path, body, headers))
+        lines = [f"{method} {path.replace(' ', '%20')} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in ({"host": "test"} | (headers or {})).items()]
+        if body is not None:
+            lines.append(f"content-length: {len(body)}")
+        sent = ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
+
+        async def call(wire: Wire) -> httpx.Response:
+            wire.writer.write(sent)
+            return await wire.answer(head=method == "HEAD")
+
+        return self.connected(call)
 
     def predict(self, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
         """A V1 call."""
@@ -68,7 +93,36 @@ class Client:
         assert found is not None, f"there is no {metric}{labels}"
         return found
 
-    async def _call(self, method: str, path: str, body: bytes | None, headers: dict[str, str] | None) -> httpx.Response:
-        transport: Any = httpx.ASGITransport(app=self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.request(method, path, content=body, headers=headers)
+    def connected(self, call: Callable[[Wire], Awaitable[Result]]) -> Result:
+        """What a call makes of one connection."""
+        return self.served(lambda connect: _then(connect(), call))
+
+    def served(self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]]) -> Result:
+        """What a call makes of as many connections to one server as it asks for."""
+
+        async def serve() -> Result:
+            hub = hub_of(self.app, self.config)
+            hub.draining = self.app.draining
+            hub.start()
+            writers: list[asyncio.StreamWriter] = []
+
+            async def connect() -> Wire:
+                ours, theirs = socket.socketpair()
+                ours.setblocking(False)
+                await asyncio.get_running_loop().connect_accepted_socket(hub.connection, ours)
+                reader, writer = await asyncio.open_connection(sock=theirs)
+                writers.append(writer)
+                return Wire(reader, writer)
+
+            try:
+                return await asyncio.wait_for(call(connect), timeout=30)
+            finally:
+                for writer in writers:
+                    writer.close()
+                hub.stop()
+
+        return asyncio.run(serve())
+
+
+async def _then(wire: Awaitable[Wire], call: Callable[[Wire], Awaitable[Result]]) -> Result:
+    return await call(await wire)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_a_wrong_method_names_the_right_one(client: Client) -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_a_model_that_is_not_ready_is_a_503_everywhere(client: Client, ready: bool) -> None:
-    client.model.ready = ready
+    client.app.model_ready = ready
     status = 200 if ready else 503
     for path in ("/v1/models/breast-cancer", "/v2/models/breast-cancer/ready", "/v2/health/ready"):
         response = client("GET", path)
@@ -225,14 +226,14 @@ def test_while_draining_readiness_says_no_and_requests_are_answered_for_the_last
 
 
 def test_a_model_that_fails_is_our_fault_and_says_nothing_of_the_inside(client: Client) -> None:
-    client.model.decision.predict = _failing  # type: ignore[method-assign]  # a model that fails is hard to train
+    client.decision.predict_one = _failing  # type: ignore[method-assign]  # a model that fails is hard to train
     response = client.predict(instances("1"))
     assert response.status_code == 500
     assert error(response) == "The model failed on this request; the server's log says why."
 
 
-def _failing(rows: Rows) -> Rows:
-    del rows
+def _failing(row: Sequence[float]) -> float:
+    del row
     raise ZeroDivisionError("/secret/path")
 
 
@@ -256,7 +257,7 @@ def test_an_explanation_never_repeats_the_headers_of_the_request(client: Client)
 
 
 def test_methods_that_are_not_linear_answer_501_to_explain(client: Client) -> None:
-    client.model.decision.linear = None
+    client.decision.linear = None
     response = client("POST", EXPLAIN, instances("1"), JSON)
     assert response.status_code == 501
     assert "cannot be explained" in error(response)

@@ -25,8 +25,8 @@ _JSON_NAMES = {
 }
 
 
-class _Lists(msgspec.Struct):
-    """The shape that nearly every good request has; the decoder refuses anything but numbers in it."""
+class _Lists(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The shape that nearly every good request has; the decoder refuses anything else, and numbers past a float64."""
 
     instances: list[list[float]]
 
@@ -34,14 +34,20 @@ class _Lists(msgspec.Struct):
 _FAST = msgspec.json.Decoder(_Lists)
 
 
+def read_one(body: bytes, width: int) -> list[float] | None:
+    """The row of `{"instances": [[number, …]]}`, one row and nothing else; None when the body is anything else."""
+    try:
+        lists = _FAST.decode(body).instances
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return lists[0] if len(lists) == 1 and len(lists[0]) == width else None
+
+
 def read_lists(body: bytes, decision: Decision) -> Array | None:
     """Rows of shape (rows, columns) from `{"instances": [[number, …], …]}`; None when the body is anything else.
 
-    None is no error: the caller reads the body again, slowly, and finds out what it is. A body that holds "inputs"
-    beside "instances" is one of those.
+    None is no error: the caller reads the body again, slowly, and finds out what it is.
     """
-    if b'"inputs"' in body:
-        return None
     try:
         lists = _FAST.decode(body).instances
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -49,8 +55,7 @@ def read_lists(body: bytes, decision: Decision) -> Array | None:
     width = decision.width
     if not lists or any(len(row) != width for row in lists):
         return None
-    rows = np.array(lists, dtype=np.float64)
-    return rows if np.isfinite(rows).all() else None
+    return np.array(lists, dtype=np.float64)
 
 
 def read_instances(document: object, decision: Decision) -> Array:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import enum
 import uuid
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from predictor.errors import InvalidInput
+from predictor.http.messages import Answer, Request
 
 STRUCTURED = "application/cloudevents+json"
 _REQUIRED = ("specversion", "id", "source", "type")
+# The headers of a binary event; a call that has one of them must have them all.
+REQUIRED = frozenset(f"ce-{attribute}".encode() for attribute in _REQUIRED)
 
 
 class Mode(enum.Enum):
@@ -26,17 +30,17 @@ class Mode(enum.Enum):
     BINARY = "binary"
 
 
-def mode_of(media_type: str, headers: Mapping[str, str]) -> Mode:
-    """How this request is wrapped, by its media type and headers (lower-case names)."""
-    if media_type == STRUCTURED:
+def mode_of(request: Request) -> Mode:
+    """How this request is wrapped, by its media type and headers."""
+    if request.media_type == STRUCTURED:
         return Mode.STRUCTURED
-    return Mode.BINARY if any(name.startswith("ce-") for name in headers) else Mode.NONE
+    return Mode.NONE if REQUIRED.isdisjoint(request.headers) else Mode.BINARY
 
 
-def check_binary(headers: Mapping[str, str]) -> None:
+def check_binary(request: Request) -> None:
     """Raise InvalidInput when a binary event lacks a required attribute."""
     for attribute in _REQUIRED:
-        if not headers.get(f"ce-{attribute}"):
+        if not request.headers.get(f"ce-{attribute}".encode()):
             raise InvalidInput(f"Header ce-{attribute}", "is missing from a binary CloudEvent")
 
 
@@ -66,11 +70,12 @@ def _attributes(model: str) -> dict[str, str]:
     }
 
 
-def structured(model: str, data: Any) -> dict[str, Any]:
-    """The event that answers a structured event."""
-    return {**_attributes(model), "datacontenttype": "application/json", "data": data}
-
-
-def binary_headers(model: str) -> dict[str, str]:
-    """The headers that answer a binary event."""
-    return {f"ce-{name}": value for name, value in _attributes(model).items()}
+def wrap(document: dict[str, Any], mode: Mode, model: str) -> Answer:
+    """The answer, wrapped as its request was."""
+    if mode is Mode.STRUCTURED:
+        event = {**_attributes(model), "datacontenttype": "application/json", "data": document}
+        return Answer(body=msgspec.json.encode(event), media_type=STRUCTURED)
+    answer = Answer(body=msgspec.json.encode(document))
+    if mode is Mode.BINARY:
+        answer.headers |= {f"ce-{name}": value for name, value in _attributes(model).items()}
+    return answer

@@ -1,0 +1,31 @@
+"""What a connection may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one server process.
+
+    Attributes:
+        body_bytes: a larger body is answered 413.
+        head_bytes: a longer head (or trailer, or extension of a chunk) is answered 431.
+        headers: with more of them a head is answered 431.
+        connections: past so many, the one that was idle longest is closed; when none is idle, the new one gets a 503.
+        read_seconds: how long a client may take for a head and its body, and to read its answer.
+        idle_seconds: how long a connection may wait between calls. Longer than a proxy keeps its idle connections, or
+            the proxy meets a closed one (Envoy's default is an hour, which the gateways here lower to 60 s).
+        dropped_bytes: what is read of a client that has been refused and still sends.
+    """
+
+    body_bytes: int = 4 * MEBIBYTE
+    head_bytes: int = 32 * 1024
+    headers: int = 100
+    connections: int = 8192
+    read_seconds: float = 20.0
+    idle_seconds: float = 75.0
+    dropped_bytes: int = 64 * MEBIBYTE

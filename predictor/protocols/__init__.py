@@ -1,0 +1,1 @@
+"""What clients speak, and how it becomes rows and answers. A protocol decides nothing."""

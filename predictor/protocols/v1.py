@@ -1,0 +1,102 @@
+"""V1 calls: `:predict` and `:explain`, plain or in a CloudEvent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.decision import Decision
+from predictor.errors import InvalidInput
+from predictor.http.messages import Answer, Request
+from predictor.protocols import cloudevents, headers
+from predictor.protocols.instances import read_instances, read_lists, read_one
+from predictor.protocols.jobs import Job, Row
+
+Array = NDArray[np.float64]
+
+_BEFORE, _AFTER = b'{"predictions":[', b"]}"
+
+
+def fast(request: Request, decision: Decision) -> Row | None:
+    """The call, when it is one plain row of numbers; None is no error, and `read_predict` finds out what it is."""
+    if not headers.is_plain(request) or not cloudevents.REQUIRED.isdisjoint(request.headers):
+        return None
+    values = read_one(request.body, decision.width)
+    return None if values is None else Row(values, _BEFORE, _AFTER)
+
+
+def read_predict(request: Request, decision: Decision) -> Job:
+    """Read a `:predict` call.
+
+    Raises:
+        RequestError: says what is wrong with it.
+    """
+    return _read(request, decision, _predictions)
+
+
+def read_explain(request: Request, decision: Decision) -> Job:
+    """Read an `:explain` call.
+
+    Raises:
+        RequestError: says what is wrong with it, or that these methods cannot be explained.
+    """
+    return _read(request, decision, _explanations)
+
+
+def _read(request: Request, decision: Decision, document_of: Callable[[Decision, Array, Array], Any]) -> Job:
+    headers.check(request, cloudevents.STRUCTURED)
+    mode = cloudevents.mode_of(request)
+    if mode is cloudevents.Mode.BINARY:
+        cloudevents.check_binary(request)
+    rows = _rows(request.body, mode, decision)
+    return Job(rows, partial(_write, document_of, mode, decision, rows))
+
+
+def _rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
+    if not body:
+        raise InvalidInput("The body", "is empty")
+    rows = read_lists(body, decision) if mode is cloudevents.Mode.NONE else None
+    if rows is not None:
+        return rows
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("The body", "is not JSON") from error
+    if mode is cloudevents.Mode.STRUCTURED:
+        document = cloudevents.data_of(document)
+    return read_instances(document, decision)
+
+
+def _write(
+    document_of: Callable[[Decision, Array, Array], Any],
+    mode: cloudevents.Mode,
+    decision: Decision,
+    rows: Array,
+    prediction: Array,
+) -> Answer:
+    return cloudevents.wrap(document_of(decision, rows, prediction), mode, decision.name)
+
+
+def _predictions(decision: Decision, rows: Array, prediction: Array) -> dict[str, Any]:
+    del decision, rows
+    return {"predictions": prediction.tolist()}
+
+
+def _explanations(decision: Decision, rows: Array, prediction: Array) -> dict[str, Any]:
+    contributions, intercept = decision.explain(rows)
+    return {
+        "explanations": [
+            {
+                "prediction": answer,
+                "score": intercept + sum(values),
+                "intercept": intercept,
+                "contributions": dict(zip(decision.names, values, strict=True)),
+            }
+            for answer, values in zip(prediction.tolist(), contributions.tolist(), strict=True)
+        ]
+    }

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from artifacts import Artifact
+from predictor.decision import SHORTCUT_TOLERANCE, Decision, clipped
+from predictor.decision import logistic as logistic_link
+from predictor.errors import InvalidInput
+from tests.predictor.test_loading import changed
+
+Rows = NDArray[np.float64]
+
+
+@pytest.mark.parametrize("name", ["linear", "logistic"])
+def test_the_short_form_gives_what_the_model_gives(name: str, request: pytest.FixtureRequest, rows: Rows) -> None:
+    decision = Decision(request.getfixturevalue(name))
+    together = decision.predict(rows)
+    alone = [decision.predict_one(row) for row in rows.tolist()]
+    assert alone == pytest.approx(together.tolist(), abs=SHORTCUT_TOLERANCE)
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=30, max_size=30))
+def test_a_row_alone_gets_one_answer_whichever_way_it_comes(logistic: Artifact, row: list[float]) -> None:
+    decision = Decision(logistic)
+    assert decision.predict(np.array([row])).tolist() == [decision.predict_one(row)]
+
+
+def test_a_state_that_does_not_say_what_the_model_does_is_not_decided_by(logistic: Artifact, rows: Rows) -> None:
+    """The model decides; the state is only a shorter way to the same answer, and here it is not the same."""
+    state = json.loads(logistic.files["state.json"])
+    state["params"]["intercept"] += 1e-9
+    other = Decision(changed(logistic, state_json=json.dumps(state).encode()))
+    expected = Decision(logistic).predict(rows[:5])
+    assert (
+        [other.predict_one(row) for row in rows[:5].tolist()] == other.predict(rows[:5]).tolist() == expected.tolist()
+    )
+
+
+def test_values_too_large_to_compute_with_are_the_clients(logistic: Artifact) -> None:
+    """Two products that are infinite, one with each sign, add up to no number."""
+    decision = Decision(logistic)
+    assert decision.linear is not None
+    row = np.ones(30)
+    large = np.argsort(decision.linear.scales)[:2]
+    row[large] = 1e308 * np.sign(decision.linear.coefficients[large]) * [1, -1]
+    for rows in (row.reshape(1, -1), np.array([row, row])):
+        with pytest.raises(InvalidInput, match="too large"):
+            decision.predict(rows)
+
+
+@pytest.mark.parametrize("link", [logistic_link, clipped])
+@given(score=st.floats(allow_infinity=True, allow_nan=False))
+def test_a_link_gives_a_probability_for_any_score(link: type[float], score: float) -> None:
+    assert 0.0 <= link(score) <= 1.0
+
+
+@pytest.mark.parametrize("link", [logistic_link, clipped])
+def test_a_score_that_is_no_number_stays_none(link: type[float]) -> None:
+    assert np.isnan(link(float("nan")))
