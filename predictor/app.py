@@ -44,6 +44,8 @@ from predictor.protocols.jobs import Job, Row
 
 Array = NDArray[np.float64]
 Later = asyncio.Future[Answer]
+Fast = Callable[[Request, Decision], Row | Job | None]
+Read = Callable[[Request, Decision], Job]
 
 logger = logging.getLogger("sabia.predictor")
 
@@ -191,15 +193,15 @@ class App:
         self,
         stage: str,
         request: Request,
-        fast: Callable[[Request, Decision], Row | None] | None,
-        read: Callable[[Request, Decision], Job],
+        fast: Fast | None,
+        read: Read,
     ) -> Answer | Later:
         """Read, decide and write one call: on the event loop when that takes no time, else in a thread.
 
         Args:
             stage: under which of KServe's names it is counted.
             request: the call.
-            fast: reads one row of numbers, or None.
+            fast: reads what nearly every client sends, or gives None.
             read: reads anything, or says what is wrong with it.
 
         Raises:
@@ -209,13 +211,15 @@ class App:
             raise NotReady(self.decision.name)
         decision = self.decision
         started = perf_counter()
-        if fast is not None and self._faults is None and decision.expected_seconds(1) < _ON_LOOP_SECONDS:
-            row = fast(request, decision)
-            if row is not None:
-                return self._decide_one(request, row, started)
-        if headers.json_bytes(request) > _ON_LOOP_BYTES or self._faults is not None:
-            return self._later(request, partial(self._work, stage, request, read))
-        job = read(request, decision)
+        if self._faults is not None or headers.json_bytes(request) > _ON_LOOP_BYTES:
+            return self._later(request, partial(self._work, stage, request, fast, read))
+        job = fast(request, decision) if fast is not None else None
+        if isinstance(job, Row):
+            if decision.expected_seconds(1) < _ON_LOOP_SECONDS:
+                return self._decide_one(request, job, started)
+            job = None
+        if job is None:
+            job = read(request, decision)
         if decision.expected_seconds(len(job.rows)) < _ON_LOOP_SECONDS:
             return self._finish(stage, job, started)
         return self._later(request, partial(self._finish, stage, job, started, perf_counter() - started))
@@ -237,9 +241,10 @@ class App:
         metrics.stage("postprocess", written - decided)
         return answer
 
-    def _work(self, stage: str, request: Request, read: Callable[[Request, Decision], Job]) -> Answer:
+    def _work(self, stage: str, request: Request, fast: Fast | None, read: Read) -> Answer:
         started = perf_counter()
-        return self._finish(stage, read(request, self.decision), started)
+        job = fast(request, self.decision) if fast is not None else None
+        return self._finish(stage, job if isinstance(job, Job) else read(request, self.decision), started)
 
     def _finish(self, stage: str, job: Job, started: float, read_took: float | None = None) -> Answer:
         """Decide and write; `read_took` when the reading was done before, elsewhere."""

@@ -96,6 +96,7 @@ class VersionMetrics(Collector):
         """Count as this worker from now on; `workers` itself is whoever looks after them."""
         self._ints = self._shared.integers(worker)
         self._floats = self._shared.floats(worker)
+        self._array = np.frombuffer(self._ints, dtype=np.int64)
 
     # -- counting: on the event loop and nowhere else, since an addition is two steps ------------------------------
 
@@ -165,9 +166,7 @@ class VersionMetrics(Collector):
         ints[self._at.connections] = ints[self._at.waiting] = 0
 
     def _add(self, at: int, counts: NDArray[np.int64]) -> None:
-        ints = self._ints
-        for which in np.flatnonzero(counts).tolist():
-            ints[at + which] += int(counts[which])
+        self._array[at : at + len(counts)] += counts
 
     # -- telling -----------------------------------------------------------------------------------------------------
 

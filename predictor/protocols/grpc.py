@@ -239,7 +239,7 @@ def read(request: Request, decision: Decision) -> Job:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
     inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(call.inputs)]
     v2.check_outputs(output.name for output in call.outputs)
-    rows = v2.read_rows(inputs, b"".join(raw), decision)
+    rows = v2.read_rows(inputs, memoryview(b"".join(raw)), decision)
     return Job(rows, partial(_write, call.id, bool(raw), decision))
 
 

@@ -50,6 +50,8 @@ def json_length(request: Request) -> int | None:
 
 def json_bytes(request: Request) -> int:
     """How much of a body is to be read as JSON, which takes time; never more than there is."""
-    declared = request.headers.get(_JSON_LENGTH)
     size = len(request.body)
-    return min(size, int(declared)) if declared is not None and declared.isdigit() and len(declared) < 12 else size
+    declared = request.headers.get(_JSON_LENGTH)
+    if declared is None:
+        return size
+    return min(size, int(declared)) if declared.isdigit() and len(declared) < 12 else size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import msgspec
@@ -34,17 +35,8 @@ class _Lists(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _FAST = msgspec.json.Decoder(_Lists)
 
 
-def read_one(body: bytes, width: int) -> list[float] | None:
-    """The row of `{"instances": [[number, …]]}`, one row and nothing else; None when the body is anything else."""
-    try:
-        lists = _FAST.decode(body).instances
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return lists[0] if len(lists) == 1 and len(lists[0]) == width else None
-
-
-def read_lists(body: bytes, decision: Decision) -> Array | None:
-    """Rows of shape (rows, columns) from `{"instances": [[number, …], …]}`; None when the body is anything else.
+def read_lists(body: bytes, width: int) -> list[float] | Array | None:
+    """What `{"instances": [[number, …], …]}` and nothing else holds: one row, or rows of shape (rows, columns).
 
     None is no error: the caller reads the body again, slowly, and finds out what it is.
     """
@@ -52,10 +44,15 @@ def read_lists(body: bytes, decision: Decision) -> Array | None:
         lists = _FAST.decode(body).instances
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    width = decision.width
-    if not lists or any(len(row) != width for row in lists):
+    if len(lists) == 1:
+        return lists[0] if len(lists[0]) == width else None
+    # Twice as fast as making an array of lists, and it refuses rows of another width.
+    pack = struct.Struct(f"{width}d").pack
+    try:
+        packed = b"".join([pack(*row) for row in lists])
+    except struct.error:
         return None
-    return np.array(lists, dtype=np.float64)
+    return np.frombuffer(packed).reshape(-1, width) if lists else None
 
 
 def read_instances(document: object, decision: Decision) -> Array:

@@ -14,7 +14,7 @@ from predictor.decision import Decision
 from predictor.errors import InvalidInput
 from predictor.http.messages import Answer, Request
 from predictor.protocols import cloudevents, headers
-from predictor.protocols.instances import read_instances, read_lists, read_one
+from predictor.protocols.instances import read_instances, read_lists
 from predictor.protocols.jobs import Job, Row
 
 Array = NDArray[np.float64]
@@ -22,12 +22,18 @@ Array = NDArray[np.float64]
 _BEFORE, _AFTER = b'{"predictions":[', b"]}"
 
 
-def fast(request: Request, decision: Decision) -> Row | None:
-    """The call, when it is one plain row of numbers; None is no error, and `read_predict` finds out what it is."""
+def fast(request: Request, decision: Decision) -> Row | Job | None:
+    """The call, when it is plain rows of numbers; None is no error, and `read_predict` finds out what it is."""
     if not headers.is_plain(request) or not cloudevents.REQUIRED.isdisjoint(request.headers):
         return None
-    values = read_one(request.body, decision.width)
-    return None if values is None else Row(values, _BEFORE, _AFTER)
+    found = read_lists(request.body, decision.width)
+    if isinstance(found, list):
+        return Row(found, _BEFORE, _AFTER)
+    return None if found is None else Job(found, _write_plain)
+
+
+def _write_plain(prediction: Array) -> Answer:
+    return Answer(body=msgspec.json.encode({"predictions": prediction.tolist()}))
 
 
 def read_predict(request: Request, decision: Decision) -> Job:
@@ -60,9 +66,6 @@ def _read(request: Request, decision: Decision, document_of: Callable[[Decision,
 def _rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
     if not body:
         raise InvalidInput("The body", "is empty")
-    rows = read_lists(body, decision) if mode is cloudevents.Mode.NONE else None
-    if rows is not None:
-        return rows
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

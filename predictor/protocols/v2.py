@@ -95,7 +95,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _FAST = msgspec.json.Decoder(_Plain)
 
 
-def fast(request: Request, decision: Decision) -> Row | None:
+def fast(request: Request, decision: Decision) -> Row | Job | None:
     """The call, when it is one plain row of FP64; None is no error, and `read` finds out what it is."""
     if not headers.is_plain(request) or b"inference-header-content-length" in request.headers:
         return None
@@ -160,15 +160,15 @@ def quote_reason(error: msgspec.ValidationError) -> str:
     return str(error)[:300]
 
 
-def _parts(body: bytes, header_length: int | None) -> tuple[bytes, bytes]:
+def _parts(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
     if header_length is None:
-        return body, b""
+        return body, memoryview(b"")
     if not 0 < header_length <= len(body):
         raise InvalidInput("Header Inference-Header-Content-Length", "does not fit the body")
-    return body[:header_length], body[header_length:]
+    return body[:header_length], memoryview(body)[header_length:]  # not copied
 
 
-def read_rows(inputs: list[Input], tail: bytes, decision: Decision) -> Array:
+def read_rows(inputs: list[Input], tail: memoryview, decision: Decision) -> Array:
     """Finite rows of shape (rows, columns) from tensors, and the binary data behind them.
 
     Raises:
@@ -208,7 +208,7 @@ def _joined(tensors: dict[str, Array], decision: Decision) -> Array:
     return np.concatenate(columns, axis=1)
 
 
-def _values(field: str, tensor: Input, tail: bytes) -> tuple[Array, bytes]:
+def _values(field: str, tensor: Input, tail: memoryview) -> tuple[Array, memoryview]:
     """The tensor's values, flat, and what remains of the binary part."""
     kind = tensor.datatype.upper()
     if kind in _OTHER:

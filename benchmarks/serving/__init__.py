@@ -1,0 +1,1 @@
+"""How fast versions are served, beside others and beside what the HTTP server could do at most."""

@@ -1,0 +1,37 @@
+"""The bare reply of our own connections: `floor_ours.py PORT`."""
+
+import asyncio
+import sys
+
+import uvloop
+
+from predictor.http.hub import Hub
+from predictor.http.limits import Limits
+from predictor.http.messages import Answer, Request
+
+BODY = b'{"predictions":[0.123456789]}'
+
+
+def respond(request: Request) -> Answer:
+    """Always the same."""
+    del request
+    return Answer(body=BODY)
+
+
+async def main() -> None:
+    """Serve until killed."""
+    hub = Hub(
+        respond,
+        Limits(),
+        {"x-model-version": "2.0"},
+        on_refusal=lambda reason: None,
+        on_count=lambda count: None,
+        on_sweep=lambda: None,
+    )
+    hub.start()
+    server = await asyncio.get_running_loop().create_server(hub.connection, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
