@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, exposition
 
 from predictor import faults
+from predictor.batching import Batcher
 from predictor.config import Config
 from predictor.decision import Decision
 from predictor.errors import (
@@ -86,6 +87,9 @@ class App:
         self._timeout = config.request_timeout_seconds
         self._pool: Pool[Answer] = Pool(config.threads, config.queue)
         self._faults = faults.read(config.faults)
+        # A short form is faster for one row than a batch is for each of many.
+        self._batches = config.batch_rows > 1 and not decision.is_short
+        self._batcher = Batcher(self._decide_together, config.batch_rows if self._batches else 0)
         self._version = decision.version.encode()
         self._exact: dict[bytes, tuple[Route, Mapping[str, str]]] = {}
         self._learn_paths(config)
@@ -224,21 +228,56 @@ class App:
             return self._finish(stage, job, started)
         return self._later(request, partial(self._finish, stage, job, started, perf_counter() - started))
 
-    def _decide_one(self, request: Request, row: Row, started: float) -> Answer:
+    def _decide_one(self, request: Request, row: Row, started: float) -> Answer | Later:
         """The way of nearly every call: one row of numbers, no arrays."""
+        if self._batcher.wanted(started):
+            return self._batcher.add((request, row, perf_counter() - started))
         read = perf_counter()
         prediction = self.decision.predict_one(row.values)
         decided = perf_counter()
-        answer = Answer(200, row.write(prediction))
-        written = perf_counter()
         if decided - read > _ON_LOOP_SECONDS:
             self.decision.took(1, decided - read)
+        answer = self._write_one(request, row, prediction, read - started, decided - read)
+        if self._batches:
+            self._batcher.ended(perf_counter())
+        return answer
+
+    def _write_one(self, request: Request, row: Row, prediction: float, read: float, decide: float) -> Answer:
+        """Write and count the answer to one row; `read` and `decide` are what those steps took, in seconds."""
+        began = perf_counter()
+        answer = Answer(200, row.write(prediction))
+        write = perf_counter() - began
         metrics, came_by = self.metrics, self._came_by(request)
         metrics.predicted_one(prediction, row.values, came_by)
-        metrics.decided(written - started, came_by)
-        metrics.stage("preprocess", read - started)
-        metrics.stage("predict", decided - read)
-        metrics.stage("postprocess", written - decided)
+        metrics.decided(read + decide + write, came_by)
+        metrics.stage("preprocess", read)
+        metrics.stage("predict", decide)
+        metrics.stage("postprocess", write)
+        return answer
+
+    def _decide_together(self, calls: list[tuple[Request, Row, float]]) -> list[Answer]:
+        """The answers to some single rows, counted; one that fails does not take its neighbours with it."""
+        began = perf_counter()
+        try:
+            found = self.decision.predict(np.array([row.values for _, row, _ in calls])).tolist()
+        except RequestError:
+            return [self._decide_alone(*call) for call in calls]
+        share = (perf_counter() - began) / len(calls)
+        answers = []
+        for (request, row, read), prediction in zip(calls, found, strict=True):
+            answers.append(self._write_one(request, row, prediction, read, share))
+            self._count(answers[-1], request)
+        return answers
+
+    def _decide_alone(self, request: Request, row: Row, read: float) -> Answer:
+        began = perf_counter()
+        try:
+            prediction = self.decision.predict_one(row.values)
+        except RequestError as error:
+            answer = refusal(error)
+        else:
+            answer = self._write_one(request, row, prediction, read, perf_counter() - began)
+        self._count(answer, request)
         return answer
 
     def _work(self, stage: str, request: Request, fast: Fast | None, read: Read) -> Answer:

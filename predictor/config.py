@@ -23,8 +23,10 @@ class Config:
         host: the address to listen on.
         http_port: the port to listen on; 0 takes a free one.
         max_body_bytes: larger bodies are answered 413.
+        max_held_bytes: when the bodies that wait for their answer in a process are more, the next get a 503.
         workers: how many processes answer on that port.
         stuck_seconds: a worker that has given no sign of life for so long is replaced.
+        batch_rows: how many single rows that arrive together are decided together at most; 1 decides each by itself.
         threads: how many calls at once, in each process, are decided beside the event loop because they take long.
         queue: how many more of them may wait; the next one is answered 503.
         request_timeout_seconds: how long such a call may take before it is answered 504; a client may ask for less with
@@ -46,9 +48,11 @@ class Config:
     host: str = "0.0.0.0"  # noqa: S104  a container's port is reached from outside the container
     http_port: int = 8080
     max_body_bytes: int = 4 * MEBIBYTE
+    max_held_bytes: int = _LIMITS.held_bytes
     workers: int = 1
     stuck_seconds: float = 20.0
-    threads: int = 4
+    batch_rows: int = 64
+    threads: int = 2
     queue: int = 64
     request_timeout_seconds: float = 60.0
     max_head_bytes: int = _LIMITS.head_bytes
@@ -105,8 +109,10 @@ _SETTINGS = (
     _Setting("host", str, "address to listen on"),
     _Setting("http_port", int, "port to listen on, 0 for a free one", 0),
     _Setting("max_body_bytes", int, "largest body that is read", 1),
+    _Setting("max_held_bytes", int, "bodies in memory, in each process", 1),
     _Setting("workers", int, "processes that answer on that port", 1),
     _Setting("stuck_seconds", float, "silence after which a worker is replaced", 1),
+    _Setting("batch_rows", int, "single rows decided together when they arrive together; 1 for none", 1),
     _Setting("threads", int, "long calls decided at once, in each process", 1),
     _Setting("queue", int, "long calls that may wait, in each process", 0),
     _Setting("request_timeout_seconds", float, "longest a call may take", 0.001),

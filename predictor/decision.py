@@ -134,6 +134,11 @@ class Decision:
             raise ModelFailed
         return prediction
 
+    @property
+    def is_short(self) -> bool:
+        """Whether predictions are made by the short form of a linear version."""
+        return self._short is not None
+
     def expected_seconds(self, rows: int) -> float:
         """How long `predict` will take for so many rows, by what it took lately."""
         return self._call_cost + rows * self._row_cost
@@ -225,7 +230,8 @@ class _One:
         self._row = np.zeros((1, width), dtype=dtype)
         self._prediction = np.zeros(1, dtype=_FLOATS[output.type])
         self._bytes = self._row.data.cast("B")
-        self._pack = struct.Struct(f"{width}{self._row.dtype.char}").pack_into
+        # "=" is checked for overflow, which native packing is not.
+        self._pack = struct.Struct(f"={width}{self._row.dtype.char}").pack_into
         self._session = session
         self._binding = session.io_binding()
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._row, self._prediction)]

@@ -33,6 +33,7 @@ REFUSALS = (
     "HeadTooLarge",
     "IdleConnection",
     "MalformedRequest",
+    "Overloaded",
     "SlowRequest",
     "TooManyConnections",
 )

@@ -87,6 +87,7 @@ def limits_of(config: Config) -> Limits:
     """The bounds of one process's connections."""
     return Limits(
         body_bytes=config.max_body_bytes,
+        held_bytes=config.max_held_bytes,
         head_bytes=config.max_head_bytes,
         connections=config.max_connections,
         read_seconds=config.read_timeout_seconds,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -41,7 +42,7 @@ class Size:
 
 SIZES = {
     "small": Size(1, 2, ("linear",), ("sabia", "kserve", "fastapi", "floor-ours", "floor-uvicorn")),
-    "full": Size(5, 3, ("linear", "forest", "boosting"), tuple(CONTENDERS)),
+    "full": Size(5, 2, ("linear", "forest", "boosting"), tuple(CONTENDERS)),
 }
 
 
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=sorted(CONTENDERS), help="of the contenders, these alone")
     arguments = parser.parse_args()
     check()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     size, folder, began = SIZES[arguments.size], arguments.out.resolve(), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [CONTENDERS[key] for key in arguments.only or size.contenders]
@@ -65,7 +67,7 @@ def main() -> int:
         for number in range(size.rounds)
         for model in size.models
         for contender in (chosen if number % 2 == 0 else chosen[::-1])
-        if not (contender.floor and model != "linear")
+        if model == "linear" or not (contender.floor or contender.key == "ray")
         for measured in _closed(contender, models[model], folder, size, number)
     ]
     facts["open"] = _open(facts["closed"], models["linear"], folder, size)

@@ -1,7 +1,9 @@
 """Open loop: calls leave by the clock whether or not the ones before are answered.
 
 A latency is counted from the moment that the call was due, so a server that pauses is charged for every call that it
-made wait: what is called coordinated omission cannot happen. `python -m benchmarks.serving.openloop PORT RATE SECONDS FILE`
+made wait: what is called coordinated omission cannot happen.
+
+`python -m benchmarks.serving.openloop PORT RATE SECONDS FILE`
 prints the quantiles; FILE holds the request's bytes. A process of its own, so that it can be bound to a core.
 """
 

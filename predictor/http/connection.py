@@ -23,6 +23,7 @@ from predictor.errors import (
     BodyTooLarge,
     HeadTooLarge,
     MalformedRequest,
+    Overloaded,
     RequestError,
     SlowRequest,
     TooManyConnections,
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_head_bytes",
         "_head_complete",
         "_headers",
+        "_held",
         "_hub",
         "_in_message",
         "_limits",
@@ -83,9 +85,11 @@ class Connection(asyncio.Protocol):
         self._ended = False  # the client has said that it sends no more
         self._in_message = False  # a call has begun and is not whole
         self._headers: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
         self._broken: RequestError | None = None
         self._dry = 0  # bytes since the parser gave the last part of a body
         self._dropped = 0
+        self._held = 0  # bytes of bodies that this connection has in memory
         self.deadline = NEVER
 
     # -- called by the loop ------------------------------------------------------------------------------------------
@@ -127,6 +131,8 @@ class Connection(asyncio.Protocol):
         del reason
         self._deaf = True
         self._queue.clear()
+        self._chunks = []
+        self._release(self._held)
         self._hub.closed(self)
 
     def pause_writing(self) -> None:
@@ -151,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers = {}
         self._head_bytes = 0
-        self._chunks: list[bytes] = []
+        self._chunks = []
         self._size = 0
         self.deadline = self._hub.now + self._limits.read_seconds
 
@@ -199,10 +205,14 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         self._progress = True
-        self._size += len(chunk)
+        size, hub = len(chunk), self._hub
+        self._size += size
+        self._held += size
+        hub.held += size
         if self._size > self._limits.body_bytes:
-            self._chunks.clear()
-            self._refuse(BodyTooLarge(self._limits.body_bytes))
+            self._give_up(BodyTooLarge(self._limits.body_bytes))
+        elif hub.held > self._limits.held_bytes:
+            self._give_up(Overloaded())
         else:
             self._chunks.append(chunk)
 
@@ -243,11 +253,11 @@ class Connection(asyncio.Protocol):
         answer = self._hub.respond(item)
         if type(answer) is Answer:
             self.deadline = self._hub.now + self._limits.idle_seconds
+            self._release(len(item.body))
             self._send(answer, keep_alive=item.keep_alive, body=item.method != b"HEAD")
         else:
-            self._busy = True
+            self._busy = True  # what comes meanwhile is held back once it is seen
             self.deadline = NEVER
-            self._transport.pause_reading()
             cast("asyncio.Future[Answer]", answer).add_done_callback(partial(self._answered, item))
 
     def _answered(self, request: Request, answer: asyncio.Future[Answer]) -> None:
@@ -255,6 +265,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing() or answer.cancelled():
             return
         self.deadline = self._hub.now + self._limits.idle_seconds
+        self._release(len(request.body))
         self._send(answer.result(), keep_alive=request.keep_alive, body=request.method != b"HEAD")
         self._go_on()
 
@@ -297,6 +308,16 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         else:
             self._transport.close()
+
+    def _give_up(self, reason: RequestError) -> None:
+        """Refuse a body that there is no room for, and forget what came of it."""
+        self._chunks.clear()
+        self._release(self._size)
+        self._refuse(reason)
+
+    def _release(self, size: int) -> None:
+        self._held -= size
+        self._hub.held -= size
 
     def _break(self, reason: RequestError) -> None:
         """Refuse from within the parser, which then stops.

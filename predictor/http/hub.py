@@ -30,6 +30,7 @@ class Hub:
 
     Attributes:
         now: the loop's clock, as of the last sweep.
+        held: how many bytes of bodies are in memory, of all connections.
         draining: True when every answer is to be the last of its connection.
         lines: the headers of every answer.
         ok_json: all of a good answer's head but the number of its content-length.
@@ -47,6 +48,7 @@ class Hub:
         self.respond = respond
         self.limits = limits
         self.draining = False
+        self.held = 0
         self.connections: dict[Connection, None] = {}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
         self._on_refusal, self._on_count, self._on_sweep = on_refusal, on_count, on_sweep

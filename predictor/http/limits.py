@@ -13,6 +13,7 @@ class Limits:
 
     Attributes:
         body_bytes: a larger body is answered 413.
+        held_bytes: when all bodies that have arrived and are not answered are more, the next bytes are answered 503.
         head_bytes: a longer head (or trailer, or extension of a chunk) is answered 431.
         headers: with more of them a head is answered 431.
         connections: past so many, the one that was idle longest is closed; when none is idle, the new one gets a 503.
@@ -23,6 +24,7 @@ class Limits:
     """
 
     body_bytes: int = 4 * MEBIBYTE
+    held_bytes: int = 64 * MEBIBYTE
     head_bytes: int = 32 * 1024
     headers: int = 100
     connections: int = 8192

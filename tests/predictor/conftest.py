@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from artifacts import Artifact
+from artifacts import Artifact, Store, Version, publish, read_version
 from tests.predictor.clients import Client
-from training.datasets import load
+from training.datasets import load, split
+from training.recipe import BREAST_CANCER, Step, read
+from training.run import draft, utc_now
 
 
 @pytest.fixture
@@ -21,3 +23,14 @@ def client(logistic: Artifact) -> Client:
 def rows() -> NDArray[np.float64]:
     """Real rows, shape (569, 30)."""
     return load("sklearn:breast_cancer").features
+
+
+@pytest.fixture(scope="session")
+def forest() -> Artifact:
+    """A version of a small forest: methods without a short form, in float32."""
+    recipe = read(BREAST_CANCER)
+    parts = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed)
+    step = Step(note="forest", methods="random-forest", hyper_params={"n_estimators": 5, "random_state": 0})
+    store = Store.open("memory://")
+    publish(store, draft("breast-cancer", step, parts, floor=recipe.floor, created_at=utc_now()))
+    return read_version(store, "breast-cancer", Version(1, 0))

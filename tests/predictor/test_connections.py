@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import httpx
@@ -244,6 +245,31 @@ def test_a_client_that_asks_and_never_reads_is_not_waited_for(logistic: Artifact
             return True
 
     assert client.connected(call)
+
+
+def test_bodies_of_all_clients_together_have_a_bound_and_room_comes_back(logistic: Artifact) -> None:
+    client = Client(logistic, replace(Config(), max_held_bytes=3000))
+
+    async def call(connect: Callable[[], Awaitable[Wire]]) -> list[int]:
+        halves = [await connect() for _ in range(2)]
+        for half in halves:
+            half.writer.write(post(b" " * 2000)[:-100])
+        refused = await halves[1].answer()
+        assert error(refused)
+        assert refused.headers["retry-after"] == "1"
+        full = await connect()
+        full.writer.write(post(b" " * 2000))
+        also_refused = await full.answer()
+        halves[0].writer.close()
+        found = []
+        for _ in range(20):  # each gives its room back
+            wire = await connect()
+            wire.writer.write(post(BODY + b" " * 1500))
+            found.append((await wire.answer()).status_code)
+        return [refused.status_code, also_refused.status_code, *found]
+
+    assert client.served(call) == [503, 503, *[200] * 20]
+    assert client.value("sabia_connections_refused_total", reason="Overloaded") == 2
 
 
 def test_every_answer_has_a_date(client: Client) -> None:

@@ -1,0 +1,109 @@
+"""Look for a request that the predictor cannot bear.
+
+`python scripts/fuzz.py parsers --seconds 600` lets atheris (coverage-guided, on libFuzzer) make bodies for the V1, V2
+JSON, V2 binary and gRPC readers; what it learns is kept in `tests/predictor/corpus`, which the tests replay. `python
+scripts/fuzz.py documents --examples 10000` starts a server and lets schemathesis make that many calls from the OpenAPI
+documents that it serves. Both end with 0 only when nothing was answered with 5xx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT / "tests" / "predictor" / "corpus"
+sys.path.insert(0, str(ROOT))
+# Of the checks, what a schema cannot say is left out: that a tensor's data must fit its shape.
+LEFT_OUT = {"v1": "", "v2": "positive_data_acceptance"}
+
+
+def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    parsers = verbs.add_parser("parsers")
+    parsers.add_argument("--seconds", type=int, default=600)
+    documents = verbs.add_parser("documents")
+    documents.add_argument("--examples", type=int, default=10_000)
+    arguments = parser.parse_args()
+    if arguments.verb == "parsers":
+        return fuzz_parsers(arguments.seconds)
+    return fuzz_documents(arguments.examples)
+
+
+def version(folder: Path) -> Path:
+    """A version to ask, as a pod finds it."""
+    from artifacts import Store
+    from training.recipe import BREAST_CANCER, read
+    from training.run import run
+
+    store = Store.open(folder.as_uri(), make=True)
+    names = [published.manifest.version for _, published in run(read(BREAST_CANCER), store)]
+    return folder / "models" / "breast-cancer" / names[-1]
+
+
+def fuzz_parsers(seconds: int) -> int:
+    """Run libFuzzer on everything that reads a body; it ends this process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["predictor"]):
+        from predictor.config import Config
+        from predictor.loading import load
+        from tests.predictor.replay import Bodies
+
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = Bodies(load(Config(source=str(version(Path(folder))))))
+    CORPUS.mkdir(exist_ok=True)
+    atheris.Setup(
+        [sys.argv[0], f"-max_total_time={seconds}", "-max_len=4096", "-timeout=5", "-rss_limit_mb=2048", str(CORPUS)],
+        bodies,
+    )
+    atheris.Fuzz()
+    return 0
+
+
+def fuzz_documents(examples: int) -> int:
+    """Ask a real server what its own documents allow, and what they do not."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = version(Path(folder))
+        where = ["--source", str(source), "--host", "127.0.0.1", "--http_port", "0"]
+        command = [sys.executable, "-m", "predictor", *where]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
+            try:
+                assert server.stderr is not None
+                found = re.search(r"http://\S+", server.stderr.readline())
+                if found is None:
+                    raise SystemExit("the server did not start")
+                return max(ask(found[0], protocol, examples) for protocol in LEFT_OUT)
+            finally:
+                server.terminate()
+
+
+def ask(url: str, protocol: str, examples: int) -> int:
+    """The exit code of schemathesis on one document; `examples` is for each operation that takes a body."""
+    operations = 3 if protocol == "v1" else 2
+    command = [
+        str(Path(sys.executable).parent / "schemathesis"),
+        "run",
+        f"{url}/{protocol}/openapi.json",
+        f"--max-examples={max(1, examples // operations)}",
+        "--phases=examples,coverage,fuzzing",
+        "--continue-on-failure",
+        "--generation-database=none",
+        "--suppress-health-check=all",
+        "--warnings=off",
+        "--no-color",
+    ]
+    if LEFT_OUT[protocol]:
+        command.append(f"--exclude-checks={LEFT_OUT[protocol]}")
+    return subprocess.run(command, check=False, env=os.environ | {"COLUMNS": "120"}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Bodies made of arbitrary bytes, for everything that reads a body; the fuzzer and the replayed corpus use the same."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry
+
+from predictor.app import App
+from predictor.config import Config
+from predictor.decision import Decision
+from predictor.http.messages import Answer, Request
+from predictor.metrics import VersionMetrics
+from predictor.protocols import grpc
+
+_V1 = b"/v1/models/breast-cancer:predict"
+_EXPLAIN = b"/v1/models/breast-cancer:explain"
+_V2 = b"/v2/models/breast-cancer/infer"
+_TYPES = (b"application/json", b"application/cloudevents+json", b"application/octet-stream", b"")
+
+
+class Bodies:
+    """Calls one version with bytes, and fails when it is not the bytes' fault."""
+
+    def __init__(self, decision: Decision) -> None:
+        registry = CollectorRegistry()
+        self._loop = asyncio.new_event_loop()
+        self._app = App(decision, Config(), registry, VersionMetrics(decision, registry))
+
+    def __call__(self, data: bytes) -> None:
+        """The first byte chooses the call, the next two what its headers say; the rest is its body."""
+        if len(data) < 3:
+            return
+        call, length, body = data[0] % 5, int.from_bytes(data[1:3], "little"), data[3:]
+        headers = {b"host": b"x"}
+        if call == 3:
+            headers |= {b"content-type": _TYPES[2], b"inference-header-content-length": b"%d" % length}
+        elif length % 4:
+            headers[b"content-type"] = _TYPES[length % 4]
+        target = (_V1, _EXPLAIN, _V2, _V2, b"")[call]
+        request = Request(b"POST", target, headers, body, perf_counter())
+        answer = self._loop.run_until_complete(self._ask(request, over_grpc=call == 4))
+        assert answer.status < 500, answer.body
+        assert answer.status == 200 or len(answer.body) < 2048, answer.body
+
+    async def _ask(self, request: Request, *, over_grpc: bool) -> Answer:
+        if over_grpc:
+            call = partial(self._app.decide, "predict", request, None, grpc.read)
+            answer = self._app.answer(request, call)
+        else:
+            answer = self._app.respond(request)
+        return answer if isinstance(answer, Answer) else await answer

@@ -1,0 +1,19 @@
+"""What the fuzzer has found worth keeping is asked again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from artifacts import Artifact
+from predictor.decision import Decision
+from tests.predictor.replay import Bodies
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def test_nothing_in_the_corpus_is_our_fault(logistic: Artifact) -> None:
+    found = sorted(CORPUS.iterdir())
+    assert len(found) > 50
+    bodies = Bodies(Decision(logistic))
+    for path in found:
+        bodies(path.read_bytes())
