@@ -15,7 +15,7 @@ IMAGE := sabia:0.1.0
 LOAD ?= kind load docker-image
 CLUSTER ?= kind
 
-.PHONY: help setup demo test check image kind-up kind-down test-cluster lock clean
+.PHONY: help setup demo test check image kind-up kind-down test-cluster bench-serving lock clean
 
 help: ## print these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ kind-down: ## delete that cluster
 
 test-cluster: $(READY) image ## everything on the Kubernetes cluster that KUBECONFIG points to
 	$(BIN)/pytest -m cluster tests/cluster
+
+bench-serving: $(READY) ## ours beside other servers on the same models, half an hour; needs wrk
+	$(BIN)/python -m benchmarks.serving --size full
 
 lock: ## resolve the dependencies anew: names, versions and hashes, no addresses
 	$(COMPILE) --all-extras --upgrade --output-file requirements.lock

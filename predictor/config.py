@@ -32,7 +32,7 @@ class Config:
         request_timeout_seconds: how long such a call may take before it is answered 504; a client may ask for less with
             the header `x-request-timeout-ms`, and Envoy does with its own.
         max_head_bytes: longer heads are answered 431.
-        max_connections: of each process; past it the one that was idle longest is closed.
+        max_connections: of each process; past it one that does nothing is closed for each new one.
         read_timeout_seconds: how long a client may take to send a request, and to read its answer.
         idle_timeout_seconds: how long a connection may wait between calls.
         grpc_port: the port for gRPC; without it there is none.

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -29,7 +29,9 @@ INPUT = "features"
 OUTPUT = "prediction"
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(double)": np.float64, "tensor(float)": np.float32}
 # Sums of products of larger values may overflow a float64; no measurement is near.
-_LARGEST = 1e100
+LARGEST = 1e100
+# How many rows are compared with the ranges at once.
+_BLOCK = 32
 # How many rows are timed at loading to learn what a row costs.
 _TIMED_ROWS = 64
 
@@ -60,6 +62,7 @@ class Decision:
         minimum, maximum: the training rows' range, shape (columns,).
         bins: the inner edges of the prediction's bins.
         dtype: the precision that the model reads its input in.
+        largest: values further from zero are refused: the arithmetic could overflow.
         linear: the parts of an explanation, or None when the methods have none.
     """
 
@@ -73,10 +76,12 @@ class Decision:
         self.column = {name: at for at, name in enumerate(self.names)}
         self.minimum = np.array([feature.minimum for feature in manifest.features])
         self.maximum = np.array([feature.maximum for feature in manifest.features])
+        self._minima, self._maxima = np.tile(self.minimum, _BLOCK), np.tile(self.maximum, _BLOCK)
         self.bins = _prediction_bins(artifact.files[REFERENCE_FILE])
         self.linear = _linear(artifact.files[STATE_FILE], self.width)
         self._session = _session(artifact.files[MODEL_FILE])
         self.dtype = _input_dtype(self._session, self.width)
+        self.largest = min(LARGEST, float(np.finfo(self.dtype).max) / 2)
         self._one: Callable[[Sequence[float]], float] = _One(self._session, self.dtype, self.width)
         self._prove_it_answers()
         self._short = self._shorter()
@@ -84,24 +89,29 @@ class Decision:
         self._call_cost, self._row_cost = self._time()
 
     def predict(self, rows: Array) -> Array:
-        """Predictions of shape (rows,) for finite float64 rows of shape (rows, columns).
+        """Predictions of shape (rows,) for float64 rows of shape (rows, columns).
 
         The same row gets the same prediction, up to `SHORTCUT_TOLERANCE` where a short form exists.
 
         Raises:
-            InvalidInput: a value does not fit the precision of the model.
+            InvalidInput: a value is not a finite number, or larger than `largest`.
             ModelFailed: the model raised, or answered something that is not a number.
         """
-        if len(rows) == 1:  # so that a row alone gets one answer, whichever way it comes
-            return np.array([self.predict_one(rows[0].tolist())])
-        answer = self._predict(rows) if self._short is None else self._short.many(rows)
+        # What is not a number compares as false, so it is found here as well.
+        if not (rows.max() <= self.largest and rows.min() >= -self.largest):
+            self._refuse_value(rows)
+        if self._short is None:
+            answer = self._predict(rows)
+        elif len(rows) == 1:  # so that a row alone gets one answer, whichever way it comes
+            answer = np.array([self._short(rows[0].tolist())])
+        else:
+            answer = self._short.many(rows)
         if not np.isfinite(answer).all():
-            self._check_magnitude(rows)
             raise ModelFailed
         return answer
 
     def _predict(self, rows: Array) -> Array:
-        values = rows if self.dtype is np.float64 else self._narrowed(rows)
+        values = rows.astype(self.dtype, copy=False)
         try:
             (prediction,) = self._session.run([OUTPUT], {INPUT: values})
         except (
@@ -119,18 +129,16 @@ class Decision:
         Not to be called from two threads at once: the row is written where the model reads it.
 
         Raises:
-            InvalidInput: a value does not fit the precision of the model.
+            InvalidInput: a value is larger than `largest`.
             ModelFailed: the model raised, or answered something that is not a number.
         """
+        if max(row) > self.largest or min(row) < -self.largest:
+            self._refuse_value(np.array([row], dtype=np.float64))
         try:
             prediction = self._one(row)
-        except OverflowError:
-            self._narrowed(np.array([row], dtype=np.float64))  # says which
-            raise
         except Exception as error:  # as in predict()
             raise ModelFailed from error
         if not math.isfinite(prediction):
-            self._check_magnitude(np.array([row], dtype=np.float64))
             raise ModelFailed
         return prediction
 
@@ -160,8 +168,13 @@ class Decision:
 
     def out_of_range(self, rows: Array) -> NDArray[np.int64]:
         """For each feature, how many of the rows lie outside the training range; shape (columns,)."""
-        outside = (rows < self.minimum) | (rows > self.maximum)
-        # A product with ones: three times as fast as counting along the first axis, and exact up to 2**24 rows.
+        # Comparing blocks of rows with as many copies of the ranges is three times as fast as comparing row by row.
+        blocked = len(rows) // _BLOCK * _BLOCK
+        outside = np.empty(rows.shape, dtype=np.bool_)
+        blocks = rows[:blocked].reshape(-1, _BLOCK * self.width)
+        outside[:blocked].reshape(blocks.shape)[:] = (blocks < self._minima) | (blocks > self._maxima)
+        outside[blocked:] = (rows[blocked:] < self.minimum) | (rows[blocked:] > self.maximum)
+        # A product with ones is three times as fast as counting along the first axis, and exact up to 2**24 rows.
         counts = np.ones(len(rows), dtype=np.float32) @ outside.astype(np.float32)
         return np.asarray(counts, dtype=np.int64)
 
@@ -170,21 +183,11 @@ class Decision:
         at = np.searchsorted(self.bins, prediction, side="right")
         return np.bincount(at, minlength=len(self.bins) + 1)
 
-    def _narrowed(self, rows: Array) -> NDArray[np.floating[Any]]:
-        with np.errstate(over="ignore"):
-            values = rows.astype(self.dtype)
-        lost = np.argwhere(~np.isfinite(values))
-        if len(lost):
-            row, column = lost[0]
-            raise InvalidInput(f'row {row}, feature "{self.names[column]}"', "is too large for the model's precision")
-        return values
-
-    def _check_magnitude(self, rows: Array) -> None:
-        """Say which value made the arithmetic overflow, when one did: that is not the model's fault."""
-        size = np.abs(rows)
-        row, column = np.unravel_index(np.argmax(size), size.shape)
-        if size[row, column] > _LARGEST:
-            raise InvalidInput(f'row {row}, feature "{self.names[column]}"', "is too large to be computed with")
+    def _refuse_value(self, rows: Array) -> NoReturn:
+        """Say which value is no number, or too large."""
+        row, column = np.argwhere(~(np.abs(rows) <= self.largest))[0]
+        problem = f"is larger than {self.largest:.3g}" if np.isfinite(rows[row, column]) else "is not a finite number"
+        raise InvalidInput(f'row {row}, feature "{self.names[column]}"', problem)
 
     def _prove_it_answers(self) -> None:
         middle = (self.minimum / 2 + self.maximum / 2).reshape(1, -1)
@@ -230,8 +233,7 @@ class _One:
         self._row = np.zeros((1, width), dtype=dtype)
         self._prediction = np.zeros(1, dtype=_FLOATS[output.type])
         self._bytes = self._row.data.cast("B")
-        # "=" is checked for overflow, which native packing is not.
-        self._pack = struct.Struct(f"={width}{self._row.dtype.char}").pack_into
+        self._pack = struct.Struct(f"{width}{self._row.dtype.char}").pack_into
         self._session = session
         self._binding = session.io_binding()
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._row, self._prediction)]

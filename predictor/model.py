@@ -1,18 +1,24 @@
 """The `kserve.Model`: what KServe's own model server, and anything else written for it, can load and call.
 
 It holds the same decision that `predictor.app` answers with; only the protocol around it is KServe's.
+
+`python -m predictor.model` takes the settings of `python -m predictor` that KServe's server has a use for (the source,
+the names and the port) and serves it there: an order of magnitude slower, for whoever needs what only that server does.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import kserve
 from kserve.errors import InvalidInput as KServeInvalidInput
 
+from predictor import config
 from predictor.config import Config
 from predictor.decision import INPUT, OUTPUT, Decision
-from predictor.errors import InvalidInput, NotReady
+from predictor.errors import InvalidInput, LoadFailed, NotReady
 from predictor.loading import load
 from predictor.protocols.instances import read_instances
 
@@ -89,3 +95,20 @@ def _values(request: kserve.InferRequest) -> Any:
         return request.inputs[0].as_numpy().tolist()
     except ValueError as error:
         raise InvalidInput("inputs[0]", "has data that does not fit its shape") from error
+
+
+def main() -> int:
+    """Load the version and serve it with KServe's server; status 1 and one line when it cannot be served."""
+    settings = config.read(sys.argv[1:], os.environ)
+    model = Predictor(settings)
+    try:
+        model.load()
+    except LoadFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    kserve.ModelServer(http_port=settings.http_port, enable_grpc=False, workers=1).start([model])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

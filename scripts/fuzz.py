@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "tests" / "predictor" / "corpus"
 sys.path.insert(0, str(ROOT))
-# Of the checks, what a schema cannot say is left out: that a tensor's data must fit its shape.
-LEFT_OUT = {"v1": "", "v2": "positive_data_acceptance"}
+
+from tests.local.documents import LEFT_OUT, OPERATIONS, command  # noqa: E402
 
 
 def main() -> int:
@@ -55,11 +55,13 @@ def fuzz_parsers(seconds: int) -> int:
     with atheris.instrument_imports(include=["predictor"]):
         from predictor.config import Config
         from predictor.loading import load
-        from tests.predictor.replay import Bodies
+        from tests.predictor.replay import Bodies, seeds
 
     with tempfile.TemporaryDirectory() as folder:
         bodies = Bodies(load(Config(source=str(version(Path(folder))))))
     CORPUS.mkdir(exist_ok=True)
+    for at, seed in enumerate(seeds()):
+        (CORPUS / f"seed-{at:02}").write_bytes(seed)
     atheris.Setup(
         [sys.argv[0], f"-max_total_time={seconds}", "-max_len=4096", "-timeout=5", "-rss_limit_mb=2048", str(CORPUS)],
         bodies,
@@ -80,29 +82,14 @@ def fuzz_documents(examples: int) -> int:
                 found = re.search(r"http://\S+", server.stderr.readline())
                 if found is None:
                     raise SystemExit("the server did not start")
-                return max(ask(found[0], protocol, examples) for protocol in LEFT_OUT)
+                return max(ask(found[0], protocol, examples // OPERATIONS[protocol]) for protocol in LEFT_OUT)
             finally:
                 server.terminate()
 
 
 def ask(url: str, protocol: str, examples: int) -> int:
-    """The exit code of schemathesis on one document; `examples` is for each operation that takes a body."""
-    operations = 3 if protocol == "v1" else 2
-    command = [
-        str(Path(sys.executable).parent / "schemathesis"),
-        "run",
-        f"{url}/{protocol}/openapi.json",
-        f"--max-examples={max(1, examples // operations)}",
-        "--phases=examples,coverage,fuzzing",
-        "--continue-on-failure",
-        "--generation-database=none",
-        "--suppress-health-check=all",
-        "--warnings=off",
-        "--no-color",
-    ]
-    if LEFT_OUT[protocol]:
-        command.append(f"--exclude-checks={LEFT_OUT[protocol]}")
-    return subprocess.run(command, check=False, env=os.environ | {"COLUMNS": "120"}).returncode
+    """The exit code of schemathesis on one document."""
+    return subprocess.run(command(url, protocol, examples), check=False, env=os.environ | {"COLUMNS": "120"}).returncode
 
 
 if __name__ == "__main__":

@@ -220,7 +220,11 @@ def _starting_table(cells: Cells, models: list[str]) -> str:
     for key in ["sabia", *cells.others("linear", 1)]:
         line = [_name(key)]
         for model in models:
-            memory = cells.median(key, model, 1000, "memory") / _MEBIBYTE
+            if (key, model, 1) not in cells:
+                line.append("")
+                continue
+            rows = 1000 if (key, model, 1000) in cells else 1
+            memory = cells.median(key, model, rows, "memory") / _MEBIBYTE
             line.append(f"{cells.median(key, model, 1, 'cold_start'):.2f} s, {memory:.0f} MiB")
         lines.append(line)
     return table(["first answer, and memory after the load", *models], lines)

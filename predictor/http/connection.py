@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         self.deadline = self._hub.now + self._limits.read_seconds
         if not self._hub.opened(self):
             self._refuse(TooManyConnections())
-            self._transport.close()
+            self._transport.close()  # it is not looked after, so it cannot stay
 
     def data_received(self, data: bytes) -> None:
         """Some bytes; any number of calls may end in them."""
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         hub.held += size
         if self._size > self._limits.body_bytes:
             self._give_up(BodyTooLarge(self._limits.body_bytes))
-        elif hub.held > self._limits.held_bytes:
+        elif hub.held > self._limits.held_bytes and self._size > self._limits.small_bytes:
             self._give_up(Overloaded())
         else:
             self._chunks.append(chunk)
@@ -330,7 +330,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, reason: RequestError) -> None:
         """Say, when its turn comes, why this is no call, and take no other."""
-        self._deaf = True
+        self._deaf = self._in_message = True  # whatever it was, it may go on
         self._hub.refused(reason)
         if self._busy or self._stuck or self._queue:
             self._queue.append(reason)
@@ -356,6 +356,15 @@ class Connection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether it waits for its client's next call."""
         return not (self._busy or self._in_message or self._queue or self._stuck)
+
+    @property
+    def spare(self) -> int | None:
+        """How well it could be done without: best (0) when it is only let finish, then when it is idle, then when its
+        client has begun a call and lets it wait; None when a call is being answered.
+        """
+        if self._busy or self._queue:
+            return None
+        return 0 if self._deaf else 2 if self._in_message else 1
 
     def expire(self) -> None:
         """Its client has let it wait too long."""

@@ -14,6 +14,11 @@ from predictor.http.messages import JSON, Answer, Request
 
 _SWEEP_SECONDS = 0.5
 
+
+def _order(connection: Connection) -> tuple[int, float]:
+    return connection.spare or 0, connection.deadline
+
+
 Respond = Callable[[Request], "Answer | asyncio.Future[Answer]"]
 
 
@@ -52,7 +57,7 @@ class Hub:
         self.connections: dict[Connection, None] = {}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
         self._on_refusal, self._on_count, self._on_sweep = on_refusal, on_count, on_sweep
-        self._idle: list[Connection] = []
+        self._spare: list[Connection] = []
         self._next: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
         self.now = 0.0
@@ -77,7 +82,7 @@ class Hub:
         return Connection(self)
 
     def opened(self, connection: Connection) -> bool:
-        """Take a connection in, at the cost of the one that is idle longest; False when there is no room."""
+        """Take a connection in, at the cost of one that does nothing; False when there is no room."""
         if len(self.connections) >= self.limits.connections and not self._make_room():
             return False
         self.connections[connection] = None
@@ -112,14 +117,14 @@ class Hub:
 
     def _make_room(self) -> bool:
         # Looking at every connection for every newcomer would be the attack. One look finds a twentieth of them.
-        if not self._idle:
-            waiting = sorted((item for item in self.connections if item.idle), key=lambda item: item.deadline)
-            self._idle = waiting[: max(1, self.limits.connections // 20)][::-1]
-        while self._idle:
-            candidate = self._idle.pop()
-            if candidate in self.connections and candidate.idle:
+        if not self._spare:
+            found = sorted((item for item in self.connections if item.spare is not None), key=_order)
+            self._spare = found[: max(1, self.limits.connections // 20)][::-1]
+        while self._spare:
+            candidate = self._spare.pop()
+            if candidate in self.connections and candidate.spare is not None:
                 del self.connections[candidate]
-                candidate.close()
+                candidate.abort()
                 self._on_refusal("IdleConnection")
                 return True
         return False

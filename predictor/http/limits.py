@@ -13,10 +13,13 @@ class Limits:
 
     Attributes:
         body_bytes: a larger body is answered 413.
-        held_bytes: when all bodies that have arrived and are not answered are more, the next bytes are answered 503.
+        held_bytes: when the bodies that have arrived and are not answered are more, the next bytes are answered 503.
+        small_bytes: but bodies up to so much are read even then: whoever sends large ones slowly stops nobody else.
         head_bytes: a longer head (or trailer, or extension of a chunk) is answered 431.
         headers: with more of them a head is answered 431.
-        connections: past so many, the one that was idle longest is closed; when none is idle, the new one gets a 503.
+        connections: past so many, one that does nothing is closed for each new one: it has been refused and lingers,
+            or is idle, or has begun a call and lets it wait, in this order, the longest first. When all are being
+            answered, the new one gets a 503.
         read_seconds: how long a client may take for a head and its body, and to read its answer.
         idle_seconds: how long a connection may wait between calls. Longer than a proxy keeps its idle connections, or
             the proxy meets a closed one (Envoy's default is an hour, which the gateways here lower to 60 s).
@@ -25,6 +28,7 @@ class Limits:
 
     body_bytes: int = 4 * MEBIBYTE
     held_bytes: int = 64 * MEBIBYTE
+    small_bytes: int = 16 * 1024
     head_bytes: int = 32 * 1024
     headers: int = 100
     connections: int = 8192

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from predictor.decision import Decision
 from predictor.errors import InvalidInput, quote
+from predictor.protocols import pieces
 
 Array = NDArray[np.float64]
 
@@ -40,6 +41,8 @@ def read_lists(body: bytes, width: int) -> list[float] | Array | None:
 
     None is no error: the caller reads the body again, slowly, and finds out what it is.
     """
+    if len(body) > pieces.PIECE_BYTES:
+        return pieces.read_rows(body, width)
     try:
         lists = _FAST.decode(body).instances
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A call, checked: finite rows of shape (rows, columns), and how to answer it once they are decided."""
+    """A call, checked: rows of shape (rows, columns), and how to answer it once they are decided."""
 
     rows: Array
     write: Callable[[Array], Answer]

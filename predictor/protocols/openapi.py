@@ -9,8 +9,6 @@ from __future__ import annotations
 from importlib import metadata as packages
 from typing import Any
 
-import numpy as np
-
 from predictor.decision import INPUT, OUTPUT, Decision
 from predictor.protocols.v2 import DATATYPES
 
@@ -181,8 +179,7 @@ def _rows() -> Document:
 
 
 def _number(decision: Decision) -> Document:
-    largest = min(1e100, float(np.finfo(decision.dtype).max) / 2)
-    return {"type": "number", "minimum": -largest, "maximum": largest}
+    return {"type": "number", "minimum": -decision.largest, "maximum": decision.largest}
 
 
 def _row(decision: Decision) -> Document:

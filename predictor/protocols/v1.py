@@ -16,6 +16,7 @@ from predictor.http.messages import Answer, Request
 from predictor.protocols import cloudevents, headers
 from predictor.protocols.instances import read_instances, read_lists
 from predictor.protocols.jobs import Job, Row
+from predictor.protocols.pieces import one_at_a_time
 
 Array = NDArray[np.float64]
 
@@ -66,13 +67,14 @@ def _read(request: Request, decision: Decision, document_of: Callable[[Decision,
 def _rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
     if not body:
         raise InvalidInput("The body", "is empty")
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("The body", "is not JSON") from error
-    if mode is cloudevents.Mode.STRUCTURED:
-        document = cloudevents.data_of(document)
-    return read_instances(document, decision)
+    with one_at_a_time(body):
+        try:
+            document = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInput("The body", "is not JSON") from error
+        if mode is cloudevents.Mode.STRUCTURED:
+            document = cloudevents.data_of(document)
+        return read_instances(document, decision)
 
 
 def _write(

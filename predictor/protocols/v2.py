@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from predictor.decision import INPUT, OUTPUT, Decision
 from predictor.errors import InvalidInput, quote
 from predictor.http.messages import Answer, Request
-from predictor.protocols import headers
+from predictor.protocols import headers, pieces
 from predictor.protocols.jobs import Job, Row
 
 Array = NDArray[np.float64]
@@ -99,14 +99,14 @@ def fast(request: Request, decision: Decision) -> Row | Job | None:
     """The call, when it is one plain row of FP64; None is no error, and `read` finds out what it is."""
     if not headers.is_plain(request) or b"inference-header-content-length" in request.headers:
         return None
+    if len(request.body) > pieces.PIECE_BYTES:
+        return _fast_large(request.body, decision)
     try:
         plain = _FAST.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if len(plain.inputs) != 1:
-        return None
-    tensor = plain.inputs[0]
-    if (tensor.name, tensor.datatype, tensor.shape) != (INPUT, "FP64", [1, decision.width]):
+    tensor = plain.inputs[0] if len(plain.inputs) == 1 else None
+    if tensor is None or (tensor.name, tensor.datatype, tensor.shape) != (INPUT, "FP64", [1, decision.width]):
         return None
     if len(tensor.data) != decision.width:
         return None
@@ -117,6 +117,24 @@ def fast(request: Request, decision: Decision) -> Row | Job | None:
     )
 
 
+def _fast_large(body: bytes, decision: Decision) -> Job | None:
+    """The call, when it is many plain rows of FP64 in one flat list."""
+    taken = pieces.take_data(body)
+    try:
+        plain = None if taken is None else _FAST.decode(taken[0])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if taken is None or plain is None or len(plain.inputs) != 1:
+        return None
+    tensor, data, width = plain.inputs[0], taken[1], decision.width
+    rows = len(data) // width
+    fits = len(tensor.shape) == 2 and tensor.shape[0] in (rows, -1) and tensor.shape[1] in (width, -1)
+    if not fits or (tensor.name, tensor.datatype) != (INPUT, "FP64") or len(data) != rows * width:
+        return None
+    call = Call(data.reshape(rows, width), plain.id, binary_output=False)
+    return Job(call.rows, partial(_write, call, decision))
+
+
 def read(request: Request, decision: Decision) -> Job:
     """Read an infer call.
 
@@ -124,7 +142,9 @@ def read(request: Request, decision: Decision) -> Job:
         RequestError: says what is wrong with it.
     """
     headers.check(request)
-    call = read_call(request.body, headers.json_length(request), decision)
+    length = headers.json_length(request)
+    with pieces.one_at_a_time(request.body if length is None else request.body[:length]):
+        call = read_call(request.body, length, decision)
     return Job(call.rows, partial(_write, call, decision))
 
 
@@ -169,7 +189,7 @@ def _parts(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
 
 
 def read_rows(inputs: list[Input], tail: memoryview, decision: Decision) -> Array:
-    """Finite rows of shape (rows, columns) from tensors, and the binary data behind them.
+    """Rows of shape (rows, columns) from tensors, and the binary data behind them.
 
     Raises:
         InvalidInput: names the first field that is wrong.
@@ -187,11 +207,7 @@ def read_rows(inputs: list[Input], tail: memoryview, decision: Decision) -> Arra
         tensors[tensor.name] = _shaped(field, tensor, values, decision)
     if tail:
         raise InvalidInput("The body", f"has {len(tail)} bytes that no input claims")
-    rows = _joined(tensors, decision)
-    if not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise InvalidInput(f'row {row}, feature "{decision.names[column]}"', "is not a finite number")
-    return rows
+    return _joined(tensors, decision)
 
 
 def _joined(tensors: dict[str, Array], decision: Decision) -> Array:

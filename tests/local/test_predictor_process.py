@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -146,3 +147,50 @@ def test_a_port_that_is_taken_is_one_line_and_status_1(folder: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"Not serving: cannot listen on 127.0.0.1:{port}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_same_model_is_served_by_kserves_own_server(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "predictor.model", "--source", str(folder), "--http_port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process, served(folder) as ours:
+        try:
+            theirs = f"http://127.0.0.1:{port}"
+            until(lambda: answers(f"{theirs}/v1/models/breast-cancer"))
+            found = [requests.post(f"{url}{PREDICT}", data=BODY, timeout=10).json() for url in (theirs, ours.url)]
+            assert found[0] == found[1]
+        finally:
+            process.terminate()
+
+
+def answers(url: str) -> bool:
+    """Whether somebody answers there."""
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for something that will happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(folder: Path) -> None:
+    """The disk that it goes to is full: `/dev/full` refuses every byte."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "predictor", "--source", str(folder), "--host", "127.0.0.1"]
+    command += ["--http_port", str(port), "--drain_seconds", "0"]
+    with Path("/dev/full").open("w") as full, subprocess.Popen(command, stdout=full, stderr=full) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            until(lambda: answers(f"{url}/v1/models/breast-cancer"))
+            assert requests.post(f"{url}{PREDICT}", data=BODY, timeout=5).status_code == 200
+            process.terminate()
+            assert process.wait(30) in (0, 120), "120 is Python's own, for a stream that it cannot flush"
+        finally:
+            process.kill()

@@ -6,9 +6,8 @@ import os
 import re
 import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -17,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from tests.local.test_predictor_process import BODY, PREDICT, Server, answer, request, served
+from tests.local.test_predictor_process import BODY, PREDICT, Server, answer, request, served, until
 
 WORKERS = ("--workers", "2", "--drain_seconds", "0.3")
 
@@ -57,14 +56,6 @@ class Load:
         until(lambda: self.statuses.total() >= wanted)
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for something that will happen."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
 def workers(server: Server) -> list[psutil.Process]:
     """The processes that answer."""
     return psutil.Process(server.process.pid).children()
@@ -96,13 +87,14 @@ def test_they_start_every_time(folder: Path, _: int) -> None:
 
 def test_each_takes_its_part_of_the_connections_and_every_scrape_has_the_sums(folder: Path) -> None:
     with served(folder, *WORKERS) as server:
+        before = [process.num_fds() for process in workers(server)]
         connections = [server.connect() for _ in range(20)]
         for connection in connections:
             for _ in range(5):
                 connection.sendall(request())
                 assert answer(connection)[0] == 200
-        held = [len(process.net_connections()) - 1 for process in workers(server)]
-        assert min(held) >= 5, held
+        after = [process.num_fds() for process in workers(server)]
+        assert min(late - early for early, late in zip(before, after, strict=True)) >= 5
         scrapes = {metric(server, "sabia_requests_total", status_class="2xx") for _ in range(10)}
         assert scrapes == {100.0}
         assert metric(server, "sabia_workers") == 2

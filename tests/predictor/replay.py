@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from time import perf_counter
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 
 from predictor.app import App
@@ -19,6 +21,33 @@ _V1 = b"/v1/models/breast-cancer:predict"
 _EXPLAIN = b"/v1/models/breast-cancer:explain"
 _V2 = b"/v2/models/breast-cancer/infer"
 _TYPES = (b"application/json", b"application/cloudevents+json", b"application/octet-stream", b"")
+
+
+def seeds() -> list[bytes]:
+    """Inputs of `Bodies` that are good calls, or nearly, for a fuzzer to begin with."""
+    ones = [1.0] * 30
+    tensor = {"name": "features", "shape": [1, 30], "datatype": "FP64"}
+    plain = {"inputs": [tensor | {"data": ones}], "id": "x", "outputs": [{"name": "prediction"}]}
+    nested = {"inputs": [tensor | {"shape": [2, 30], "data": [ones, ones], "datatype": "INT8"}]}
+    single = {"inputs": [{"name": "mean area", "shape": [1], "datatype": "FP32", "data": [1]}]}
+    binary = {
+        "inputs": [tensor | {"parameters": {"binary_data_size": 240}}],
+        "parameters": {"binary_data_output": True},
+    }
+    event = {"specversion": "1.0", "id": "1", "source": "x", "type": "y", "data": {"instances": [ones]}}
+    head = json.dumps(binary).encode()
+    raw = np.ones(30).tobytes()
+    messages = grpc.messages
+    contents = messages.InferTensorContents(fp64_contents=ones)
+    inputs = [messages.ModelInferRequest.InferInputTensor(**tensor, contents=contents)]
+    bare = [messages.ModelInferRequest.InferInputTensor(**tensor)]
+    typed = messages.ModelInferRequest(model_name="breast-cancer", id="x", inputs=inputs)
+    packed = messages.ModelInferRequest(model_name="breast-cancer", inputs=bare, raw_input_contents=[raw])
+    found = [(0, 0, {"instances": [ones]}), (0, 0, {"instances": [ones, ones]}), (0, 0, {"inputs": [{"mean area": 1}]})]
+    found += [(1, 0, {"instances": [ones]}), (0, 1, event), (2, 0, plain), (2, 0, nested), (2, 0, single)]
+    documents = [bytes([call, kind, 0]) + json.dumps(document).encode() for call, kind, document in found]
+    calls = [bytes([4, 0, 0]) + message.SerializeToString() for message in (typed, packed)]
+    return [*documents, bytes([3]) + len(head).to_bytes(2, "little") + head + raw, *calls]
 
 
 class Bodies:

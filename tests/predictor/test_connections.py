@@ -248,28 +248,65 @@ def test_a_client_that_asks_and_never_reads_is_not_waited_for(logistic: Artifact
 
 
 def test_bodies_of_all_clients_together_have_a_bound_and_room_comes_back(logistic: Artifact) -> None:
-    client = Client(logistic, replace(Config(), max_held_bytes=3000))
+    client = Client(logistic, replace(Config(), max_held_bytes=50_000))
 
     async def call(connect: Callable[[], Awaitable[Wire]]) -> list[int]:
         halves = [await connect() for _ in range(2)]
         for half in halves:
-            half.writer.write(post(b" " * 2000)[:-100])
+            half.writer.write(post(b" " * 40_000)[:-100])
         refused = await halves[1].answer()
         assert error(refused)
         assert refused.headers["retry-after"] == "1"
-        full = await connect()
-        full.writer.write(post(b" " * 2000))
-        also_refused = await full.answer()
+        small = await connect()
+        small.writer.write(post(BODY))
+        read_all_the_same = await small.answer()
+        large = await connect()
+        large.writer.write(post(b" " * 40_000))
+        also_refused = await large.answer()
         halves[0].writer.close()
         found = []
         for _ in range(20):  # each gives its room back
             wire = await connect()
-            wire.writer.write(post(BODY + b" " * 1500))
+            wire.writer.write(post(BODY + b" " * 40_000))
             found.append((await wire.answer()).status_code)
-        return [refused.status_code, also_refused.status_code, *found]
+        return [refused.status_code, read_all_the_same.status_code, also_refused.status_code, *found]
 
-    assert client.served(call) == [503, 503, *[200] * 20]
+    assert client.served(call) == [503, 200, 503, *[200] * 20]
     assert client.value("sabia_connections_refused_total", reason="Overloaded") == 2
+
+
+def test_when_there_are_too_many_the_one_that_is_missed_least_makes_room(logistic: Artifact) -> None:
+    """First the idle one that is idle longest, then the one that began a call first; never one that is answered."""
+    client = Client(logistic, replace(Config(), max_connections=3, faults="delay=500ms"))
+
+    async def call(connect: Callable[[], Awaitable[Wire]]) -> list[bool]:
+        answered, begun, idle = [await connect() for _ in range(3)]
+        answered.writer.write(post())
+        begun.writer.write(post()[:-5])
+        await asyncio.sleep(0.05)
+        first = await connect()
+        gone = [await idle.closed()]
+        first.writer.write(post()[:-5])
+        await asyncio.sleep(0.05)
+        await connect()
+        gone.append(await begun.closed())
+        return [*gone, (await answered.answer()).status_code == 200]
+
+    assert client.served(call) == [True, True, True]
+    assert client.value("sabia_connections_refused_total", reason="IdleConnection") == 2
+
+
+def test_when_all_are_being_answered_a_new_one_is_told_to_come_back(logistic: Artifact) -> None:
+    client = Client(logistic, replace(Config(), max_connections=2, faults="delay=500ms"))
+
+    async def call(connect: Callable[[], Awaitable[Wire]]) -> tuple[int, str]:
+        for wire in [await connect() for _ in range(2)]:
+            wire.writer.write(post())
+        await asyncio.sleep(0.05)
+        refused = await (await connect()).answer()
+        return refused.status_code, refused.headers["retry-after"]
+
+    assert client.served(call) == (503, "1")
 
 
 def test_every_answer_has_a_date(client: Client) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -42,15 +43,19 @@ def test_a_state_that_does_not_say_what_the_model_does_is_not_decided_by(logisti
     assert alone == pytest.approx(expected, rel=0, abs=SHORTCUT_TOLERANCE)
 
 
-def test_values_too_large_to_compute_with_are_the_clients(logistic: Artifact) -> None:
-    """Two products that are infinite, one with each sign, add up to no number."""
-    decision = Decision(logistic)
-    assert decision.linear is not None
+@pytest.mark.parametrize("name", ["logistic", "forest"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_too_large_to_compute_with_are_the_clients(
+    name: str, request: pytest.FixtureRequest, sign: float
+) -> None:
+    decision = Decision(request.getfixturevalue(name))
     row = np.ones(30)
-    large = np.argsort(decision.linear.scales)[:2]
-    row[large] = 1e308 * np.sign(decision.linear.coefficients[large]) * [1, -1]
+    row[3] = sign * decision.largest
     for rows in (row.reshape(1, -1), np.array([row, row])):
-        with pytest.raises(InvalidInput, match="too large"):
+        assert np.isfinite(decision.predict(rows)).all()
+    row[3] *= 1.0001
+    for rows in (row.reshape(1, -1), np.array([row, row])):
+        with pytest.raises(InvalidInput, match=r'feature "mean area" is larger than'):
             decision.predict(rows)
 
 
@@ -63,3 +68,13 @@ def test_a_link_gives_a_probability_for_any_score(link: type[float], score: floa
 @pytest.mark.parametrize("link", [logistic_link, clipped])
 def test_a_score_that_is_no_number_stays_none(link: type[float]) -> None:
     assert np.isnan(link(float("nan")))
+
+
+def test_threads_do_not_get_each_others_answers(forest: Artifact, rows: Rows) -> None:
+    """A row alone is decided in memory that is kept for it, but only where one thread asks."""
+    decision = Decision(forest)
+    expected = decision.predict(rows).tolist()
+    singles = [row.reshape(1, -1) for row in rows] * 10
+    with ThreadPoolExecutor(4) as pool:
+        found = [answer[0] for answer in pool.map(decision.predict, singles)]
+    assert found == expected * 10

@@ -1,0 +1,22 @@
+"""The OpenAPI documents that a server serves are true: schemathesis makes calls from them, good and bad."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.local.documents import LEFT_OUT, command
+from tests.local.test_predictor_process import served
+
+
+@pytest.mark.parametrize("protocol", sorted(LEFT_OUT))
+def test_what_a_document_says_is_so_and_nothing_that_it_allows_or_forbids_is_a_server_error(
+    folder: Path, protocol: str
+) -> None:
+    with served(folder) as server:
+        done = subprocess.run(command(server.url, protocol, 150), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert requests.get(f"{server.url}/v2/health/ready", timeout=5).ok
