@@ -149,6 +149,8 @@ class _Supervisor:
             app = App(self._decision, self._config, self._registry, self._metrics)
             run(app, self._config, self._listener, on_ready=_hear)
             status = 0
+        except LoadFailed as error:
+            logger.error("%s", error)  # noqa: TRY400  the sentence says it; where it was raised does not matter
         except BaseException:  # noqa: BLE001  nothing of the parent's may run in the worker
             traceback.print_exc()
         finally:

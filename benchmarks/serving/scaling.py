@@ -18,7 +18,7 @@ import psutil
 from benchmarks.serving.contenders import OURS, Contender, ours
 from benchmarks.serving.estimators import Estimator
 from benchmarks.serving.load import Closed, closed
-from benchmarks.serving.servers import started
+from benchmarks.serving.servers import CLIENT_CORE, SERVER_CORE, started
 
 SHARE = 0.4
 _PERIOD = 20_000  # microseconds
@@ -42,7 +42,10 @@ def scaling(model: Estimator, folder: Path, seconds: float) -> Scaling | None:
     found = []
     for workers in (1, 2):
         contender = Contender(f"sabia-{workers}", OURS.title, ours("--workers", str(workers)), OURS.call)
-        with started(contender, model, folder, cores=(0, 1)) as server, contextlib.ExitStack() as stack:
+        with (
+            started(contender, model, folder, cores=(SERVER_CORE, CLIENT_CORE)) as server,
+            contextlib.ExitStack() as stack,
+        ):
             # The parent of several workers serves nothing; it keeps what it needs.
             serving = server.process.children() if workers > 1 else [server.process]
             for number, process in enumerate(serving):

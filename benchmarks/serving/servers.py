@@ -20,7 +20,8 @@ from benchmarks.serving.estimators import Estimator
 ROOT = Path(__file__).parents[2]
 _START_SECONDS = 120
 # One core for the server and all that it starts, one for whoever asks.
-SERVER_CORE, CLIENT_CORE = 0, 1
+_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, CLIENT_CORE = _CORES[0], _CORES[-1]
 
 
 @dataclass(frozen=True, slots=True)

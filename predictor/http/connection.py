@@ -37,6 +37,8 @@ NEVER = float("inf")
 # Given twice they would mean two things, and the next server might choose the other one.
 _SINGLE = frozenset({b"host", b"content-type", b"content-length", b"inference-header-content-length"})
 _UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
+# So many calls of one client that does not wait are answered before others get their turn.
+_AT_ONCE = 8
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -71,6 +73,8 @@ class Connection(asyncio.Protocol):
         "_stuck",
         "_target",
         "_transport",
+        "_turn",
+        "_yielded",
         "deadline",
     )
 
@@ -89,6 +93,8 @@ class Connection(asyncio.Protocol):
         self._broken: RequestError | None = None
         self._dry = 0  # bytes since the parser gave the last part of a body
         self._dropped = 0
+        self._turn = 0  # calls answered since the other connections had their turn
+        self._yielded = False
         self._held = 0  # bytes of bodies that this connection has in memory
         self.deadline = NEVER
 
@@ -108,6 +114,7 @@ class Connection(asyncio.Protocol):
             self._drop(len(data))
             return
         self._progress = False
+        self._turn = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -237,10 +244,12 @@ class Connection(asyncio.Protocol):
         )
         if not keep_alive:
             self._deaf = True
-        if self._busy or self._stuck or self._queue:
+        if self._busy or self._stuck or self._queue or self._turn >= _AT_ONCE:
             self._queue.append(request)
             self._transport.pause_reading()
+            self._yield()
         else:
+            self._turn += 1
             self._take(request)
 
     # -- answering ---------------------------------------------------------------------------------------------------
@@ -271,7 +280,12 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Answer what waited for its turn, then read on."""
+        self._turn = 0
         while self._queue and not (self._busy or self._stuck or self._transport.is_closing()):
+            if self._turn >= _AT_ONCE:
+                self._yield()
+                return
+            self._turn += 1
             self._take(self._queue.popleft())
         if self._busy or self._stuck or self._transport.is_closing():
             return
@@ -279,6 +293,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         else:
             self._transport.resume_reading()
+
+    def _yield(self) -> None:
+        """Let the other connections have their turn before going on."""
+        if not self._yielded and not self._busy and not self._stuck:
+            self._yielded = True
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._yielded = False
+        self._go_on()
 
     def _send(self, answer: Answer, *, keep_alive: bool, body: bool) -> None:
         hub = self._hub

@@ -51,6 +51,20 @@ def test_calls_sent_without_waiting_are_answered_in_their_order(client: Client) 
     assert [len(answer.json().get("predictions", [])) for answer in found] == [1, 2000, 0, 1]
 
 
+def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(client: Client) -> None:
+    async def call(connect: Callable[[], Awaitable[Wire]]) -> tuple[float, int]:
+        flood, other = await connect(), await connect()
+        flood.writer.write(post() * 500)
+        other.writer.write(post())
+        assert (await other.answer()).status_code == 200
+        before = client.value("sabia_requests_total", status_class="2xx")
+        return before, len([await flood.answer() for _ in range(500)])
+
+    before, answered = client.served(call)
+    assert before < 100
+    assert answered == 500
+
+
 @given(cuts=st.lists(st.integers(1, 700), max_size=12), count=st.integers(1, 3))
 def test_it_does_not_matter_how_the_bytes_are_cut(logistic: Artifact, cuts: list[int], count: int) -> None:
     sent = post() * count
