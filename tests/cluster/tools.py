@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -171,15 +172,26 @@ def run_pod(script: str, *, secret: str) -> str:
 
 
 def ask(
-    url: str, row: list[float], *, headers: dict[str, str] | None = None, session: requests.Session | None = None
+    url: str,
+    row: list[float],
+    *,
+    rows: int = 1,
+    headers: dict[str, str] | None = None,
+    session: requests.Session | None = None,
 ) -> requests.Response:
     """One V1 call through the gateway."""
     return (session or requests).post(
         f"{url}/v1/models/{MODEL}:predict",
-        json={"instances": [row]},
-        headers={"host": HOST} | (headers or {}),
+        data=_body(tuple(row), rows),
+        headers={"host": HOST, "content-type": "application/json"} | (headers or {}),
         timeout=10,
     )
+
+
+@cache
+def _body(row: tuple[float, ...], rows: int) -> bytes:
+    """A body, made once: making a large one anew for each call would be most of the load."""
+    return json.dumps({"instances": [row] * rows}).encode()
 
 
 @contextmanager
@@ -229,8 +241,11 @@ class Load:
 
 
 @contextmanager
-def load(url: str, row: list[float], *, clients: int = 4, pause: float = 0.05) -> Iterator[Load]:
-    """Load from a few clients with `pause` seconds between their calls; every other one connects anew for each call."""
+def load(url: str, row: list[float], *, rows: int = 1, clients: int = 4, pause: float = 0.05) -> Iterator[Load]:
+    """Load from a few clients with `pause` seconds between their calls of so many rows.
+
+    Every other one connects anew for each call.
+    """
     found, stop = Load(), threading.Event()
 
     def client(index: int) -> None:
@@ -240,7 +255,7 @@ def load(url: str, row: list[float], *, clients: int = 4, pause: float = 0.05) -
                 session.close()
             at = found.now()
             try:
-                answer = ask(url, row, session=session)
+                answer = ask(url, row, rows=rows, session=session)
                 found.answers.append(Answer(at, str(answer.status_code), answer.headers.get("x-model-version")))
             except requests.RequestException as error:
                 found.answers.append(Answer(at, type(error).__name__, None))

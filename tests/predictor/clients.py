@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -117,9 +118,11 @@ class Client:
             try:
                 return await asyncio.wait_for(call(connect), timeout=30)
             finally:
+                hub.stop()
                 for writer in writers:
                     writer.close()
-                hub.stop()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
 
         return asyncio.run(serve())
 

@@ -74,6 +74,11 @@ class Bodies:
         assert answer.status < 500, answer.body
         assert answer.status == 200 or len(answer.body) < 2048, answer.body
 
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._app.close()
+        self._loop.close()
+
     async def _ask(self, request: Request, *, over_grpc: bool) -> Answer:
         if over_grpc:
             call = partial(self._app.decide, "predict", request, None, grpc.read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from artifacts import Artifact
@@ -14,6 +15,6 @@ CORPUS = Path(__file__).parent / "corpus"
 def test_nothing_in_the_corpus_is_our_fault(logistic: Artifact) -> None:
     found = sorted(CORPUS.iterdir())
     assert len(found) > 50
-    bodies = Bodies(Decision(logistic))
-    for path in found:
-        bodies(path.read_bytes())
+    with closing(Bodies(Decision(logistic))) as bodies:
+        for path in found:
+            bodies(path.read_bytes())
