@@ -14,9 +14,10 @@ from tests.local.test_predictor_process import served
 
 @pytest.mark.parametrize("protocol", sorted(LEFT_OUT))
 def test_what_a_document_says_is_so_and_nothing_that_it_allows_or_forbids_is_a_server_error(
-    folder: Path, protocol: str
+    folder: Path, tmp_path: Path, protocol: str
 ) -> None:
     with served(folder) as server:
-        done = subprocess.run(command(server.url, protocol, 150), capture_output=True, text=True, check=False)
+        asked = command(server.url, protocol, 150)
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stdout[-3000:]
         assert requests.get(f"{server.url}/v2/health/ready", timeout=5).ok
