@@ -217,13 +217,10 @@ class App:
         started = perf_counter()
         if self._faults is not None or headers.json_bytes(request) > _ON_LOOP_BYTES:
             return self._later(request, partial(self._work, stage, request, fast, read))
-        job = fast(request, decision) if fast is not None else None
-        if isinstance(job, Row):
-            if decision.expected_seconds(1) < _ON_LOOP_SECONDS:
-                return self._decide_one(request, job, started)
-            job = None
-        if job is None:
-            job = read(request, decision)
+        found = (fast(request, decision) if fast is not None else None) or read(request, decision)
+        if isinstance(found, Row) and decision.expected_seconds(1) < _ON_LOOP_SECONDS:
+            return self._decide_one(request, found, started)
+        job = found.job() if isinstance(found, Row) else found
         if decision.expected_seconds(len(job.rows)) < _ON_LOOP_SECONDS:
             return self._finish(stage, job, started)
         return self._later(request, partial(self._finish, stage, job, started, perf_counter() - started))
@@ -286,8 +283,8 @@ class App:
 
     def _work(self, stage: str, request: Request, fast: Fast | None, read: Read) -> Answer:
         started = perf_counter()
-        job = fast(request, self.decision) if fast is not None else None
-        return self._finish(stage, job if isinstance(job, Job) else read(request, self.decision), started)
+        found = (fast(request, self.decision) if fast is not None else None) or read(request, self.decision)
+        return self._finish(stage, found.job() if isinstance(found, Row) else found, started)
 
     def _finish(self, stage: str, job: Job, started: float, read_took: float | None = None) -> Answer:
         """Decide and write; `read_took` when the reading was done before, elsewhere."""

@@ -9,7 +9,6 @@ documents that it serves. Both end with 0 only when nothing was answered with 5x
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ CORPUS = ROOT / "tests" / "predictor" / "corpus"
 sys.path.insert(0, str(ROOT))
 
 from tests.local.documents import LEFT_OUT, OPERATIONS, command  # noqa: E402
+from tests.local.test_predictor_process import served  # noqa: E402
 
 
 def main() -> int:
@@ -71,19 +71,8 @@ def fuzz_parsers(seconds: int) -> int:
 
 def fuzz_documents(examples: int) -> int:
     """Ask a real server what its own documents allow, and what they do not."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = version(Path(folder))
-        where = ["--source", str(source), "--host", "127.0.0.1", "--http_port", "0"]
-        command = [sys.executable, "-m", "predictor", *where]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
-            try:
-                assert server.stderr is not None
-                found = re.search(r"http://\S+", server.stderr.readline())
-                if found is None:
-                    raise SystemExit("the server did not start")
-                return max(ask(found[0], protocol, examples // OPERATIONS[protocol]) for protocol in LEFT_OUT)
-            finally:
-                server.terminate()
+    with tempfile.TemporaryDirectory() as folder, served(version(Path(folder))) as server:
+        return max(ask(server.url, protocol, examples // OPERATIONS[protocol]) for protocol in LEFT_OUT)
 
 
 def ask(url: str, protocol: str, examples: int) -> int:

@@ -33,9 +33,9 @@ _one_large = threading.Lock()
 
 
 @contextmanager
-def one_at_a_time(body: bytes) -> Iterator[None]:
-    """Wait, in a thread, until no other large body is being decoded whole."""
-    if len(body) <= PIECE_BYTES:
+def one_at_a_time(size: int) -> Iterator[None]:
+    """Wait, in a thread, until no other large body is being decoded whole; `size` is that of this one's JSON."""
+    if size <= PIECE_BYTES:
         yield
         return
     with _one_large:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -30,11 +29,7 @@ def fast(request: Request, decision: Decision) -> Row | Job | None:
     found = read_lists(request.body, decision.width)
     if isinstance(found, list):
         return Row(found, _BEFORE, _AFTER)
-    return None if found is None else Job(found, _write_plain)
-
-
-def _write_plain(prediction: Array) -> Answer:
-    return Answer(body=msgspec.json.encode({"predictions": prediction.tolist()}))
+    return None if found is None else _job(found, _predictions, cloudevents.Mode.NONE, decision)
 
 
 def read_predict(request: Request, decision: Decision) -> Job:
@@ -60,14 +55,13 @@ def _read(request: Request, decision: Decision, document_of: Callable[[Decision,
     mode = cloudevents.mode_of(request)
     if mode is cloudevents.Mode.BINARY:
         cloudevents.check_binary(request)
-    rows = _rows(request.body, mode, decision)
-    return Job(rows, partial(_write, document_of, mode, decision, rows))
+    return _job(_rows(request.body, mode, decision), document_of, mode, decision)
 
 
 def _rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
     if not body:
         raise InvalidInput("The body", "is empty")
-    with one_at_a_time(body):
+    with one_at_a_time(len(body)):
         try:
             document = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -77,14 +71,16 @@ def _rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
         return read_instances(document, decision)
 
 
-def _write(
+def _job(
+    rows: Array,
     document_of: Callable[[Decision, Array, Array], Any],
     mode: cloudevents.Mode,
     decision: Decision,
-    rows: Array,
-    prediction: Array,
-) -> Answer:
-    return cloudevents.wrap(document_of(decision, rows, prediction), mode, decision.name)
+) -> Job:
+    def write(prediction: Array) -> Answer:
+        return cloudevents.wrap(document_of(decision, rows, prediction), mode, decision.name)
+
+    return Job(rows, write)
 
 
 def _predictions(decision: Decision, rows: Array, prediction: Array) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def read(request: Request, decision: Decision) -> Job:
     """
     headers.check(request)
     length = headers.json_length(request)
-    with pieces.one_at_a_time(request.body if length is None else request.body[:length]):
+    with pieces.one_at_a_time(headers.json_bytes(request)):
         call = read_call(request.body, length, decision)
     return Job(call.rows, partial(_write, call, decision))
 

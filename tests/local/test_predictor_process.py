@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from stack.process import answers
+
 BODY = json.dumps({"instances": [[1.0] * 30]}).encode()
 PREDICT = "/v1/models/breast-cancer:predict"
 
@@ -161,14 +163,6 @@ def test_the_same_model_is_served_by_kserves_own_server(folder: Path) -> None:
             assert found[0] == found[1]
         finally:
             process.terminate()
-
-
-def answers(url: str) -> bool:
-    """Whether somebody answers there."""
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
