@@ -66,7 +66,7 @@ bench-serving: $(READY) ## ours beside other servers on the same models, half an
 
 lock: ## resolve the dependencies anew: names, versions and hashes, no addresses
 	$(COMPILE) --all-extras --upgrade --output-file requirements.lock
-	$(COMPILE) --extra training --extra image --constraint requirements.lock --output-file requirements.image.lock
+	$(COMPILE) --extra training --extra monitoring --extra image --constraint requirements.lock --output-file requirements.image.lock
 
 clean: ## remove what was set up and built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -33,11 +33,8 @@ SCHEMES = ("s3", "gs", "az", "file", "memory")
 _ATTEMPTS = 3
 
 # The library's own retries cover reads; create-only writes are not idempotent to it, so `_persist` repeats those.
-_RETRIES: Any = {
-    "max_retries": 4,
-    "retry_timeout": timedelta(seconds=20),
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
-}
+_PATIENCE_SECONDS = 20.0
+_BACKOFF: Any = {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +61,21 @@ class Store:
         self._backend = backend
 
     @classmethod
-    def open(cls, url: str, *, make: bool = False, environment: Mapping[str, str] | None = None) -> Store:
+    def open(
+        cls,
+        url: str,
+        *,
+        make: bool = False,
+        environment: Mapping[str, str] | None = None,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> Store:
         """Open the store at `url`.
 
         Args:
             url: one of the schemes above, with a prefix if wanted.
             make: create the folder of a `file://` URL.
             environment: names and values that go before those of the process's environment.
+            patience: how many seconds a call to a store that does not answer may take.
 
         Raises:
             InvalidName: not a URL of a known scheme.
@@ -82,7 +87,7 @@ class Store:
         if scheme == "file":
             return cls(url, _local(Path(unquote(rest)), make=make))
         with _translated("opening the store"):
-            return cls(url, _remote(url, scheme, environment or {}))
+            return cls(url, _remote(url, scheme, environment or {}, patience))
 
     def uri(self, key: str = "") -> str:
         """The URI that other tools know this key by."""
@@ -122,6 +127,17 @@ class Store:
         if self.get(key) == data:
             return False
         raise KeyTaken(key)
+
+    def add(self, key: str, data: bytes) -> None:
+        """Put `data` under a key that nobody else would choose, such as one with a UUID in it.
+
+        What lies there already is what an earlier try has put, so this needs no right to read. It tries once.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        with _translated(f"creating {key!r}"):
+            self._put_new(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: Tagged | None) -> None:
         """Replace what lies under `key`, if it is still `expected` (None: if nothing is there).
@@ -192,15 +208,20 @@ def _local(folder: Path, *, make: bool) -> LocalStore:
     return LocalStore(folder, mkdir=make)
 
 
-def _remote(url: str, scheme: str, environment: Mapping[str, str]) -> ObjectStore:
-    options: dict[str, Any] = {"retry_config": _RETRIES}
+def _remote(url: str, scheme: str, environment: Mapping[str, str], patience: float) -> ObjectStore:
+    options: dict[str, Any] = {
+        "retry_config": {"max_retries": 4, "retry_timeout": timedelta(seconds=patience), "backoff": _BACKOFF},
+        "client_options": {},
+    }
+    if patience < _PATIENCE_SECONDS:
+        options["client_options"] = {"timeout": timedelta(seconds=patience)}
     if scheme == "s3":
         everything = os.environ | dict(environment)
         endpoint = everything.get("AWS_ENDPOINT_URL_S3") or everything.get("AWS_ENDPOINT_URL") or ""
         config = {name.lower(): value for name, value in environment.items() if name.startswith("AWS_")}
         options["config"] = config | ({"aws_endpoint_url": endpoint} if endpoint else {})
         # Plain HTTP only where the operator wrote it: an endpoint inside a cluster or on this machine.
-        options["client_options"] = {"allow_http": endpoint.startswith("http://")}
+        options["client_options"]["allow_http"] = endpoint.startswith("http://")
     return from_url(url.rstrip("/"), **options)
 
 

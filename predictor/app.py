@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata as packages
 from time import perf_counter, thread_time
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, exposition
 
-from predictor import faults
+from predictor import faults, requestid
 from predictor.batching import Batcher
 from predictor.config import Config
 from predictor.decision import Decision
@@ -43,6 +44,9 @@ from predictor.pool import Pool
 from predictor.protocols import headers, openapi, v1, v2
 from predictor.protocols.jobs import Job, Row
 
+if TYPE_CHECKING:
+    from predictor.inferencelog.log import InferenceLog
+
 Array = NDArray[np.float64]
 Later = asyncio.Future[Answer]
 Fast = Callable[[Request, Decision], Row | Job | None]
@@ -60,18 +64,21 @@ _TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
 
 
 class Measured(msgspec.Struct, gc=False):
-    """What one decision took, in seconds, and what it decided."""
+    """What one decision took, in seconds, and what it decided; a single row's without arrays."""
 
     stage: str
     read: float
     decide: float
     write: float
-    prediction: Array
-    rows: Array
+    prediction: Any  # float64 of shape (rows,), or a float
+    rows: Any  # float64 of shape (rows, columns), or a list of floats
 
 
 class App:
     """One version's calls.
+
+    Args:
+        log: gets what is asked and answered, if anything does.
 
     Attributes:
         model_ready: False when the model must not be asked.
@@ -79,10 +86,16 @@ class App:
     """
 
     def __init__(
-        self, decision: Decision, config: Config, registry: CollectorRegistry, metrics: VersionMetrics
+        self,
+        decision: Decision,
+        config: Config,
+        registry: CollectorRegistry,
+        metrics: VersionMetrics,
+        log: InferenceLog | None = None,
     ) -> None:
         self.decision = decision
         self.metrics = metrics
+        self.log = log
         self.draining = False
         self.model_ready = True
         self._registry = registry
@@ -95,6 +108,7 @@ class App:
         self._batcher = Batcher(self._decide_together, config.batch_rows if self._batches else 0)
         self._slow = 0
         self._version = decision.version.encode()
+        self._request_id = requestid.maker()
         self._exact: dict[bytes, tuple[Route, Mapping[str, str]]] = {}
         self._learn_paths(config)
 
@@ -118,6 +132,7 @@ class App:
             wrong = WrongMethod(request.method.decode("latin-1"), (name.decode() for name in route.methods))
             answer = refusal(wrong)
             if route.counted:
+                self._identify(request)
                 self._count(answer, request)
             return answer
         if not route.counted:
@@ -129,6 +144,7 @@ class App:
 
     def answer(self, request: Request, call: Callable[[], Answer | Later]) -> Answer | Later:
         """Make a call that is one of the version's requests, and count it."""
+        self._identify(request)
         try:
             answer = call()
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets an answer
@@ -238,22 +254,16 @@ class App:
                 self.decision.took(1, decided - read)
         elif self._slow:
             self._slow = 0
-        answer = self._write_one(request, row, prediction, read - started, decided - read)
+        answer = self._write_one(row, prediction, read - started, decided - read)
         if self._batches:
             self._batcher.ended(perf_counter())
         return answer
 
-    def _write_one(self, request: Request, row: Row, prediction: float, read: float, decide: float) -> Answer:
-        """Write and count the answer to one row; `read` and `decide` are what those steps took, in seconds."""
+    def _write_one(self, row: Row, prediction: float, read: float, decide: float) -> Answer:
+        """Write the answer to one row; `read` and `decide` are what those steps took, in seconds."""
         began = perf_counter()
         answer = Answer(200, row.write(prediction))
-        write = perf_counter() - began
-        metrics, came_by = self.metrics, self._came_by(request)
-        metrics.predicted_one(prediction, row.values, came_by)
-        metrics.decided(read + decide + write, came_by)
-        metrics.stage("preprocess", read)
-        metrics.stage("predict", decide)
-        metrics.stage("postprocess", write)
+        answer.measured = Measured("predict", read, decide, perf_counter() - began, prediction, row.values)
         return answer
 
     def _decide_together(self, calls: list[tuple[Request, Row, float]]) -> list[Answer]:
@@ -266,7 +276,7 @@ class App:
         share = (perf_counter() - began) / len(calls)
         answers = []
         for (request, row, read), prediction in zip(calls, found, strict=True):
-            answers.append(self._write_one(request, row, prediction, read, share))
+            answers.append(self._write_one(row, prediction, read, share))
             self._count(answers[-1], request)
         return answers
 
@@ -277,7 +287,7 @@ class App:
         except RequestError as error:
             answer = refusal(error)
         else:
-            answer = self._write_one(request, row, prediction, read, perf_counter() - began)
+            answer = self._write_one(row, prediction, read, perf_counter() - began)
         self._count(answer, request)
         return answer
 
@@ -321,6 +331,9 @@ class App:
                 allowed = min(allowed, int(text) / 1000)
         return allowed
 
+    def _identify(self, request: Request) -> None:
+        request.id = self._request_id(request.headers.get(requestid.HEADER))
+
     def _came_by(self, request: Request) -> str:
         """Which way it took: Envoy marks a copy in its host name, and a client that pins says so in a header."""
         headers = request.headers
@@ -330,16 +343,28 @@ class App:
 
     def _count(self, answer: Answer, request: Request) -> None:
         # Here, on the event loop, and nowhere else: decisions may be made in threads, and counting is not atomic.
-        metrics, came_by = self.metrics, self._came_by(request)
-        metrics.answered(answer.status, perf_counter() - request.started, came_by)
+        metrics, log, came_by = self.metrics, self.log, self._came_by(request)
+        seconds = perf_counter() - request.started
+        metrics.answered(answer.status, seconds, came_by)
         found: Measured | None = answer.measured
-        if found is not None:
-            metrics.decided(found.read + found.decide + found.write, came_by)
+        if found is None:
+            if log is not None:
+                log.refused(request.id, answer.status, answer.body, seconds, came_by)
+            return
+        rows, prediction = found.rows, found.prediction
+        if isinstance(rows, list):
+            metrics.predicted_one(prediction, rows, came_by)
+            if log is not None:
+                log.one(request.id, rows, prediction, seconds, came_by)
+        else:
             decision = self.decision
-            metrics.predicted(decision.bin_counts(found.prediction), decision.out_of_range(found.rows), came_by)
-            metrics.stage("preprocess", found.read)
-            metrics.stage(found.stage, found.decide)
-            metrics.stage("postprocess", found.write)
+            metrics.predicted(decision.bin_counts(prediction), decision.out_of_range(rows), came_by)
+            if log is not None:
+                log.many(request.id, rows, prediction, seconds, came_by)
+        metrics.decided(found.read + found.decide + found.write, came_by)
+        metrics.stage("preprocess", found.read)
+        metrics.stage(found.stage, found.decide)
+        metrics.stage("postprocess", found.write)
 
     # -- telling -----------------------------------------------------------------------------------------------------
 

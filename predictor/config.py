@@ -39,6 +39,16 @@ class Config:
         predict_route, health_route: two more paths, for a platform that has its own.
         drain_seconds: how long, after SIGTERM, requests are still taken while readiness already says no.
         grace_seconds: how long, after that, requests in flight may take.
+        log: the store URL whose inference log gets what is asked and answered; no log without it.
+        log_server: what this server is called in the log; None takes the name of the host, which is a pod's name.
+        log_rows: a file is written when so many rows wait for it,
+        log_seconds: or when the first of them has waited so long. What is in memory is lost with a process that is
+            killed.
+        log_memory_bytes: when records waiting in a process take more, the next are dropped and counted.
+        log_spool: the folder where files wait while the store is away; None takes one for temporary files.
+        log_spool_bytes: when more would lie there, files are dropped and their rows counted.
+        log_sample: the share of requests that is logged, chosen by request id.
+        log_redact: features whose columns stay empty, with commas; `error` and `prediction` may be named too.
         faults: what is to go wrong on purpose, see `predictor.faults`; nothing without it.
     """
 
@@ -64,6 +74,15 @@ class Config:
     health_route: str | None = None
     drain_seconds: float = 1.0
     grace_seconds: float = 25.0
+    log: str | None = None
+    log_server: str | None = None
+    log_rows: int = 32768
+    log_seconds: float = 10.0
+    log_memory_bytes: int = 64 * MEBIBYTE
+    log_spool: str | None = None
+    log_spool_bytes: int = 256 * MEBIBYTE
+    log_sample: float = 1.0
+    log_redact: str = ""
     faults: str = ""
 
 
@@ -125,5 +144,14 @@ _SETTINGS = (
     _Setting("health_route", str, "one more path for readiness"),
     _Setting("drain_seconds", float, "time after SIGTERM in which requests are still taken", 0),
     _Setting("grace_seconds", float, "time after that for requests in flight", 0),
+    _Setting("log", str, "store URL that gets the inference log; none without it"),
+    _Setting("log_server", str, "name of this server in the log; the host's without it"),
+    _Setting("log_rows", int, "rows in a file of the log, at most", 1),
+    _Setting("log_seconds", float, "longest that a record waits to be written", 0.1),
+    _Setting("log_memory_bytes", int, "records waiting in memory, in each process", 1024 * 1024),
+    _Setting("log_spool", str, "folder where files wait for a store that is away"),
+    _Setting("log_spool_bytes", int, "largest size of that folder", 0),
+    _Setting("log_sample", float, "share of requests that is logged", 0),
+    _Setting("log_redact", str, "features to leave empty in the log, with commas"),
     _Setting("faults", str, "what is to go wrong on purpose, such as errors=0.05,delay=200ms"),
 )

@@ -38,6 +38,10 @@ REFUSALS = (
     "TooManyConnections",
 )
 DIED, STUCK = "died", "stuck"
+# What becomes of a record of the inference log: it is safe in the store or on disk, or it was dropped, because memory
+# was full, because store and disk took nothing, or because the worker that held it died.
+KEPT, NO_MEMORY, NO_STORE = "kept", "memory", "store"
+LOG_FATES = (KEPT, NO_MEMORY, NO_STORE, DIED)
 
 # KServe's names, and the buckets that its client library gives a histogram that asks for none.
 STAGES = ("preprocess", "predict", "postprocess", "explain")
@@ -60,9 +64,11 @@ class _Layout:
         self.stages = self.outside + features
         self.refusals = self.stages + _STAGE_BUCKETS * len(STAGES)
         self.restarts = self.refusals + len(REFUSALS)
-        self.connections = self.restarts + 2
+        self.log = self.restarts + 2
+        self.connections = self.log + len(LOG_FATES)
         self.waiting = self.connections + 1
-        self.beats = self.waiting + 1
+        self.log_waiting = self.waiting + 1
+        self.beats = self.log_waiting + 1
         self.integers = self.beats + 1
         self.stage_sums = 2 * len(ROUTES)  # after two sums for each route
         self.floats = self.stage_sums + len(STAGES)
@@ -152,6 +158,14 @@ class VersionMetrics(Collector):
         self._ints[self._at.waiting] = waiting
         self._ints[self._at.beats] += 1
 
+    def log_dropped(self, records: int) -> None:
+        """Count records of the inference log that memory had no room for, or that were left when time was up."""
+        self._ints[self._at.log + LOG_FATES.index(NO_MEMORY)] += records
+
+    def log_waits(self, records: int) -> None:
+        """Say how many records wait in memory."""
+        self._ints[self._at.log_waiting] = records
+
     def least_connections(self) -> int:
         """How many connections the worker has that has the fewest."""
         return min(self._shared.integers(worker)[self._at.connections] for worker in range(self._workers))
@@ -162,9 +176,20 @@ class VersionMetrics(Collector):
         return found
 
     def forget(self, worker: int) -> None:
-        """Of a worker that is gone, what was true only of that moment."""
+        """Of a worker that is gone, what was true only of that moment; the records that it held are lost."""
         ints = self._shared.integers(worker)
-        ints[self._at.connections] = ints[self._at.waiting] = 0
+        ints[self._at.log + LOG_FATES.index(DIED)] += ints[self._at.log_waiting]
+        ints[self._at.connections] = ints[self._at.waiting] = ints[self._at.log_waiting] = 0
+
+    # -- counting: in the thread that writes the inference log and nowhere else ----------------------------------------
+
+    def log_kept(self, records: int) -> None:
+        """Count records that are safe."""
+        self._ints[self._at.log + LOG_FATES.index(KEPT)] += records
+
+    def log_dropped_late(self, records: int) -> None:
+        """Count records that neither store nor disk took."""
+        self._ints[self._at.log + LOG_FATES.index(NO_STORE)] += records
 
     def _add(self, at: int, counts: NDArray[np.int64]) -> None:
         self._array[at : at + len(counts)] += counts
@@ -212,10 +237,14 @@ class VersionMetrics(Collector):
         for feature, count in zip(self._features, counts[at.outside : at.stages], strict=True):
             outside.add_metric([*own, feature], count)
         yield outside
+        kept = CounterMetricFamily("sabia_log_kept", "Records of the inference log that are safe.", labels=labels)
+        kept.add_metric(own, counts[at.log])
+        yield kept
         dropped = CounterMetricFamily(
-            "sabia_log_dropped", "Inference log records dropped; none while no log is kept.", labels=labels
+            "sabia_log_dropped", "Records of the inference log that were dropped.", labels=[*labels, "reason"]
         )
-        dropped.add_metric(own, 0)
+        for reason, count in zip(LOG_FATES[1:], counts[at.log + 1 : at.connections], strict=True):
+            dropped.add_metric([*own, reason], count)
         yield dropped
         refused = CounterMetricFamily(
             "sabia_connections_refused", "Connections refused, or closed for a bound.", labels=[*labels, "reason"]
@@ -224,12 +253,13 @@ class VersionMetrics(Collector):
             refused.add_metric([*own, reason], count)
         yield refused
         restarts = CounterMetricFamily("sabia_worker_restarts", "Workers replaced.", labels=[*labels, "reason"])
-        for reason, count in zip((DIED, STUCK), counts[at.restarts : at.connections], strict=True):
+        for reason, count in zip((DIED, STUCK), counts[at.restarts : at.log], strict=True):
             restarts.add_metric([*own, reason], count)
         yield restarts
         for name, text, value in (
             ("sabia_connections", "Open connections.", counts[at.connections]),
             ("sabia_waiting_calls", "Calls that wait for a thread or are decided in one.", counts[at.waiting]),
+            ("sabia_log_waiting", "Records of the inference log that wait in memory.", counts[at.log_waiting]),
             ("sabia_workers", "Processes that serve.", self._workers),
         ):
             gauge = GaugeMetricFamily(name, text, labels=labels)

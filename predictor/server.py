@@ -2,7 +2,7 @@
 
 On SIGTERM or SIGINT readiness says no at once, requests are still taken for `drain_seconds` (whoever routes here needs
 that long to notice), then the listener closes, connections that wait for a call are closed, requests in flight are
-answered, and the process ends with 0.
+answered, the inference log is written, and the process ends with 0.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import uvloop
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from predictor.app import App
 from predictor.config import Config
@@ -35,6 +36,8 @@ logger = logging.getLogger("sabia.predictor")
 
 _BACKLOG = 4096
 _SWITCH_SECONDS = 0.0005
+# What is left of the inference log is written within so long, after the last answer.
+LOG_SECONDS = 5.0
 # From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -53,7 +56,24 @@ def serve(config: Config) -> None:
     decision = load(config)
     listener = listen(config)
     metrics = VersionMetrics(decision, REGISTRY)
-    run(App(decision, config, REGISTRY, metrics), config, listener, on_ready=lambda: tell(decision, config, listener))
+    app = app_of(decision, config, REGISTRY, metrics)
+    run(app, config, listener, on_ready=lambda: tell(decision, config, listener))
+
+
+def app_of(decision: Decision, config: Config, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
+    """One process's application, with its inference log when there is to be one.
+
+    Raises:
+        LoadFailed: the log cannot be what the settings say.
+    """
+    log = None
+    if config.log is not None:
+        try:
+            from predictor.inferencelog.log import opened  # noqa: PLC0415  50 MB that a server without a log does without
+        except ModuleNotFoundError as error:
+            raise LoadFailed("the inference log needs the package pyarrow, which is not installed.") from error
+        log = opened(decision, config, config.log, metrics)
+    return App(decision, config, registry, metrics, log)
 
 
 def listen(config: Config) -> socket.socket:
@@ -126,6 +146,8 @@ async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Ca
         from predictor.protocols import grpc  # noqa: PLC0415  a tenth of a second that others need not wait
 
         grpc_server = await grpc.start(app, config)
+    if app.log is not None:
+        app.log.start()
     hub = hub_of(app, config)
     hub.start()
     server: Acceptor | asyncio.Server
@@ -148,6 +170,8 @@ async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Ca
     await hub.emptied(config.grace_seconds)
     hub.stop()
     app.close()
+    if app.log is not None:
+        await asyncio.to_thread(app.log.close, LOG_SECONDS)
 
 
 def hub_of(app: App, config: Config) -> Hub:
@@ -158,5 +182,11 @@ def hub_of(app: App, config: Config) -> Hub:
         {"x-model-version": app.decision.version},
         on_refusal=app.metrics.refused,
         on_count=app.metrics.connected,
-        on_sweep=lambda: app.metrics.alive(app.waiting),
+        on_sweep=partial(_sweep, app),
     )
+
+
+def _sweep(app: App) -> None:
+    app.metrics.alive(app.waiting)
+    if app.log is not None:
+        app.log.tick()

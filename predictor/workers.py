@@ -25,13 +25,12 @@ from typing import NoReturn
 from prometheus_client import CollectorRegistry
 
 from artifacts import Artifact
-from predictor.app import App
 from predictor.config import Config
 from predictor.decision import Decision
 from predictor.errors import LoadFailed
 from predictor.loading import read
 from predictor.metrics import DIED, STUCK, VersionMetrics
-from predictor.server import listen, run, tell
+from predictor.server import LOG_SECONDS, app_of, listen, run, tell
 
 logger = logging.getLogger("sabia.predictor")
 
@@ -146,7 +145,7 @@ class _Supervisor:
             if os.getppid() != parent:
                 os._exit(1)
             self._metrics.be(number)
-            app = App(self._decision, self._config, self._registry, self._metrics)
+            app = app_of(self._decision, self._config, self._registry, self._metrics)
             run(app, self._config, self._listener, on_ready=_hear)
             status = 0
         except LoadFailed as error:
@@ -186,7 +185,7 @@ class _Supervisor:
         logger.info("stopping %d workers", len(self._workers))
         for worker in self._workers.values():
             os.kill(worker.pid, signal.SIGTERM)
-        deadline = monotonic() + self._config.drain_seconds + self._config.grace_seconds + 1
+        deadline = monotonic() + self._config.drain_seconds + self._config.grace_seconds + LOG_SECONDS + 1
         while self._workers:
             left = deadline - monotonic()
             if left <= 0:

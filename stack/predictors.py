@@ -13,6 +13,8 @@ from stack.process import Process, answers, free_ports
 from stack.specs import PredictorSpec
 
 _DOWNLOAD_SECONDS = 60.0
+# Whoever tries things on one machine wants to see them soon.
+_LOG_SECONDS = 2.0
 
 
 class PredictorServer:
@@ -82,13 +84,23 @@ class PredictorServer:
         self.ports = free_ports(self.spec.replicas)
         command = [sys.executable, "-m", "predictor", *self.spec.args]
         for number, port in enumerate(self.ports):
+            name = self.spec.name if number == 0 else f"{self.spec.name}-{number}"
             extra = self.spec.env | {
                 "SABIA_SOURCE": str(self._folder),
                 "SABIA_HOST": "127.0.0.1",
                 "SABIA_HTTP_PORT": str(port),
+                **self._log(name),
             }
-            name = self.spec.name if number == 0 else f"{self.spec.name}-{number}"
             self._replicas.append(Process(name, command, logs=self._logs, extra=extra))
+
+    def _log(self, name: str) -> dict[str, str]:
+        """What a server is told of its inference log, which goes to the store that the version came from."""
+        return self._access.environment() | {
+            "SABIA_LOG": self._access.url,
+            "SABIA_LOG_SERVER": name,
+            "SABIA_LOG_SECONDS": str(_LOG_SECONDS),
+            "SABIA_LOG_SPOOL": str(self._folder.with_name("spool")),
+        }
 
     def wait_until_ready(self) -> None:
         """Ask as the startup probe does, for as long as it allows.

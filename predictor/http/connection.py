@@ -257,13 +257,13 @@ class Connection(asyncio.Protocol):
     def _take(self, item: Request | RequestError) -> None:
         """Answer the next call, or say why what came in its place is none."""
         if isinstance(item, RequestError):
-            self._send(refusal(item, close=True), keep_alive=False, body=True)
+            self._send(refusal(item, close=True), b"", keep_alive=False, body=True)
             return
         answer = self._hub.respond(item)
         if type(answer) is Answer:
             self.deadline = self._hub.now + self._limits.idle_seconds
             self._release(len(item.body))
-            self._send(answer, keep_alive=item.keep_alive, body=item.method != b"HEAD")
+            self._send(answer, item.id, keep_alive=item.keep_alive, body=item.method != b"HEAD")
         else:
             self._busy = True  # what comes meanwhile is held back once it is seen
             self.deadline = NEVER
@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
             return
         self.deadline = self._hub.now + self._limits.idle_seconds
         self._release(len(request.body))
-        self._send(answer.result(), keep_alive=request.keep_alive, body=request.method != b"HEAD")
+        self._send(answer.result(), request.id, keep_alive=request.keep_alive, body=request.method != b"HEAD")
         self._go_on()
 
     def _go_on(self) -> None:
@@ -304,16 +304,17 @@ class Connection(asyncio.Protocol):
         self._yielded = False
         self._go_on()
 
-    def _send(self, answer: Answer, *, keep_alive: bool, body: bool) -> None:
+    def _send(self, answer: Answer, request_id: bytes, *, keep_alive: bool, body: bool) -> None:
         hub = self._hub
         content = answer.body
         close = not keep_alive or answer.close or hub.draining
         # HTTP/1.0 asks for a connection that stays, and must be told that it gets one.
         keep = b"connection" in self._headers
         if answer.status == 200 and not (close or keep or answer.headers) and body and answer.media_type == JSON:
-            self._transport.write(b"%b%d\r\n\r\n%b" % (hub.ok_json, len(content), content))
+            line = b"x-request-id: %b\r\n" % request_id if request_id else b""
+            self._transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (hub.ok_json, line, len(content), content))
             return
-        lines = head(answer, hub.lines, close=close, keep=keep)
+        lines = head(answer, hub.lines, request_id=request_id, close=close, keep=keep)
         self._transport.write(lines + content if body else lines)
         if close:
             self._part()

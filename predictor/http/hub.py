@@ -38,7 +38,7 @@ class Hub:
         held: how many bytes of bodies are in memory, of all connections.
         draining: True when every answer is to be the last of its connection.
         lines: the headers of every answer.
-        ok_json: all of a good answer's head but the number of its content-length.
+        ok_json: the head of a good answer, up to what differs between two of them.
     """
 
     def __init__(
@@ -140,4 +140,4 @@ class Hub:
 
     def _tell_the_time(self) -> None:
         self.lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._headers)
-        self.ok_json = b"HTTP/1.1 200 OK\r\n%bcontent-type: %b\r\ncontent-length: " % (self.lines, JSON.encode())
+        self.ok_json = b"HTTP/1.1 200 OK\r\n%bcontent-type: %b\r\n" % (self.lines, JSON.encode())

@@ -23,6 +23,7 @@ class Request(msgspec.Struct, gc=False):
         body: at most as long as the limit.
         started: when its head was complete, by `time.perf_counter`, in seconds.
         keep_alive: whether the client wants to go on with this connection.
+        id: what the call is known by, once somebody has asked; answered as `x-request-id`.
     """
 
     method: bytes
@@ -31,6 +32,7 @@ class Request(msgspec.Struct, gc=False):
     body: bytes
     started: float
     keep_alive: bool = True
+    id: bytes = b""
 
     def header(self, name: bytes, default: str = "") -> str:
         """A header's value as text."""
@@ -61,13 +63,15 @@ class Answer(msgspec.Struct):
     measured: Any = None
 
 
-def head(answer: Answer, lines: bytes, *, close: bool, keep: bool) -> bytes:
+def head(answer: Answer, lines: bytes, *, request_id: bytes, close: bool, keep: bool) -> bytes:
     """Status line and headers; `lines` are the headers that every answer carries."""
     parts = [
         b"HTTP/1.1 %d %b\r\n" % (answer.status, _REASONS.get(answer.status, b"")),
         lines,
         b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media_type.encode(), len(answer.body)),
     ]
+    if request_id:
+        parts.append(b"x-request-id: %b\r\n" % request_id)
     parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers.items()]
     if close:
         parts.append(b"connection: close\r\n")
