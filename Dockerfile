@@ -15,6 +15,7 @@ COPY training training
 COPY predictor predictor
 COPY stack stack
 COPY rollout rollout
+COPY monitoring monitoring
 COPY cli cli
 # The tests that packages bring, and what only building needed, are not for production.
 RUN /opt/sabia/bin/python -m pip install --quiet --no-build-isolation --no-deps . \

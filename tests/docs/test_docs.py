@@ -31,6 +31,7 @@ OURS = [
     "evidence",
     "examples",
     "manifests",
+    "monitoring",
     "predictor",
     "rollout",
     "scripts",

@@ -1,0 +1,1 @@
+"""What the models do, seen from their logs: drift, quality by labels, comparisons, reports. Writes labels only."""

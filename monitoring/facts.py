@@ -1,0 +1,455 @@
+"""Everything that a report says, as facts: made once, written as JSON, shown by a page."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from artifacts import Artifact, Store, Version, catalogue, read_version
+from artifacts.inferencelog import feature_columns
+from artifacts.manifest import REFERENCE_FILE, Manifest
+from monitoring import drift, quality
+from monitoring.archive import Archive, quoted
+from monitoring.errors import InvalidReference, NothingLogged
+from monitoring.quality import Estimate, Quality
+from monitoring.rollouts import Rollout, rollouts
+from predictor.decision import Decision
+from predictor.metrics import SPLIT
+
+SCHEMA_VERSION = 1
+# So many labelled rows are looked at for each version; more are a sample by request id.
+_LABELLED_ROWS = 2_000_000
+# So many logged rows are decided again.
+_AGAIN_ROWS = 1000
+_QUANTILES = (0.5, 0.9, 0.99, 0.999)
+
+
+class Histogram(msgspec.Struct, frozen=True):
+    """Rows by bin: `edges` are the inner ones; a bin is closed on the left."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """reference.json: what the training rows looked like."""
+
+    schema_version: int
+    rows: int
+    features: dict[str, Histogram]
+    prediction: Histogram
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """What one feature looked like, beside its drift: shares of the decided rows."""
+
+    name: str
+    column: str
+    missing: float
+    out_of_range: float
+
+
+class Skew(msgspec.Struct, frozen=True):
+    """Logged rows that were decided again by the artifact: is what was served what was published?"""
+
+    rows: int
+    largest_difference: float
+
+
+class Day(msgspec.Struct, frozen=True):
+    """One day of one version; `index` is the largest stability index of that day, and `worst` whose it is."""
+
+    day: str
+    requests: float
+    failed: float
+    rows: int
+    index: float
+    worst: str
+    accuracy: Estimate | None
+    auc: Estimate | None
+
+
+class Served(msgspec.Struct, frozen=True):
+    """One version.
+
+    Attributes:
+        requests, failed, refused: answered requests, those answered 5xx, and those 4xx; where only a sample was logged,
+            as many as it stands for.
+        rows: rows that were decided and logged.
+        latency: seconds by quantile, of requests that came by the split.
+        latency_cdf: seconds and shares, for a picture.
+        refusals: the sentences that refused requests were told most, and how often.
+        published: what the artifact's evaluation says of accuracy and AUC.
+        labels: labelled rows; `sampled` when there are more than were looked at.
+        label_delay: seconds from request to label, by quantile.
+    """
+
+    version: str
+    digest: str
+    first: str
+    last: str
+    requests: float
+    failed: float
+    refused: float
+    rows: int
+    servers: int
+    latency: dict[str, float]
+    latency_cdf: list[tuple[float, float]]
+    refusals: list[tuple[str, int]]
+    features: list[Feature]
+    drift: list[drift.Compared]
+    skew: Skew | None
+    published: dict[str, float]
+    quality: Quality | None
+    sampled: bool
+    label_delay: dict[str, float]
+    days: list[Day]
+
+    @property
+    def drifted(self) -> list[str]:
+        """The names of what has drifted."""
+        return [found.name for found in self.drift if found.drifted]
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two versions on the period in which both answered, by requests that came by the split.
+
+    Attributes:
+        failed: shares of failed requests, second less first.
+        latency: quantiles of the second over those of the first.
+        accuracy: second less first; None without labels of both.
+        pairs: rows that both answered, because requests were copied; how far apart, and how often on the same side.
+    """
+
+    first: str
+    second: str
+    since: str
+    until: str
+    requests: tuple[float, float]
+    failed: Estimate
+    latency: dict[str, float]
+    accuracy: Estimate | None
+    pairs: int
+    mean_distance: float
+    agreement: Estimate | None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """A report."""
+
+    schema_version: int
+    model: str
+    made_at: str
+    since: str
+    until: str
+    rows: int
+    files: int
+    seconds: float
+    false_alarms: float
+    versions: list[Served]
+    comparisons: list[Comparison]
+    rollouts: list[Rollout]
+
+
+def gather(
+    store: Store, model: str, since: date, until: date, *, cache: Path | None = None, memory: str = "1GB"
+) -> Facts:
+    """Everything about one model on some days, both included.
+
+    Raises:
+        NothingLogged: no request was logged on them.
+        InvalidReference: a version's reference.json is not one.
+        ArtifactError, RolloutError: the store failed, or what lies there is not what was published.
+    """
+    began = perf_counter()
+    with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
+        found = [str(name) for (name,) in archive.rows("SELECT DISTINCT version FROM log WHERE version IS NOT NULL")]
+        if not found:
+            raise NothingLogged(model, since.isoformat(), until.isoformat())
+        claimed = {str(version) for version in catalogue.versions(store, model)}
+        numbers = sorted(Version.parse(name) for name in found if name in claimed)
+        artifacts = {str(number): read_version(store, model, number) for number in numbers}
+        served = [_served(archive, artifact) for artifact in artifacts.values()]
+        names = list(artifacts)
+        comparisons = [_compared(archive, *pair) for pair in pairwise(names)]
+        return Facts(
+            schema_version=SCHEMA_VERSION,
+            model=model,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            since=since.isoformat(),
+            until=until.isoformat(),
+            rows=_int(archive.rows("SELECT count(*) FROM log")[0][0]),
+            files=archive.files,
+            seconds=round(perf_counter() - began, 3),
+            false_alarms=drift.FALSE_ALARMS,
+            versions=served,
+            comparisons=[found for found in comparisons if found is not None],
+            rollouts=rollouts(store, model),
+        )
+
+
+def reference_of(artifact: Artifact) -> Reference:
+    """What a version's training rows looked like.
+
+    Raises:
+        InvalidReference: it cannot be read.
+    """
+    try:
+        return msgspec.json.decode(artifact.files[REFERENCE_FILE], type=Reference)
+    except msgspec.MsgspecError as error:
+        raise InvalidReference(artifact.manifest.version) from error
+
+
+def _served(archive: Archive, artifact: Artifact) -> Served:
+    manifest, reference = artifact.manifest, reference_of(artifact)
+    version = quoted(manifest.version)
+    of_version = f"FROM log WHERE version = {version}"
+    first, last, requests, failed, refused, rows, servers = archive.rows(
+        f"""SELECT min(ts), max(ts), coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0), 0),
+            coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status >= 500), 0),
+            coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status BETWEEN 400 AND 499), 0),
+            count(*) FILTER (WHERE status = 200), count(DISTINCT server) {of_version}"""
+    )[0]
+    columns = {
+        name: column
+        for name, column in feature_columns(feature.name for feature in manifest.features).items()
+        if column in archive.columns and name in reference.features
+    }
+    counted = _count(archive, manifest, reference, columns)
+    whole = _added(counted.values())
+    compared = drift.compare({name: (whole.bins[name], _trained(reference, name)) for name in [*columns, PREDICTION]})
+    seen = np.array([rows]) if rows else np.array([1])
+    joined, sampled = _labelled(archive, manifest)
+    measured = None if joined is None else quality.measure(joined["prediction"], joined["label"])
+    return Served(
+        version=manifest.version,
+        digest=manifest.digest,
+        first=_text(first),
+        last=_text(last),
+        requests=float(requests),
+        failed=float(failed),
+        refused=float(refused),
+        rows=rows,
+        servers=servers,
+        latency=_quantiles(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}', "latency_us / 1e6"),
+        latency_cdf=_cdf(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}'),
+        refusals=[
+            (str(sentence), _int(count))
+            for sentence, count in archive.rows(
+                f"SELECT error, count(*) AS n {of_version} AND error IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT 10"
+            )
+        ],
+        features=[
+            Feature(name, column, 1 - whole.present[name] / seen[0], whole.outside[name] / seen[0])
+            for name, column in columns.items()
+        ],
+        drift=compared,
+        skew=_again(archive, artifact, columns),
+        published={"accuracy": manifest.metrics.accuracy, "roc_auc": manifest.metrics.roc_auc},
+        quality=measured,
+        sampled=sampled,
+        label_delay=_quantiles(
+            archive,
+            f'FROM log JOIN labels USING (request_id, "row") WHERE version = {version} AND status = 200',
+            "epoch(observed_at) - epoch(ts)",
+        ),
+        days=_days(archive, manifest, reference, counted, joined),
+    )
+
+
+PREDICTION = "prediction"
+
+
+class _Counted(msgspec.Struct):
+    """Of some rows: how many by bin, how many had a value, and how many lay outside the training range, by name."""
+
+    bins: dict[str, list[int]]
+    present: dict[str, int]
+    outside: dict[str, int]
+
+
+def _trained(reference: Reference, name: str) -> list[int]:
+    return (reference.prediction if name == PREDICTION else reference.features[name]).counts
+
+
+def _count(archive: Archive, manifest: Manifest, reference: Reference, columns: dict[str, str]) -> dict[str, _Counted]:
+    """Rows by bin, for each day, in one reading of the log.
+
+    DuckDB's histogram closes bins on the right; ours are closed on the left. The number before an edge has nothing
+    between it and the edge, so "at most that" is "less than the edge".
+    """
+    features = {feature.name: feature for feature in manifest.features}
+    edges: dict[str, list[float]] = {}
+    for name in columns:
+        inner = [float(np.nextafter(edge, -np.inf)) for edge in reference.features[name].edges]
+        ends = [float(np.nextafter(features[name].minimum, -np.inf)), features[name].maximum]
+        edges[name] = sorted({*inner, *ends})
+    edges[PREDICTION] = [float(np.nextafter(edge, -np.inf)) for edge in reference.prediction.edges]
+    parts = ", ".join(
+        f'histogram("{column}", {edges[name]!r})' for name, column in {**columns, PREDICTION: PREDICTION}.items()
+    )
+    found = archive.rows(
+        f"SELECT CAST(dt AS VARCHAR), {parts} FROM log WHERE version = {quoted(manifest.version)} AND status = 200 "
+        "GROUP BY dt ORDER BY dt"
+    )
+    counted = {}
+    for day, *maps in found:
+        one = _Counted({}, {}, {})
+        for name, counts in zip(edges, maps, strict=True):
+            by_edge = counts or {}
+            inner = reference.prediction.edges if name == PREDICTION else reference.features[name].edges
+            bins = [0] * (len(inner) + 1)
+            outside = 0
+            for edge, count in by_edge.items():
+                # The bin of what is at most `edge` is the number of inner edges that are less or equal to it.
+                bins[int(np.searchsorted(inner, edge, side="right"))] += count
+                if name != PREDICTION and (edge < features[name].minimum or edge > features[name].maximum):
+                    outside += count
+            one.bins[name], one.present[name], one.outside[name] = bins, sum(bins), outside
+        counted[str(day)] = one
+    return counted
+
+
+def _added(parts: Any) -> _Counted:
+    whole = _Counted({}, {}, {})
+    for part in parts:
+        for name, bins in part.bins.items():
+            whole.bins[name] = [a + b for a, b in zip(whole.bins.get(name, [0] * len(bins)), bins, strict=True)]
+            whole.present[name] = whole.present.get(name, 0) + part.present[name]
+            whole.outside[name] = whole.outside.get(name, 0) + part.outside[name]
+    return whole
+
+
+def _labelled(archive: Archive, manifest: Manifest) -> tuple[dict[str, Any] | None, bool]:
+    """Predictions, labels and days of labelled rows; at most so many, chosen by request id."""
+    if manifest.prediction.kind != "probability":
+        return None, False
+    joined = (
+        f'FROM log JOIN labels USING (request_id, "row") WHERE version = {quoted(manifest.version)} '
+        "AND status = 200 AND prediction IS NOT NULL"
+    )
+    count = _int(archive.rows(f"SELECT count(*) {joined}")[0][0])
+    if count == 0:
+        return None, False
+    share = min(1.0, _LABELLED_ROWS / count)
+    chosen = "" if share == 1.0 else f" AND hash(request_id) / 18446744073709551616.0 < {share!r}"
+    return archive.arrays(f"SELECT prediction, label, CAST(dt AS VARCHAR) AS dt {joined}{chosen}"), share < 1
+
+
+def _days(
+    archive: Archive,
+    manifest: Manifest,
+    reference: Reference,
+    counted: dict[str, _Counted],
+    joined: dict[str, Any] | None,
+) -> list[Day]:
+    requests = {
+        str(day): (float(all_), float(failed), _int(rows))
+        for day, all_, failed, rows in archive.rows(
+            f"""SELECT CAST(dt AS VARCHAR), coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0), 0),
+                coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status >= 500), 0),
+                count(*) FILTER (WHERE status = 200)
+                FROM log WHERE version = {quoted(manifest.version)} GROUP BY dt ORDER BY dt"""
+        )
+    }
+    found = []
+    for day, (all_, failed, rows) in requests.items():
+        index, worst = 0.0, ""
+        for name, bins in counted[day].bins.items() if day in counted else ():
+            of_name = drift.stability_index(np.asarray(bins), np.asarray(_trained(reference, name)))
+            if sum(bins) and float(of_name) > index:
+                index, worst = float(of_name), name
+        measured = None
+        if joined is not None:
+            at = joined["dt"] == day
+            measured = quality.measure(joined["prediction"][at], joined["label"][at])
+        accuracy, auc = (None, None) if measured is None else (measured.accuracy, measured.auc)
+        found.append(Day(day, all_, failed, rows, index, worst, accuracy, auc))
+    return found
+
+
+def _again(archive: Archive, artifact: Artifact, columns: dict[str, str]) -> Skew | None:
+    """Decide some logged rows again; None when the log does not hold whole rows."""
+    names = [feature.name for feature in artifact.manifest.features]
+    if set(names) - columns.keys():
+        return None
+    picked = ", ".join(f'"{columns[name]}"' for name in names)
+    whole = " AND ".join(f'"{columns[name]}" IS NOT NULL' for name in names)
+    rows = archive.rows(
+        f"SELECT prediction, {picked} FROM log WHERE version = {quoted(artifact.manifest.version)} AND status = 200 "
+        f"AND prediction IS NOT NULL AND {whole} LIMIT {_AGAIN_ROWS}"
+    )
+    if not rows:
+        return None
+    values = np.array(rows, dtype=np.float64)
+    again = Decision(artifact).predict(np.ascontiguousarray(values[:, 1:]))
+    return Skew(len(rows), float(np.abs(again - values[:, 0]).max()))
+
+
+def _compared(archive: Archive, first: str, second: str) -> Comparison | None:
+    """Two versions where their times overlap; None where they do not."""
+    arms_seen, since, until = archive.rows(
+        f"""SELECT count(*), max(first), min(last) FROM (SELECT min(ts) AS first, max(ts) AS last FROM log
+            WHERE version IN ({quoted(first)}, {quoted(second)}) AND route = {quoted(SPLIT)} GROUP BY version)"""
+    )[0]
+    if arms_seen != 2 or since >= until:
+        return None
+    period = f"route = {quoted(SPLIT)} AND ts BETWEEN {quoted(str(since))} AND {quoted(str(until))}"
+    arms = {}
+    for version in (first, second):
+        where = f'FROM log WHERE version = {quoted(version)} AND "row" = 0 AND {period}'
+        count, failed = archive.rows(f"SELECT count(*), count(*) FILTER (WHERE status >= 500) {where}")[0]
+        right, labelled = archive.rows(
+            f"""SELECT count(*) FILTER (WHERE (prediction >= 0.5) = (label >= 0.5)), count(*)
+                FROM log JOIN labels USING (request_id, "row")
+                WHERE version = {quoted(version)} AND status = 200 AND {period}"""
+        )[0]
+        arms[version] = (count, failed, right, labelled, _quantiles(archive, where, "latency_us / 1e6"))
+    (n0, x0, r0, l0, q0), (n1, x1, r1, l1, q1) = arms[first], arms[second]
+    if not n0 or not n1:
+        return None
+    pairs, distance, agreed = archive.rows(
+        f"""SELECT count(*), coalesce(avg(abs(a.prediction - b.prediction)), 0),
+            count(*) FILTER (WHERE (a.prediction >= 0.5) = (b.prediction >= 0.5))
+            FROM (SELECT request_id, "row", prediction FROM log WHERE version = {quoted(first)} AND status = 200) a
+            JOIN (SELECT request_id, "row", prediction FROM log WHERE version = {quoted(second)} AND status = 200) b
+            USING (request_id, "row")"""
+    )[0]
+    return Comparison(
+        first=first,
+        second=second,
+        since=_text(since),
+        until=_text(until),
+        requests=(float(n0), float(n1)),
+        failed=quality.difference(quality.share(x0, n0), quality.share(x1, n1)),
+        latency={name: q1[name] / q0[name] for name in q0 if q0[name] > 0 and name in q1},
+        accuracy=quality.difference(quality.share(r0, l0), quality.share(r1, l1)) if l0 and l1 else None,
+        pairs=pairs,
+        mean_distance=float(distance),
+        agreement=quality.share(agreed, pairs) if pairs else None,
+    )
+
+
+def _quantiles(archive: Archive, source: str, value: str) -> dict[str, float]:
+    found = archive.rows(f"SELECT quantile_disc({value}, {list(_QUANTILES)!r}) {source}")[0][0]
+    return {} if found is None else {f"{q:g}": float(v) for q, v in zip(_QUANTILES, found, strict=True)}
+
+
+def _cdf(archive: Archive, source: str) -> list[tuple[float, float]]:
+    shares = [0.001, 0.01, *(at / 20 for at in range(1, 20)), 0.99, 0.995, 0.999, 1.0]
+    found = archive.rows(f"SELECT quantile_disc(latency_us / 1e6, {shares!r}) {source}")[0][0]
+    return [] if found is None else [(float(v), q) for v, q in zip(found, shares, strict=True)]
+
+
+def _text(moment: Any) -> str:
+    return "" if moment is None else str(moment.astimezone(UTC).isoformat(timespec="milliseconds"))
+
+
+def _int(value: Any) -> int:
+    return int(value)

@@ -1,0 +1,62 @@
+"""Logs for tests: rows of a version's log with values of the test's choosing, written as the predictor writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts import Artifact, Store
+from artifacts.inferencelog import log_key
+from predictor.inferencelog import parquet
+from predictor.inferencelog.records import Block
+
+Array = NDArray[np.float64]
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def write_log(  # noqa: PLR0913  a log has as many sides
+    store: Store,
+    artifact: Artifact,
+    rows: Array,
+    prediction: Array,
+    *,
+    at: datetime = NOON,
+    ids: Iterable[str] | None = None,
+    server: str = "server",
+    refused: int = 0,
+    failed: int = 0,
+    route: int = 0,
+    seconds: float = 0.001,
+    redacted: frozenset[str] = frozenset(),
+) -> list[str]:
+    """Write a request for each row, answered from `at` on, a millisecond apart; returns the request ids."""
+    manifest = artifact.manifest
+    names = tuple(feature.name for feature in manifest.features)
+    described = parquet.Described(manifest.name, manifest.version, manifest.digest, server, names, redacted=redacted)
+    given = [uuid4().hex for _ in rows] if ids is None else list(ids)
+    blocks = [Block(len(names))]
+    for number, request_id in enumerate(given):
+        _room(blocks, len(names))
+        blocks[-1].add_many(
+            request_id.encode(), 0, rows[number : number + 1], prediction[number : number + 1], seconds, route
+        )
+    for status, count in ((400, refused), (500, failed)):
+        for _ in range(count):
+            _room(blocks, len(names))
+            blocks[-1].add_refused(uuid4().hex.encode(), status, b'{"error": "Not this."}', seconds, route)
+    start = at.timestamp() + seconds
+    for block in blocks:
+        block.records["answered"] = start + np.arange(len(block)) / 1000
+        start += len(block) / 1000
+    for day, _, data in parquet.files(blocks, described):
+        store.create(log_key(manifest.name, day, server, uuid4()), data)
+    return given
+
+
+def _room(blocks: list[Block], width: int) -> None:
+    if blocks[-1].full:
+        blocks.append(Block(width))
