@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import deployments, evidence, platform, rollouts, versions
+from cli import deployments, evidence, monitoring, platform, rollouts, versions
 from cli.errors import KNOWN, code_of
 from cli.output import errors
 
@@ -53,10 +53,12 @@ for command in (
     deployments.traffic,
     deployments.predict,
     evidence.evidence,
+    monitoring.report,
     demo,
 ):
     app.command()(command)
 app.add_typer(rollouts.app, name="rollout")
+app.add_typer(monitoring.labels, name="labels")
 
 
 def main() -> None:

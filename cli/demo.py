@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,14 @@ from scipy.stats import binom
 
 from artifacts import Change, Store, Version, catalogue
 from cli.errors import FAILED, CliError
+from cli.monitoring import tell
 from cli.output import console, errors, print_table, say
 from cli.platform import Stopped, stop_on_sigterm
 from cli.versions import train_recipe
+from monitoring.archive import Archive
+from monitoring.facts import gather
+from monitoring.labels import add as add_labels
+from monitoring.report import to_html, to_json
 from rollout import engine
 from rollout.metrics import stack as stack_metrics
 from rollout.metrics.source import Source
@@ -54,6 +60,7 @@ PHASES = ((90, 10), (50, 50), (0, 100), (90, 10))
 # Three of the phases are random; at this level a demo fails by chance once in some 3,000 runs.
 CONFIDENCE = 0.9999
 _CLIENTS = 4
+_LOG_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -81,6 +88,7 @@ class Reply:
     version: str
     prediction: float
     seconds: float
+    request_id: str
 
 
 def run(folder: Path, calls: int) -> None:
@@ -148,6 +156,7 @@ def _path_of_the_data(stack: Stack, checks: Checks, count: int) -> dict[str, Any
         for stable, canary, end in (("1.2", "2.0", "done"), ("2.0", BROKEN, "rolled-back"))
     ]
     return {
+        "report": _monitor(store, client, stack.folder, checks),
         "rollouts": rollouts,
         "model": stack.model,
         "published": published,
@@ -155,6 +164,60 @@ def _path_of_the_data(stack: Stack, checks: Checks, count: int) -> dict[str, Any
         "phases": phases,
         "live_accuracy": live,
     }
+
+
+def _monitor(store: Store, client: Client, folder: Path, checks: Checks) -> dict[str, Any]:
+    """Label what was answered, and make the report from the log; checked against what the client saw."""
+    answered = [reply for reply in client.every_reply if reply.status == 200]
+    known = {reply.request_id: reply for reply in client.every_reply if reply.request_id}
+    say("waiting for the last records of the inference log")
+    today = datetime.now(UTC).date()
+    began = today - timedelta(days=1)  # it may have been before midnight
+    logged = _logged(store, client.model, began, today, set(known))
+    checks.add(
+        "the inference log has every answered call once",
+        logged == Counter(dict.fromkeys(known, 1)),
+        f"{logged.total():,} records of {len(known):,} calls",
+    )
+    path = folder / "labels.csv"
+    lines = [f"{reply.request_id},{client.rows.target[reply.row]:g}\n" for reply in answered]
+    path.write_text("request_id,label\n" + "".join(lines))
+    added = add_labels(store, client.model, path)
+    facts = gather(store, client.model, began, today)
+    tell(facts)
+    seen = {served.version: served for served in facts.versions}
+    for version in sorted(seen):
+        mine = [reply for reply in answered if reply.version == version]
+        quality = seen[version].quality
+        right = _accuracy(client, mine)
+        same = quality is not None and quality.rows == len(mine) and abs(quality.accuracy.value - right) < 1e-12
+        checks.add(f"the report's accuracy of {version} is what the client saw", same, f"{right:.4f} of {len(mine):,}")
+    same = all(served.skew is not None and served.skew.largest_difference < 1e-9 for served in facts.versions)
+    checks.add("what was served is what the artifacts answer", same, "decided again from the log")
+    drifted = {name: each.drifted for name, each in seen.items() if each.drifted}
+    checks.add("rows like the training rows are called no drift", not drifted, drifted or "none")
+    page = folder / "report.html"
+    page.write_text(to_html(facts))
+    (folder / "report.json").write_bytes(to_json(facts))
+    console.print(f"the report is {page}", markup=False, soft_wrap=True)
+    return {"page": str(page), "labels": added.labels, "drift": {name: each.drifted for name, each in seen.items()}}
+
+
+def _logged(store: Store, model: str, first: date, last: date, wanted: set[str]) -> Counter[str]:
+    """How often each call is in the log, once all of them are, or nothing more comes."""
+    deadline = time.monotonic() + _LOG_SECONDS
+    while True:
+        with Archive(store, model, first, last) as archive:
+            found = Counter(
+                {
+                    name: count
+                    for name, count in archive.rows("SELECT request_id, count(*) FROM log GROUP BY 1")
+                    if name in wanted
+                }
+            )
+        if len(found) == len(wanted) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
 
 
 def _train(store: Store, checks: Checks) -> list[dict[str, Any]]:
@@ -173,6 +236,7 @@ class Client:
     def __init__(self, gateway: Gateway, model: str, rows: Dataset) -> None:
         self.rows = rows
         self.replies: list[Reply] = []
+        self.every_reply: list[Reply] = []
         self.model = model
         self._url = f"{gateway.url}/v1/models/{model}:predict"
         self._bodies = [msgspec.json.encode({"instances": [row]}) for row in rows.features.tolist()]
@@ -206,7 +270,9 @@ class Client:
     def _ask(self, indices: list[int], headers: dict[str, str]) -> list[Reply]:
         with requests.Session() as session:
             session.headers.update({"content-type": "application/json", **headers})
-            return [self._reply(session, at) for at in indices]
+            found = [self._reply(session, at) for at in indices]
+        self.every_reply.extend(found)
+        return found
 
     def _reply(self, session: requests.Session, at: int) -> Reply:
         started = time.perf_counter()
@@ -214,9 +280,10 @@ class Client:
             answer = session.post(self._url, data=self._bodies[at], timeout=10)
             prediction = answer.json()["predictions"][0] if answer.ok else float("nan")
             status, version = answer.status_code, answer.headers.get("x-model-version", "none")
+            request_id = answer.headers.get("x-request-id", "")
         except requests.RequestException:
-            status, version, prediction = 0, "none", float("nan")
-        return Reply(at, status, version, prediction, time.perf_counter() - started)
+            status, version, prediction, request_id = 0, "none", float("nan"), ""
+        return Reply(at, status, version, prediction, time.perf_counter() - started, request_id)
 
 
 def _ask_each_version(client: Client, store: Store, stack: Stack, checks: Checks) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from artifacts.errors import ArtifactError, IntegrityError, InvalidName, NotFound, StoreError
 from evidence import EvidenceError
+from monitoring.errors import InvalidLabels, MonitoringError, NothingLogged
 from predictor.errors import PredictorError
 from rollout.errors import (
     BrokenRecord,
@@ -44,12 +45,15 @@ CODES: tuple[tuple[type[Exception], int], ...] = (
     (StoreError, 5),
     (NotRunning, 5),
     (ClusterUnreachable, 5),
+    (InvalidLabels, 2),
+    (NothingLogged, 3),
     (PredictorError, FAILED),
     (ArtifactError, FAILED),
     (TrainingError, FAILED),
     (StackError, FAILED),
     (RolloutError, FAILED),
     (EvidenceError, FAILED),
+    (MonitoringError, FAILED),
 )
 
 
@@ -68,4 +72,13 @@ def code_of(error: Exception) -> int:
     return next(code for kind, code in CODES if isinstance(error, kind))
 
 
-KNOWN = (ArtifactError, TrainingError, PredictorError, StackError, RolloutError, EvidenceError, CliError)
+KNOWN = (
+    ArtifactError,
+    TrainingError,
+    PredictorError,
+    StackError,
+    RolloutError,
+    EvidenceError,
+    MonitoringError,
+    CliError,
+)

@@ -62,14 +62,26 @@ class Compared(msgspec.Struct, frozen=True):
     drifted: bool | None
 
 
-def compare(pairs: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> list[Compared]:
+def compare(pairs: Mapping[str, tuple[Sequence[int], Sequence[int]]], distinct: int | None = None) -> list[Compared]:
     """Compare everything of one report.
 
     Args:
         pairs: for each name, served and training rows by bin; the same number of bins, at least one.
+        distinct: how many different rows were served; chance is that of so many. A row that is asked again tells
+            nothing new of the world, as when a load test repeats a few. It is not looked at where the bins are so few
+            that different cases have the same row.
     """
     level = FALSE_ALARMS / (2 * max(1, len(pairs)))
-    return [_compare(name, served, trained, level) for name, (served, trained) in pairs.items()]
+    if distinct is not None and not _tells_cases_apart(pairs):
+        distinct = None
+    return [_compare(name, served, trained, level, distinct) for name, (served, trained) in pairs.items()]
+
+
+def _tells_cases_apart(pairs: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> bool:
+    """Whether there are a million times more cells of bins than rows."""
+    most = max((sum(served) for served, _ in pairs.values()), default=0)
+    cells = sum(math.log10(len(trained)) for _, trained in pairs.values())
+    return cells >= math.log10(max(most, 1)) + 6
 
 
 def stability_index(served: NDArray[np.int64], trained: NDArray[np.int64]) -> Array:
@@ -89,14 +101,15 @@ def shift_of(served: NDArray[np.int64], trained: NDArray[np.int64]) -> float:
     return float((served * below).sum() / n / m - 0.5)
 
 
-def _compare(name: str, served: Sequence[int], trained: Sequence[int], level: float) -> Compared:
+def _compare(name: str, served: Sequence[int], trained: Sequence[int], level: float, distinct: int | None) -> Compared:
     counts, expected = np.asarray(served, dtype=np.int64), np.asarray(trained, dtype=np.int64)
     n = int(counts.sum())
+    n = n if distinct is None else min(n, distinct)
     index, shift = float(stability_index(counts, expected)), shift_of(counts, expected)
     if n < FEWEST_ROWS:
         return Compared(name, counts.tolist(), expected.tolist(), index, None, shift, None, None)
     most_index = index_threshold(n, expected, level)
-    most_shift = shift_threshold(counts, expected, level)
+    most_shift = shift_threshold(n, counts, expected, level)
     drifted = index > most_index or abs(shift) > most_shift
     return Compared(name, counts.tolist(), expected.tolist(), index, most_index, shift, most_shift, drifted)
 
@@ -128,11 +141,10 @@ def _index_threshold(n: int, trained: tuple[int, ...], level: float) -> float:
     return max(LEAST_INDEX, float(np.partition(drawn, -exceeding)[-exceeding]))
 
 
-def shift_threshold(served: NDArray[np.int64], trained: NDArray[np.int64], level: float) -> float:
-    """What the size of the shift exceeds without drift with probability `level`, and at least `LEAST_SHIFT`."""
-    n, m = int(served.sum()), int(trained.sum())
-    total = n + m
+def shift_threshold(n: int, served: NDArray[np.int64], trained: NDArray[np.int64], level: float) -> float:
+    """What the size of the shift of n rows exceeds without drift with probability `level`, at least `LEAST_SHIFT`."""
+    m = int(trained.sum())
     ties = np.asarray(served + trained, dtype=np.float64)
-    unequal = 1 - float(((ties / total) ** 3).sum())
+    unequal = 1 - float(((ties / ties.sum()) ** 3).sum())
     variance = max(unequal, 0.0) * (1 / n + 1 / m) / 12
     return max(LEAST_SHIFT, NormalDist().inv_cdf(1 - level / 2) * math.sqrt(variance))

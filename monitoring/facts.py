@@ -223,8 +223,12 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
     }
     counted = _count(archive, manifest, reference, columns)
     whole = _added(counted.values())
-    compared = drift.compare({name: (whole.bins[name], _trained(reference, name)) for name in [*columns, PREDICTION]})
-    seen = np.array([rows]) if rows else np.array([1])
+    empty = {name: [0] * len(_trained(reference, name)) for name in [*columns, PREDICTION]}
+    compared = drift.compare(
+        {name: (whole.bins.get(name, none), _trained(reference, name)) for name, none in empty.items()},
+        distinct=_distinct(archive, of_version, columns),
+    )
+    seen = max(1, rows)
     joined, sampled = _labelled(archive, manifest)
     measured = None if joined is None else quality.measure(joined["prediction"], joined["label"])
     return Served(
@@ -246,7 +250,7 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
             )
         ],
         features=[
-            Feature(name, column, 1 - whole.present[name] / seen[0], whole.outside[name] / seen[0])
+            Feature(name, column, 1 - whole.present.get(name, 0) / seen, whole.outside.get(name, 0) / seen)
             for name, column in columns.items()
         ],
         drift=compared,
@@ -264,6 +268,14 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
 
 
 PREDICTION = "prediction"
+
+
+def _distinct(archive: Archive, of_version: str, columns: dict[str, str]) -> int | None:
+    """About how many different rows there are."""
+    if not columns:
+        return None
+    row = ", ".join(f'"{column}"' for column in columns.values())
+    return _int(archive.rows(f"SELECT approx_count_distinct(hash({row})) {of_version} AND status = 200")[0][0])
 
 
 class _Counted(msgspec.Struct):
