@@ -54,6 +54,7 @@ for command in (
     deployments.predict,
     evidence.evidence,
     monitoring.report,
+    monitoring.dash,
     demo,
 ):
     app.command()(command)

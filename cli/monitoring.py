@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import secrets
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import JsonOption, StoreOption, open_store
+from artifacts import Store, catalogue
+from cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption, StoreOption, open_store
 from cli.errors import CliError
 from cli.output import console, print_json, print_table
+from rollout import engine, resources
+from rollout.cluster import Cluster
+from rollout.metrics import cluster as cluster_metrics
+from rollout.metrics import stack as stack_metrics
+from rollout.metrics.prometheus import Prometheus
+from rollout.metrics.source import Source
+from rollout.record import Record
+from rollout.state import Verb
+from rollout.traffic import EnvoySplit
+from rollout.traffic.httproute import HttpRouteSplit
+from rollout.traffic.split import Split
+from stack import stack as stacks
 
 if TYPE_CHECKING:
     from monitoring.facts import Facts
+    from monitoring.live.server import Decide
 
 labels = typer.Typer(help="What turned out to be true.", no_args_is_help=True)
 
@@ -57,6 +75,78 @@ def report(
     if fail_on_drift and drifted:
         named = "; ".join(f"{version}: {', '.join(names)}" for version, names in drifted.items())
         raise CliError(f"What is served is not what was trained on: {named}.")
+
+
+def dash(
+    model: ModelOption = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 8501,
+    decisions: Annotated[
+        bool, typer.Option("--decisions", help="Buttons to pause, resume, promote, abort, behind a token.")
+    ] = False,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="A host name that it is asked by, beside localhost; repeatable.")
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option("--prometheus", help="Take the counters from this Prometheus, not from the servers.")
+    ] = None,
+    store: StoreOption = None,
+    folder: FolderOption = FOLDER,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Serve a live page: versions, weights, rollouts with their evidence, drift; of this machine, or of a cluster."""
+    from monitoring.live.server import application, serve
+    from monitoring.live.snapshot import Watcher
+
+    opened = open_store(store, folder=folder)
+    place = _cluster(namespace, model, opened) if namespace is not None else _machine(folder, opened)
+    source = place.source if prometheus is None else Prometheus(prometheus, place.model, place.versions)
+    watcher = Watcher(opened, place.model, place.split, source, decisions=decisions)
+    token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if decisions else None
+    hosts = ["localhost", "127.0.0.1", "[::1]", *(names or []), *([] if host in ("0.0.0.0", "::") else [host])]  # noqa: S104
+
+    def tell_where(taken: int) -> None:
+        console.print(f"the live page is http://{host}:{taken}", markup=False, soft_wrap=True)
+        if token is not None and "SABIA_DASH_TOKEN" not in os.environ:
+            console.print(f"the token for decisions is {token}", markup=False, soft_wrap=True)
+
+    serve(application(watcher, hosts=hosts, decide=place.decide, token=token), host, port, tell_where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a model is served: who splits, who counts, who takes decisions."""
+
+    model: str
+    versions: list[str]
+    split: Split
+    source: Source
+    decide: Decide
+
+
+def _machine(folder: Path, store: Store) -> _Place:
+    state = stacks.running(folder)
+    gateway = stacks.gateway_of(folder, state)
+
+    def decide(name: str, verb: Verb, version: str | None) -> None:
+        engine.command(Record(store, state.model, name), verb, actor=getpass.getuser(), version=version)
+
+    versions = sorted({server.version for server in state.servers})
+    return _Place(state.model, versions, EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state), decide)
+
+
+def _cluster(namespace: str, model: str | None, store: Store) -> _Place:
+    cluster = Cluster.connect(namespace)
+    known = catalogue.models(store)
+    if model is None and len(known) != 1:
+        raise CliError("Say which model with --model.", 2)
+    name = model or known[0]
+
+    def decide(which: str, verb: Verb, version: str | None) -> None:
+        resources.decide(cluster, name, which, verb, actor=getpass.getuser(), version=version)
+
+    versions = [each.version for each in cluster.versions(name)]
+    return _Place(name, versions, HttpRouteSplit(cluster, name), cluster_metrics.pages(cluster, name), decide)
 
 
 def tell(facts: Facts) -> None:

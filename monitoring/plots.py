@@ -1,8 +1,8 @@
 """The pictures of a report, as SVG that any page can hold: no script, no font, text that can be selected.
 
 Text and axes take the colour of the page's text, so a picture is as legible in the dark. Series are told apart by their
-line style or marker and by colour; the colours are Okabe and Ito's, which people tell apart whatever they see of
-colour.
+line style or marker and by colour; the colours are near Okabe and Ito's, which people tell apart whatever they see
+of colour, and stand out from white and from black alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from monitoring.drift import LEAST_INDEX, Compared
 from monitoring.facts import Served
 from monitoring.rollouts import Rollout
 
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+BLUE, ORANGE, GREEN, PURPLE = "#2B85C0", "#D55E00", "#009E73", "#B8659A"
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D")
@@ -75,7 +75,7 @@ def rollout(found: Rollout) -> str:
         evidence.set_xlabel("seconds since the start")
         for axes in (weights, evidence):
             axes.grid(visible=True)
-            axes.legend(loc="upper right", fontsize=8)
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
         return _svg(figure, f"rollout-{found.name}")
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from artifacts import Store
 from rollout import words
+from rollout.errors import BrokenRecord
 from rollout.plan import Plan
 from rollout.record import Record, names
 from rollout.state import Looked, State, harm
@@ -52,6 +53,7 @@ class Rollout(msgspec.Struct, frozen=True):
     canaries: list[str]
     steps: list[int]
     phase: str
+    ended: bool
     says: str
     harm_limit: float
     safe_limit: float
@@ -65,33 +67,50 @@ def rollouts(store: Store, model: str) -> list[Rollout]:
         BrokenRecord: a record cannot be read.
         StoreError: the store failed.
     """
-    return [rollout(store, model, name) for name in names(store, model)]
+    return [Followed(Record(store, model, name)).read() for name in names(store, model)]
 
 
-def rollout(store: Store, model: str, name: str) -> Rollout:
-    """One rollout.
+class Followed:
+    """A rollout whose record is read as it grows, each entry once."""
 
-    Raises:
-        RolloutNotFound, BrokenRecord: there is none, or it cannot be read.
-    """
-    record = Record(store, model, name)
-    plan, looks = record.plan(), []
-    state = None
-    for entry, _ in record.entries():
-        state = entry.state
-        looks.append(_look(plan, state, entry.seq, entry.at, _kind(entry.event), entry.says))
-    assert state is not None
-    return Rollout(
-        name=name,
-        stable=plan.stable,
-        canaries=list(plan.canaries),
-        steps=list(plan.steps),
-        phase=words.phase(state),
-        says=words.sentence(plan, state),
-        harm_limit=math.log10(1 / plan.harm.alpha),
-        safe_limit=math.log10(1 / plan.safe.beta),
-        looks=looks,
-    )
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._plan: Plan | None = None
+        self._state: State | None = None
+        self._looks: list[Look] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be added."""
+        return self._state is not None and self._state.ended
+
+    def read(self) -> Rollout:
+        """The rollout as it is now.
+
+        Raises:
+            RolloutNotFound, BrokenRecord: there is none, or it cannot be read.
+        """
+        if self._plan is None:
+            self._plan = self._record.plan()
+        plan = self._plan
+        while (found := self._record.read(len(self._looks))) is not None:
+            entry = found[0]
+            self._state = entry.state
+            self._looks.append(_look(plan, entry.state, entry.seq, entry.at, _kind(entry.event), entry.says))
+        if self._state is None:
+            raise BrokenRecord(self._record.name, 0, "is missing")
+        return Rollout(
+            name=self._record.name,
+            stable=plan.stable,
+            canaries=list(plan.canaries),
+            steps=list(plan.steps),
+            phase=words.phase(self._state),
+            ended=self._state.ended,
+            says=words.sentence(plan, self._state),
+            harm_limit=math.log10(1 / plan.harm.alpha),
+            safe_limit=math.log10(1 / plan.safe.beta),
+            looks=list(self._looks),
+        )
 
 
 def _kind(event: object) -> str:
