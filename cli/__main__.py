@@ -60,6 +60,7 @@ for command in (
     app.command()(command)
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(monitoring.labels, name="labels")
+app.add_typer(monitoring.export, name="export")
 
 
 def main() -> None:

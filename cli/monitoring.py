@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from monitoring.facts import Facts
     from monitoring.live.server import Decide
 
+export = typer.Typer(help="The log and the labels for other tools.", no_args_is_help=True)
 labels = typer.Typer(help="What turned out to be true.", no_args_is_help=True)
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
@@ -61,8 +62,7 @@ def report(
     from monitoring.facts import gather
     from monitoring.report import to_html
 
-    last = day(until) if until else datetime.now(UTC).date()
-    first = day(since) if since else last - timedelta(days=6)
+    first, last = _days(since, until)
     facts = gather(open_store(store), model, first, last, cache=cache, memory=memory)
     if as_json:
         print_json(facts)
@@ -176,6 +176,74 @@ def labels_add(
         print_json({"model": model, "labels": added.labels, "new": added.new})
     else:
         console.print(f"{added.labels:,} labels of {model}, {added.new:,} of them new", markup=False)
+
+
+SinceOption = Annotated[str | None, typer.Option("--since", help="First day, UTC; six days before the last.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, UTC; today without it.")]
+
+
+@export.command("sql")
+def export_sql(
+    model: ModelArgument,
+    engine: Annotated[str, typer.Argument(help="athena, bigquery, redshift or trino.")],
+    location: Annotated[
+        str | None, typer.Option("--location", help="The store's root as the engine knows it, such as gs://bucket.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Print the statements that make a query engine see the log and the labels where they lie."""
+    from monitoring.export import ENGINES, ddl
+
+    if engine not in ENGINES:
+        raise CliError(f"There is no engine {engine!r}; there are {', '.join(ENGINES)}.", 2)
+    print(ddl(open_store(store), model, engine, location))
+
+
+@export.command("postgres")
+def export_postgres(
+    model: ModelArgument,
+    url: Annotated[
+        str, typer.Option("--url", envvar="SABIA_POSTGRES", help="postgresql://USER:PASSWORD@HOST/DATABASE.")
+    ],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    cache: CacheOption = None,
+    memory: MemoryOption = "1GB",
+    store: StoreOption = None,
+) -> None:
+    """Load some days into the schema `sabia` of a PostgreSQL, in place of what was there of them."""
+    from monitoring.archive import Archive
+    from monitoring.export import to_postgres
+
+    opened, (first, last) = open_store(store), _days(since, until)
+    with Archive(opened, model, first, last, cache=cache, memory=memory) as archive:
+        count = to_postgres(archive, opened, url)
+    console.print(f"{count:,} rows of {first} to {last}: sabia.inference_log, labels, answers, daily", markup=False)
+
+
+@export.command("duckdb")
+def export_duckdb(
+    model: ModelArgument,
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    cache: CacheOption = None,
+    memory: MemoryOption = "1GB",
+    store: StoreOption = None,
+) -> None:
+    """Write some days into a DuckDB file, in place of what was there."""
+    from monitoring.archive import Archive
+    from monitoring.export import to_duckdb
+
+    first, last = _days(since, until)
+    with Archive(open_store(store), model, first, last, cache=cache, memory=memory) as archive:
+        count = to_duckdb(archive, file)
+    console.print(f"{count:,} rows of {first} to {last}: inference_log, labels, answers, daily", markup=False)
+
+
+def _days(since: str | None, until: str | None) -> tuple[date, date]:
+    last = day(until) if until else datetime.now(UTC).date()
+    return (day(since) if since else last - timedelta(days=6)), last
 
 
 def day(text: str) -> date:

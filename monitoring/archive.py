@@ -85,7 +85,15 @@ class Archive:
     @property
     def columns(self) -> frozenset[str]:
         """The columns of the log."""
-        return frozenset(name for (name,) in self.rows("SELECT column_name FROM (DESCRIBE log)"))
+        return self.columns_in("log")
+
+    def columns_in(self, table: str) -> frozenset[str]:
+        """The columns of a table."""
+        return frozenset(name for (name,) in self.rows(f"SELECT column_name FROM (DESCRIBE {table})"))
+
+    def execute(self, statement: str) -> None:
+        """Carry out what answers nothing."""
+        self._database.execute(statement)
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The answer to a question."""
