@@ -3,6 +3,7 @@
 ```
 inference-log/v1/model=<name>/dt=<YYYY-MM-DD>/<server>-<uuid>.parquet    one row for each row that was asked
 labels/v1/model=<name>/dt=<YYYY-MM-DD>/<uuid>.parquet                    what turned out to be true, by request id
+reports/v1/model=<name>/dt=<YYYY-MM-DD>/<HHMMSS>.html, .json             what was made of them
 ```
 
 Keys are partitioned the way Hive does it, with the same keys in the same order everywhere, so that any engine that
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from artifacts.layout import check_model_name
 
 LOG = "inference-log/v1"
 LABELS = "labels/v1"
+REPORTS = "reports/v1"
 
 
 class Type(StrEnum):
@@ -113,6 +115,12 @@ def log_key(model: str, day: date, server: str, unique: UUID) -> str:
 def labels_key(model: str, day: date, unique: UUID) -> str:
     """The key of one file of labels."""
     return f"{labels_prefix(model, day)}{unique}.parquet"
+
+
+def report_keys(model: str, made_at: datetime) -> tuple[str, str]:
+    """The keys of a report made at this time, in UTC: of its page, and of the same as JSON."""
+    prefix = f"{_prefix(REPORTS, model, made_at.date())}{made_at:%H%M%S}"
+    return f"{prefix}.html", f"{prefix}.json"
 
 
 def day_of(key: str) -> date | None:

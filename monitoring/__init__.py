@@ -1,1 +1,1 @@
-"""What the models do, seen from their logs: drift, quality by labels, comparisons, reports. Writes labels only."""
+"""What the models do, seen from their logs: drift, quality by labels, comparisons, reports, a live page, exports."""

@@ -1,8 +1,9 @@
-"""Make what the store needs before anybody uses it: credentials, the bucket, and three users.
+"""Make what the store needs before anybody uses it: credentials, the bucket, and five users.
 
-`trainer` may create and read, `reader` may only read, `rollouts` may create and read the records of rollouts and
-nothing else; none may delete. Every credential is made here, once, and
-kept in Secrets; what exists already is left as it is, so the job may run again.
+`trainer` may create and read versions and records of training, `reader` may only read versions, `rollouts` may create
+and read the records of rollouts, `logger` may create files of the inference log and read none of them, `analyst` may
+read everything and create labels and reports; none may delete. Every credential is made here, once, and kept in
+Secrets; what exists already is left as it is, so the job may run again.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ MODELS_NAMESPACE = "sabia"
 WAIT_SECONDS = 240
 
 # What each user may do, and to which objects; all may list the bucket and ask where it is.
-USERS = {
-    "trainer": ("models-s3-trainer", ["s3:GetObject", "s3:PutObject"], "*"),
-    "reader": ("models-s3", ["s3:GetObject"], "*"),
-    "rollouts": ("models-s3-rollouts", ["s3:GetObject", "s3:PutObject"], "rollouts/*"),
+READ, CREATE = "s3:GetObject", "s3:PutObject"
+USERS: dict[str, tuple[str, dict[str, list[str]]]] = {
+    "trainer": ("models-s3-trainer", {"*": [READ, CREATE]}),
+    "reader": ("models-s3", {"models/*": [READ]}),
+    "rollouts": ("models-s3-rollouts", {"rollouts/*": [READ, CREATE]}),
+    "logger": ("models-s3-logger", {"inference-log/*": [CREATE]}),
+    "analyst": ("models-s3-analyst", {"*": [READ], "labels/*": [CREATE], "reports/*": [CREATE]}),
 }
 
 
@@ -49,10 +53,10 @@ def main() -> int:
         store.make_bucket(bucket_name=bucket)
     store.set_bucket_versioning(bucket_name=bucket, config=VersioningConfig(ENABLED))
     admin = MinioAdmin(endpoint=service, credentials=StaticProvider(user, secret), secure=False)
-    for name, (secret_name, actions, objects) in USERS.items():
+    for name, (secret_name, rights) in USERS.items():
         key = ensure_user_secret(api, service, name, secret_name)
-        ensure_user(admin, name, key, policy(bucket, actions, objects))
-        print(f"user {name}: {', '.join(actions)}", flush=True)
+        ensure_user(admin, name, key, policy(bucket, rights))
+        print(f"user {name}: {rights}", flush=True)
     return 0
 
 
@@ -108,14 +112,17 @@ def wait_for(store: Minio, bucket: str) -> None:
             return
 
 
-def policy(bucket: str, actions: list[str], objects: str) -> dict[str, Any]:
+def policy(bucket: str, rights: dict[str, list[str]]) -> dict[str, Any]:
     """An S3 policy that allows these actions on these objects, and listing."""
     listing = ["s3:ListBucket", "s3:GetBucketLocation"]
     return {
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Action": listing, "Resource": [f"arn:aws:s3:::{bucket}"]},
-            {"Effect": "Allow", "Action": actions, "Resource": [f"arn:aws:s3:::{bucket}/{objects}"]},
+            *(
+                {"Effect": "Allow", "Action": actions, "Resource": [f"arn:aws:s3:::{bucket}/{objects}"]}
+                for objects, actions in rights.items()
+            ),
         ],
     }
 

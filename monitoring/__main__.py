@@ -1,0 +1,63 @@
+"""`python -m monitoring`: the report and the verdict on drift, as jobs that write to the store or fail.
+
+Without arguments beside the model a job looks at the last seven days, in UTC, today among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from artifacts import ArtifactError, Store
+from artifacts.inferencelog import report_keys
+from monitoring.errors import MonitoringError
+from monitoring.facts import Facts, gather
+from monitoring.report import to_html, to_json
+from rollout.errors import RolloutError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: done; 1: something drifted, or it failed, with the sentence that says why."""
+    parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
+    parser.add_argument("job", choices=("report", "drift"), help="write the report to the store, or fail on drift")
+    parser.add_argument("model")
+    parser.add_argument("--store", default=os.environ.get("SABIA_STORE"), help="URL of the store (SABIA_STORE)")
+    parser.add_argument("--days", type=int, default=7, help="how many days, the last one among them")
+    parser.add_argument("--until", type=date.fromisoformat, default=None, help="the last day; today without it")
+    parser.add_argument("--memory", default="512MB", help="what the database may hold")
+    given = parser.parse_args(arguments)
+    if given.store is None:
+        parser.error("--store, or SABIA_STORE, is needed")
+    until = given.until or datetime.now(UTC).date()
+    try:
+        store = Store.open(given.store)
+        facts = gather(store, given.model, until - timedelta(days=given.days - 1), until, memory=given.memory)
+        if given.job == "report":
+            for key in publish(store, facts):
+                print(f"wrote {store.uri(key)}")
+    except (ArtifactError, MonitoringError, RolloutError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    drifted = {served.version: served.drifted for served in facts.versions if served.drifted}
+    for version, names in drifted.items():
+        print(f"{version} has drifted: {', '.join(names)}", file=sys.stderr)
+    return 1 if given.job == "drift" and drifted else 0
+
+
+def publish(store: Store, facts: Facts) -> tuple[str, str]:
+    """Write a report to the store, as a page and as JSON; returns the keys.
+
+    Raises:
+        StoreError: the store failed.
+    """
+    page, document = report_keys(facts.model, datetime.fromisoformat(facts.made_at))
+    store.create(page, to_html(facts).encode())
+    store.create(document, to_json(facts))
+    return page, document
+
+
+if __name__ == "__main__":
+    sys.exit(main())
