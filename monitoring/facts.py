@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -141,7 +142,14 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """A report."""
+    """A report.
+
+    Attributes:
+        rows, files: records of the log, and in how many files they were.
+        seconds: what gathering took.
+        false_alarms: the probability that a version's drift names anything without there being any.
+        unknown: versions that are in the log and not in the store; nothing more is said of them.
+    """
 
     schema_version: int
     model: str
@@ -153,6 +161,7 @@ class Facts(msgspec.Struct, frozen=True):
     seconds: float
     false_alarms: float
     versions: list[Served]
+    unknown: list[str]
     comparisons: list[Comparison]
     rollouts: list[Rollout]
 
@@ -176,8 +185,6 @@ def gather(
         numbers = sorted(Version.parse(name) for name in found if name in claimed)
         artifacts = {str(number): read_version(store, model, number) for number in numbers}
         served = [_served(archive, artifact) for artifact in artifacts.values()]
-        names = list(artifacts)
-        comparisons = [_compared(archive, *pair) for pair in pairwise(names)]
         return Facts(
             schema_version=SCHEMA_VERSION,
             model=model,
@@ -189,7 +196,8 @@ def gather(
             seconds=round(perf_counter() - began, 3),
             false_alarms=drift.FALSE_ALARMS,
             versions=served,
-            comparisons=[found for found in comparisons if found is not None],
+            comparisons=_comparisons(archive, list(artifacts)),
+            unknown=sorted(set(found) - claimed),
             rollouts=rollouts(store, model),
         )
 
@@ -404,14 +412,24 @@ def _again(archive: Archive, artifact: Artifact, columns: dict[str, str]) -> Ske
     return Skew(len(rows), float(np.abs(again - values[:, 0]).max()))
 
 
-def _compared(archive: Archive, first: str, second: str) -> Comparison | None:
-    """Two versions where their times overlap; None where they do not."""
-    arms_seen, since, until = archive.rows(
-        f"""SELECT count(*), max(first), min(last) FROM (SELECT min(ts) AS first, max(ts) AS last FROM log
-            WHERE version IN ({quoted(first)}, {quoted(second)}) AND route = {quoted(SPLIT)} GROUP BY version)"""
-    )[0]
-    if arms_seen != 2 or since >= until:
-        return None
+def _comparisons(archive: Archive, versions: Sequence[str]) -> list[Comparison]:
+    """Every two versions that answered at the same time."""
+    spans = {
+        str(version): (first, last)
+        for version, first, last in archive.rows(
+            f"SELECT version, min(ts), max(ts) FROM log WHERE route = {quoted(SPLIT)} GROUP BY version"
+        )
+    }
+    found = []
+    for first, second in combinations([version for version in versions if version in spans], 2):
+        since, until = max(spans[first][0], spans[second][0]), min(spans[first][1], spans[second][1])
+        if since < until and (compared := _compared(archive, first, second, since, until)) is not None:
+            found.append(compared)
+    return found
+
+
+def _compared(archive: Archive, first: str, second: str, since: datetime, until: datetime) -> Comparison | None:
+    """Two versions between two times; None when one of them answered nothing then."""
     period = f"route = {quoted(SPLIT)} AND ts BETWEEN {quoted(str(since))} AND {quoted(str(until))}"
     arms = {}
     for version in (first, second):

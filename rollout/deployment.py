@@ -96,7 +96,7 @@ def _folder(place: Path, data: dict[str, str], root: Path) -> Path:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["../../base", "version.yaml"],
-        "components": ["../../components/version"],
+        "components": ["../../components/version", "../../components/log"],
     }
     metadata = {"name": "version", "annotations": {"config.kubernetes.io/local-config": "true"}}
     source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

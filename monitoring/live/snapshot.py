@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 # Rates are of so many seconds.
 _RATE_SECONDS = 10.0
-_DRIFT_SECONDS = 60.0
+# Drift is looked at so often, and more often while there is no log.
+_DRIFT_SECONDS, _NO_DRIFT_SECONDS = 60.0, 10.0
 # The page shows the newest; a report shows all.
 _ROLLOUTS = 5
 
@@ -183,6 +184,7 @@ class Watcher:
             self._drift = found, facts.made_at
         except (MonitoringError, ArtifactError, RolloutError):
             self._drift = [], None  # nothing logged, or nothing to be had of it: the page says so
+            self._drift_due = monotonic() + _NO_DRIFT_SECONDS
         finally:
             self._looking_at_drift.release()
 

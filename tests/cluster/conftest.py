@@ -61,7 +61,7 @@ def namespaces() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def store(namespaces: None) -> None:
-    """MinIO, with its bucket and its three users."""
+    """MinIO, with its bucket and its users."""
     tools.apply_folder("store/minio")
     tools.kubectl("wait", "-n", STORE, "job/minio-setup", "--for=condition=Complete", "--timeout=240s")
 

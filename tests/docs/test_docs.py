@@ -32,6 +32,7 @@ OURS = [
     "examples",
     "manifests",
     "monitoring",
+    "notebooks",
     "predictor",
     "rollout",
     "scripts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 import re
 import subprocess
@@ -114,13 +115,14 @@ def test_a_pod_has_no_root_no_writable_root_and_no_token(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
 def test_a_pod_has_time_to_leave_in_order(folder: Path) -> None:
-    """The gateway's time, the predictor's drain and grace, all before the kubelet kills."""
+    """The gateway's time, the predictor's drain and grace, the last of the log, all before the kubelet kills."""
     from predictor.config import Config
+    from predictor.server import LOG_SECONDS
 
     documents = render(folder)
     sleep = int(container(documents)["lifecycle"]["preStop"]["exec"]["command"][1])
     grace = named(documents, "InferenceService")["spec"]["predictor"]["terminationGracePeriodSeconds"]
-    assert sleep + Config().drain_seconds + Config().grace_seconds < grace
+    assert sleep + Config().drain_seconds + Config().grace_seconds + LOG_SECONDS < grace
 
 
 def test_the_route_sends_every_call_to_a_version_that_has_a_folder() -> None:
@@ -217,3 +219,14 @@ def test_every_field_of_a_plan_that_may_not_change_is_guarded() -> None:
     }
     # The canary may be a list, which the API cannot compare; the operator does.
     assert guarded == {field.name for field in msgspec.structs.fields(Plan)} - {"canary"}
+
+
+def test_the_stores_set_up_may_read_the_secrets_that_it_makes() -> None:
+    spec = importlib.util.spec_from_file_location("setup", ROOT / "store" / "minio" / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    setup = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(setup)
+    roles = [item for item in render(ROOT / "store" / "minio") if item["kind"] in ("Role", "ClusterRole")]
+    named = {name for role in roles for rule in role["rules"] for name in rule.get("resourceNames", [])}
+    assert {secret for secret, _ in setup.USERS.values()} | {"minio-root"} <= named

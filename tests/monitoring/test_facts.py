@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from artifacts import Artifact, Store
+from artifacts import Artifact, Store, Version, read_version
 from monitoring import labels
 from monitoring.errors import NothingLogged
 from monitoring.facts import Facts, gather
@@ -164,3 +164,13 @@ def test_columns_that_were_redacted_are_missing_and_no_drift(store: Store, logis
     assert found["mean radius"].missing == 1.0
     assert compared["mean radius"].drifted is None
     assert served.skew is None
+
+
+def test_a_version_that_the_store_does_not_have_is_named(
+    store: Store, linear: Artifact, published: Store, trained: Array
+) -> None:
+    other = read_version(published, MODEL, Version(2, 2))
+    for artifact in (linear, other):
+        write_log(store, artifact, resampled(trained, 60), np.full(60, 0.5))
+    found = report(store)
+    assert ([each.version for each in found.versions], found.unknown) == (["1.2"], ["2.2"])

@@ -1,0 +1,1 @@
+"""What a report costs, and what it sees."""

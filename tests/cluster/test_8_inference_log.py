@@ -1,0 +1,177 @@
+"""The inference log on the cluster: every answered request is in it once, but for what a killed pod had in memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import requests
+
+from predictor.config import Config
+from tests.cluster import tools
+from tests.cluster.tools import MODEL, NAMESPACE, Served
+
+VERSIONS = {"1.2": f"{MODEL}-v1-2", "2.0": f"{MODEL}-v2-0"}
+# A pod that is killed loses what it answered in the last `log_seconds`, and what was on its way to the store.
+WINDOW = Config().log_seconds + 3
+# What the log says, told by a pod with the analyst's access.
+COUNT = """
+import json
+from datetime import UTC, datetime, timedelta
+from artifacts import Store
+from monitoring.archive import Archive
+today = datetime.now(UTC).date()
+with Archive(Store.open("s3://sabia"), "breast-cancer", today - timedelta(days=1), today) as archive:
+    print(json.dumps(archive.rows("SELECT request_id, version, server, count(*) FROM log GROUP BY ALL")))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One call: the id that it is known by, when it was made (monotonic seconds), its status, who answered."""
+
+    request_id: str
+    at: float
+    status: int
+    version: str
+
+
+class Calls(threading.Thread):
+    """Calls one after another, each noted with its id."""
+
+    def __init__(self, url: str, row: list[float]) -> None:
+        super().__init__(daemon=True)
+        self._url, self._row = url, row
+        self._done = threading.Event()
+        self.answered: list[Answered] = []
+
+    def run(self) -> None:
+        """Until it is ended. A call that broke has no answer, so nothing is known of it."""
+        while not self._done.wait(0.05):
+            at = time.monotonic()
+            try:
+                found = tools.ask(self._url, self._row)
+            except requests.RequestException:
+                continue
+            if "x-request-id" in found.headers and "x-model-version" in found.headers:
+                version = found.headers["x-model-version"]
+                self.answered.append(Answered(found.headers["x-request-id"], at, found.status_code, version))
+
+    def end(self) -> None:
+        """Make no more calls."""
+        self._done.set()
+        self.join()
+
+
+@pytest.fixture
+def two_by_two(split: None) -> Iterator[None]:
+    """Two versions with two replicas each, and half of the traffic for each."""
+    for version, service in VERSIONS.items():
+        assert tools.sabia("deploy", MODEL, version, "--replicas", "2").returncode == 0
+        tools.eventually(partial(_two_are_ready, service))
+    tools.traffic("1.2=50", "2.0=50")
+    yield
+    tools.traffic("1.2=100")
+    for version in VERSIONS:
+        assert tools.sabia("deploy", MODEL, version).returncode == 0
+
+
+def _two_are_ready(service: str) -> bool:
+    return tools.readiness(service) == [True, True]
+
+
+def logged() -> dict[str, tuple[str, str, int]]:
+    """By request id: version, server and how often it is in the log."""
+    said = tools.run_pod(COUNT, secret="models-s3-analyst").splitlines()[-1]
+    return {name: (version, server, count) for name, version, server, count in json.loads(said)}
+
+
+def test_every_answered_request_is_in_the_log_once_but_what_a_killed_pod_held(
+    two_by_two: None, url: str, row: list[float]
+) -> None:
+    clients = [Calls(url, row) for _ in range(4)]
+    for client in clients:
+        client.start()
+    threading.Event().wait(WINDOW)  # so that there is a log from before the kill
+    killed = tools.pods_of(VERSIONS["1.2"])[0]["metadata"]["name"]
+    began = time.monotonic()
+    tools.kubectl("delete", "pod", "-n", NAMESPACE, killed, "--force", "--grace-period=0")
+    tools.eventually(lambda: tools.readiness(VERSIONS["1.2"]) == [True, True])
+    ended = time.monotonic()
+    drained = tools.pods_of(VERSIONS["2.0"])[0]["metadata"]["name"]
+    tools.kubectl("delete", "pod", "-n", NAMESPACE, drained, "--wait=true")
+    tools.eventually(lambda: tools.readiness(VERSIONS["2.0"]) == [True, True])
+    for client in clients:
+        client.end()
+    answered = {call.request_id: call for client in clients for call in client.answered}
+    last = {call.request_id for call in answered.values() if call.at > ended}
+
+    def complete() -> dict[str, tuple[str, str, int]]:
+        found = logged()
+        return found if last <= found.keys() else {}
+
+    found = tools.eventually(complete, seconds=120)
+    mine = {name: found[name] for name in answered if name in found}
+    lost = [call for name, call in answered.items() if name not in found]
+    tools.report(
+        "inference log, a pod killed and one drained",
+        {
+            "answered": len(answered),
+            "logged once": sum(count == 1 for _, _, count in mine.values()),
+            "lost with the killed pod": len(lost),
+            "the longest before the kill, seconds": round(max((began - call.at for call in lost), default=0.0), 1),
+            "by server": dict(Counter(server for _, server, _ in mine.values())),
+        },
+    )
+    assert {count for _, _, count in mine.values()} == {1}
+    assert all(version == answered[name].version for name, (version, _, _) in mine.items())
+    assert {call.version for call in lost} <= {"1.2"}
+    assert all(began - WINDOW <= call.at <= ended for call in lost)
+    servers = {version: {server for of, server, _ in mine.values() if of == version} for version in VERSIONS}
+    assert drained in servers["2.0"]
+    assert all(len(each) >= 2 for each in servers.values())
+
+
+def test_the_report_is_made_by_its_job(served: Served, url: str, row: list[float]) -> None:
+    tools.apply_folder("monitoring")
+    tools.kubectl("create", "job", "-n", NAMESPACE, "report-now", "--from=cronjob/report")
+    tools.kubectl("wait", "-n", NAMESPACE, "job/report-now", "--for=condition=Complete", "--timeout=240s")
+    said = tools.kubectl("logs", "-n", NAMESPACE, "job/report-now")
+    keys = [line.removeprefix("wrote s3://sabia/") for line in said.splitlines() if line.startswith("wrote ")]
+    assert [key.rpartition(".")[2] for key in keys] == ["html", "json"]
+    script = (
+        "from artifacts import Store\n"
+        "store = Store.open('s3://sabia')\n"
+        f"assert store.get({keys[0]!r}).startswith(b'<!doctype html>')\n"
+        f"print(store.get({keys[1]!r}).decode())\n"
+    )
+    facts = json.loads(tools.run_pod(script, secret="models-s3-analyst"))
+    assert {"1.2", "2.0"} <= {each["version"] for each in facts["versions"]}
+    assert facts["rows"] > 0
+    # The decisions are made again from the log, by the artifacts.
+    assert all(each["skew"]["largest_difference"] < 1e-9 for each in facts["versions"])
+
+
+def test_whoever_may_write_the_log_may_not_read_it(served: Served) -> None:
+    script = (
+        "from artifacts import Store\n"
+        "from artifacts.errors import StoreRefused\n"
+        "store = Store.open('s3://sabia')\n"
+        "keys = [entry.key for entry in store.list('inference-log/')]\n"
+        "def refused(call):\n"
+        "    try:\n"
+        "        call()\n"
+        "    except StoreRefused:\n"
+        "        return True\n"
+        "    return False\n"
+        "assert keys and refused(lambda: store.get(keys[0]))\n"
+        "assert refused(lambda: store.add('models/breast-cancer/9.9/manifest.json', b'{}'))\n"
+        "print('refused')\n"
+    )
+    assert tools.run_pod(script, secret="models-s3-logger").strip() == "refused"
