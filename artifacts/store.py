@@ -84,9 +84,9 @@ class Store:
         scheme, rest = _split(url)
         if scheme == "memory":
             return cls(url, MemoryStore())
-        if scheme == "file":
-            return cls(url, _local(Path(unquote(rest)), make=make))
         with _translated("opening the store"):
+            if scheme == "file":
+                return cls(url, _local(Path(unquote(rest)), make=make))
             return cls(url, _remote(url, scheme, environment or {}, patience))
 
     def uri(self, key: str = "") -> str:

@@ -65,3 +65,9 @@ def test_every_error_has_one_base() -> None:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
     assert all(issubclass(kind, ArtifactError) for kind in kinds)
     assert {kind.__name__ for kind in kinds} <= set(str(errors.__doc__).split()), "the docstring's tree names them all"
+
+
+def test_a_folder_that_cannot_be_made_is_a_store_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError):
+        Store.open((tmp_path / "file").as_uri(), make=True)
