@@ -32,7 +32,7 @@ WAIT_SECONDS = 240
 READ, CREATE = "s3:GetObject", "s3:PutObject"
 USERS: dict[str, tuple[str, dict[str, list[str]]]] = {
     "trainer": ("models-s3-trainer", {"*": [READ, CREATE]}),
-    "reader": ("models-s3", {"models/*": [READ]}),
+    "reader": ("models-s3", {"*models/*": [READ]}),  # a store may begin at a prefix
     "rollouts": ("models-s3-rollouts", {"rollouts/*": [READ, CREATE]}),
     "logger": ("models-s3-logger", {"inference-log/*": [CREATE]}),
     "analyst": ("models-s3-analyst", {"*": [READ], "labels/*": [CREATE], "reports/*": [CREATE]}),
