@@ -1,4 +1,4 @@
-"""`sabia report` and `sabia labels`: what the models do, from their logs."""
+"""`sabia report`, `dash`, `labels` and `export`: what the models do."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ export = typer.Typer(help="The log and the labels for other tools.", no_args_is_
 labels = typer.Typer(help="What turned out to be true.", no_args_is_help=True)
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", help="First day, UTC, such as 2026-03-01; six days before the last.")
+]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, UTC; today without it.")]
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Where files of a remote store are brought; kept for the next time.")
 ]
@@ -45,10 +49,8 @@ MemoryOption = Annotated[str, typer.Option("--memory", help="What the database m
 
 def report(
     model: ModelArgument,
-    since: Annotated[
-        str | None, typer.Option("--since", help="First day, UTC, such as 2026-03-01; six days before the last.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Last day, UTC; today without it.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("report.html"),
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="End with 1 when something has drifted, for a job to be seen.")
@@ -71,9 +73,8 @@ def report(
         out.write_text(to_html(facts))
         tell(facts)
         console.print(f"the page is {out}", markup=False, soft_wrap=True)
-    drifted = {served.version: served.drifted for served in facts.versions if served.drifted}
-    if fail_on_drift and drifted:
-        named = "; ".join(f"{version}: {', '.join(names)}" for version, names in drifted.items())
+    if fail_on_drift and facts.drifted:
+        named = "; ".join(f"{version}: {', '.join(names)}" for version, names in facts.drifted.items())
         raise CliError(f"What is served is not what was trained on: {named}.")
 
 
@@ -155,8 +156,7 @@ def tell(facts: Facts) -> None:
     for served in facts.versions:
         quality = served.quality
         accuracy = "no labels" if quality is None else f"{quality.accuracy.value:.4f} of {quality.rows:,}"
-        known = any(found.drifted is not None for found in served.drift)
-        drift = ", ".join(served.drifted) or ("none" if known else "too few rows")
+        drift = ", ".join(served.drifted) or ("none" if served.judged else "too few rows")
         rows.append([served.version, f"{served.requests:,.0f}", f"{served.failed:,.0f}", accuracy, drift])
     print_table(["version", "requests", "failed", "right", "drift"], rows, title=f"{facts.model}, from the log")
 
@@ -176,10 +176,6 @@ def labels_add(
         print_json({"model": model, "labels": added.labels, "new": added.new})
     else:
         console.print(f"{added.labels:,} labels of {model}, {added.new:,} of them new", markup=False)
-
-
-SinceOption = Annotated[str | None, typer.Option("--since", help="First day, UTC; six days before the last.")]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, UTC; today without it.")]
 
 
 @export.command("sql")

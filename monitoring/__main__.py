@@ -41,10 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ArtifactError, MonitoringError, RolloutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    drifted = {served.version: served.drifted for served in facts.versions if served.drifted}
-    for version, names in drifted.items():
+    for version, names in facts.drifted.items():
         print(f"{version} has drifted: {', '.join(names)}", file=sys.stderr)
-    return 1 if given.job == "drift" and drifted else 0
+    return 1 if given.job == "drift" and facts.drifted else 0
 
 
 def publish(store: Store, facts: Facts) -> tuple[str, str]:

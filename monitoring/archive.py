@@ -8,7 +8,7 @@ larger than memory.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -30,11 +30,6 @@ SQL_TYPES = {
 }
 
 
-def cache_folder() -> Path:
-    """Where brought files lie, unless somebody says otherwise."""
-    return Path(tempfile.gettempdir(), "sabia-monitoring")
-
-
 class Archive:
     """One model's log of some days, both included, and every label that was added since the first of them.
 
@@ -45,7 +40,7 @@ class Archive:
         store: where they lie.
         model: whose they are.
         since, until: the days, in UTC.
-        cache: where files of a remote store are brought to.
+        cache: where files of a remote store are brought to; without it, a folder for temporary files.
         memory: what the database may hold, as DuckDB writes it.
 
     Attributes:
@@ -60,7 +55,7 @@ class Archive:
         if store.url.startswith("memory:"):  # another store has that URL in the next process, or in this one
             self._own = tempfile.TemporaryDirectory()
             cache = Path(self._own.name)
-        self._cache = cache or cache_folder()
+        cache = cache or Path(tempfile.gettempdir(), "sabia-monitoring")
         days = [entry.key for entry in store.list(log_prefix(model)) if since <= (day_of(entry.key) or since) <= until]
         late = [entry.key for entry in store.list(labels_prefix(model)) if (day_of(entry.key) or since) >= since]
         self.files = len(days)
@@ -68,8 +63,8 @@ class Archive:
         self._database.execute("SET TimeZone = 'UTC'")
         self._database.execute(f"SET memory_limit = '{memory}'")
         self._database.execute("SET preserve_insertion_order = false")
-        self._table("log", LOG_COLUMNS, _paths(store, days, self._cache))
-        self._table("every_label", LABEL_COLUMNS, _paths(store, late, self._cache))
+        self._table("log", LOG_COLUMNS, _paths(store, days, cache))
+        self._table("every_label", LABEL_COLUMNS, _paths(store, late, cache))
         self._database.execute(LABELS_VIEW)
 
     def __enter__(self) -> Self:
@@ -82,26 +77,21 @@ class Archive:
         if self._own is not None:
             self._own.cleanup()
 
-    @property
-    def columns(self) -> frozenset[str]:
-        """The columns of the log."""
-        return self.columns_in("log")
-
     def columns_in(self, table: str) -> frozenset[str]:
-        """The columns of a table."""
+        """The columns of a table; asking looks at every file."""
         return frozenset(name for (name,) in self.rows(f"SELECT column_name FROM (DESCRIBE {table})"))
 
     def execute(self, statement: str) -> None:
         """Carry out what answers nothing."""
         self._database.execute(statement)
 
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The answer to a question."""
-        return self._database.execute(query, parameters).fetchall()
+        return self._database.execute(query).fetchall()
 
-    def arrays(self, query: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+    def arrays(self, query: str) -> dict[str, Any]:
         """The answer as arrays, by column."""
-        found: dict[str, Any] = self._database.execute(query, parameters).fetchnumpy()
+        found: dict[str, Any] = self._database.execute(query).fetchnumpy()
         return found
 
     def _table(self, name: str, columns: dict[str, Type], paths: list[str]) -> None:

@@ -33,6 +33,8 @@ from monitoring.errors import NoExport
 
 ENGINES = ("athena", "bigquery", "redshift", "trino")
 SCHEMA = "sabia"
+# The column `row`, which is a word of SQL.
+_ROW = '"row"'
 
 _TYPES: dict[str, dict[Type, str]] = {
     "athena": {Type.STRING: "string", Type.INTEGER: "bigint", Type.DOUBLE: "double", Type.TIME: "timestamp"},
@@ -88,8 +90,7 @@ def ddl(store: Store, model: str, engine: str, location: str | None = None) -> s
         write(name, f"{root}{prefix}/", columns, model, _days(store, of_model))
         for name, prefix, columns, of_model in tables
     ]
-    quote = "`" if engine == "bigquery" else '"'
-    return "\n".join([*parts, *_views(engine, quote)])
+    return "\n".join([*parts, *_views(engine)])
 
 
 def _days(store: Store, prefix: str) -> list[date]:
@@ -171,9 +172,9 @@ OPTIONS (
 _BEFORE = {"bigquery": "sabia.", "redshift": "spectrum.", "trino": "", "athena": ""}
 
 
-def _views(engine: str, quote: str) -> Iterable[str]:
+def _views(engine: str) -> Iterable[str]:
     before, after = _BEFORE[engine], "sabia." if engine == "bigquery" else ""
-    row = f"{quote}row{quote}"
+    row = "`row`" if engine == "bigquery" else _ROW
     end = " WITH NO SCHEMA BINDING" if engine == "redshift" else ""
     yield f"""CREATE OR REPLACE VIEW {after}labels AS
 SELECT request_id, {row}, label, observed_at, added_at, model
@@ -232,16 +233,11 @@ def to_duckdb(archive: Archive, path: Path) -> int:
                     "CREATE VIEW answers AS SELECT asked.*, known.label, known.observed_at FROM inference_log AS asked "
                     'LEFT JOIN labels AS known USING (request_id, "row")'
                 )
-                database.execute(f"CREATE VIEW daily AS {_daily('answers', quote_row('duckdb'))}")
+                database.execute(f"CREATE VIEW daily AS {_daily('answers', _ROW)}")
         except duckdb.Error as error:
             raise NoExport("the file cannot be written") from error
         unfinished.replace(path)
     return count
-
-
-def quote_row(engine: str) -> str:
-    """The column `row`, which is a word of SQL."""
-    return "`row`" if engine == "bigquery" else '"row"'
 
 
 def to_postgres(archive: Archive, store: Store, url: str) -> int:
@@ -312,7 +308,8 @@ def _copy(
     columns: dict[str, Type],
     folder: Path,
 ) -> int:
-    present = [column for column in columns if column in archive.columns_in(source)]
+    logged = archive.columns_in(source)
+    present = [column for column in columns if column in logged]
     listed = ", ".join(f'"{column}"' for column in present)
     path = folder / f"{name}.csv"
     select = f"SELECT {quoted(archive.model)}, dt, {listed} FROM {source}"
@@ -338,4 +335,4 @@ def _postgres_views() -> Iterable[sql.SQL]:
         "CREATE VIEW sabia.answers AS SELECT asked.*, known.label, known.observed_at FROM sabia.inference_log AS asked "
         'LEFT JOIN sabia.labels AS known USING (model, request_id, "row")'
     )
-    yield sql.SQL(f"CREATE VIEW sabia.daily AS {_daily('sabia.answers', quote_row('postgres'))}")
+    yield sql.SQL(f"CREATE VIEW sabia.daily AS {_daily('sabia.answers', _ROW)}")

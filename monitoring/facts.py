@@ -117,6 +117,11 @@ class Served(msgspec.Struct, frozen=True):
         """The names of what has drifted."""
         return [found.name for found in self.drift if found.drifted]
 
+    @property
+    def judged(self) -> bool:
+        """Whether there were rows enough for a verdict on anything."""
+        return any(found.drifted is not None for found in self.drift)
+
 
 class Comparison(msgspec.Struct, frozen=True):
     """Two versions on the period in which both answered, by requests that came by the split.
@@ -165,6 +170,11 @@ class Facts(msgspec.Struct, frozen=True):
     comparisons: list[Comparison]
     rollouts: list[Rollout]
 
+    @property
+    def drifted(self) -> dict[str, list[str]]:
+        """The names of what has drifted, by version; versions without drift are left out."""
+        return {served.version: served.drifted for served in self.versions if served.drifted}
+
 
 def gather(
     store: Store, model: str, since: date, until: date, *, cache: Path | None = None, memory: str = "1GB"
@@ -185,20 +195,22 @@ def gather(
         numbers = sorted(Version.parse(name) for name in found if name in claimed)
         artifacts = {str(number): read_version(store, model, number) for number in numbers}
         served = [_served(archive, artifact) for artifact in artifacts.values()]
+        comparisons = _comparisons(archive, list(artifacts))
+        of_model = rollouts(store, model)
         return Facts(
             schema_version=SCHEMA_VERSION,
             model=model,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             since=since.isoformat(),
             until=until.isoformat(),
-            rows=_int(archive.rows("SELECT count(*) FROM log")[0][0]),
+            rows=int(archive.rows("SELECT count(*) FROM log")[0][0]),
             files=archive.files,
             seconds=round(perf_counter() - began, 3),
             false_alarms=drift.FALSE_ALARMS,
             versions=served,
-            comparisons=_comparisons(archive, list(artifacts)),
+            comparisons=comparisons,
             unknown=sorted(set(found) - claimed),
-            rollouts=rollouts(store, model),
+            rollouts=of_model,
         )
 
 
@@ -224,10 +236,11 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
             coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status BETWEEN 400 AND 499), 0),
             count(*) FILTER (WHERE status = 200), count(DISTINCT server) {of_version}"""
     )[0]
+    logged = archive.columns_in("log")
     columns = {
         name: column
         for name, column in feature_columns(feature.name for feature in manifest.features).items()
-        if column in archive.columns and name in reference.features
+        if column in logged and name in reference.features
     }
     counted = _count(archive, manifest, reference, columns)
     whole = _added(counted.values())
@@ -252,13 +265,13 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
         latency=_quantiles(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}', "latency_us / 1e6"),
         latency_cdf=_cdf(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}'),
         refusals=[
-            (str(sentence), _int(count))
+            (str(sentence), int(count))
             for sentence, count in archive.rows(
                 f"SELECT error, count(*) AS n {of_version} AND error IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT 10"
             )
         ],
         features=[
-            Feature(name, column, 1 - whole.present.get(name, 0) / seen, whole.outside.get(name, 0) / seen)
+            Feature(name, column, 1 - sum(whole.bins.get(name, [])) / seen, whole.outside.get(name, 0) / seen)
             for name, column in columns.items()
         ],
         drift=compared,
@@ -283,14 +296,13 @@ def _distinct(archive: Archive, of_version: str, columns: dict[str, str]) -> int
     if not columns:
         return None
     row = ", ".join(f'"{column}"' for column in columns.values())
-    return _int(archive.rows(f"SELECT approx_count_distinct(hash({row})) {of_version} AND status = 200")[0][0])
+    return int(archive.rows(f"SELECT approx_count_distinct(hash({row})) {of_version} AND status = 200")[0][0])
 
 
 class _Counted(msgspec.Struct):
-    """Of some rows: how many by bin, how many had a value, and how many lay outside the training range, by name."""
+    """Of some rows: how many by bin, and how many lay outside the training range, by name."""
 
     bins: dict[str, list[int]]
-    present: dict[str, int]
     outside: dict[str, int]
 
 
@@ -320,7 +332,7 @@ def _count(archive: Archive, manifest: Manifest, reference: Reference, columns: 
     )
     counted = {}
     for day, *maps in found:
-        one = _Counted({}, {}, {})
+        one = _Counted({}, {})
         for name, counts in zip(edges, maps, strict=True):
             by_edge = counts or {}
             inner = reference.prediction.edges if name == PREDICTION else reference.features[name].edges
@@ -331,17 +343,16 @@ def _count(archive: Archive, manifest: Manifest, reference: Reference, columns: 
                 bins[int(np.searchsorted(inner, edge, side="right"))] += count
                 if name != PREDICTION and (edge < features[name].minimum or edge > features[name].maximum):
                     outside += count
-            one.bins[name], one.present[name], one.outside[name] = bins, sum(bins), outside
+            one.bins[name], one.outside[name] = bins, outside
         counted[str(day)] = one
     return counted
 
 
 def _added(parts: Any) -> _Counted:
-    whole = _Counted({}, {}, {})
+    whole = _Counted({}, {})
     for part in parts:
         for name, bins in part.bins.items():
             whole.bins[name] = [a + b for a, b in zip(whole.bins.get(name, [0] * len(bins)), bins, strict=True)]
-            whole.present[name] = whole.present.get(name, 0) + part.present[name]
             whole.outside[name] = whole.outside.get(name, 0) + part.outside[name]
     return whole
 
@@ -354,7 +365,7 @@ def _labelled(archive: Archive, manifest: Manifest) -> tuple[dict[str, Any] | No
         f'FROM log JOIN labels USING (request_id, "row") WHERE version = {quoted(manifest.version)} '
         "AND status = 200 AND prediction IS NOT NULL"
     )
-    count = _int(archive.rows(f"SELECT count(*) {joined}")[0][0])
+    count = int(archive.rows(f"SELECT count(*) {joined}")[0][0])
     if count == 0:
         return None, False
     share = min(1.0, _LABELLED_ROWS / count)
@@ -370,7 +381,7 @@ def _days(
     joined: dict[str, Any] | None,
 ) -> list[Day]:
     requests = {
-        str(day): (float(all_), float(failed), _int(rows))
+        str(day): (float(all_), float(failed), int(rows))
         for day, all_, failed, rows in archive.rows(
             f"""SELECT CAST(dt AS VARCHAR), coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0), 0),
                 coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status >= 500), 0),
@@ -479,7 +490,3 @@ def _cdf(archive: Archive, source: str) -> list[tuple[float, float]]:
 
 def _text(moment: Any) -> str:
     return "" if moment is None else str(moment.astimezone(UTC).isoformat(timespec="milliseconds"))
-
-
-def _int(value: Any) -> int:
-    return int(value)

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 
 from artifacts import Store
 from artifacts.errors import KeyTaken
-from artifacts.inferencelog import labels_key
+from artifacts.inferencelog import LABEL_COLUMNS, Type, labels_key
 from artifacts.layout import check_model_name
 from monitoring.archive import quoted
 from monitoring.errors import InvalidLabels
+from predictor.inferencelog.parquet import ARROW
 
 _READERS = {
     ".parquet": "read_parquet({})",
@@ -28,7 +29,6 @@ _READERS = {
     ".ndjson": "read_json({}, format = 'newline_delimited', ignore_errors = false)",
 }
 _FILE_ROWS = 1_000_000
-_TIME = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _read(path: Path) -> pa.Table:
     return found
 
 
-_FIELDS = [("request_id", pa.string()), ("row", pa.int64()), ("label", pa.float64()), ("observed_at", _TIME)]
+_SCHEMA = pa.schema([(name, ARROW[kind]) for name, kind in LABEL_COLUMNS.items()])
 _PROBLEMS = {
     "request_id": "a request_id is empty",
     "row": "a row is no place in a request, from 0",
@@ -121,9 +121,9 @@ def _content_id(table: pa.Table) -> UUID:
 
 def _complete(table: pa.Table, added_at: datetime) -> pa.Table:
     """The labels with their times: those that do not say when they were observed were so now."""
-    times = pa.repeat(pa.scalar(added_at, _TIME), table.num_rows)
+    times = pa.repeat(pa.scalar(added_at, ARROW[Type.TIME]), table.num_rows)
     whole = table if "observed_at" in table.column_names else table.append_column("observed_at", times)
-    return whole.append_column("added_at", times).cast(pa.schema([*_FIELDS, ("added_at", _TIME)]))
+    return whole.append_column("added_at", times).cast(_SCHEMA)
 
 
 def _bytes(table: pa.Table) -> bytes:

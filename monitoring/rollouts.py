@@ -79,11 +79,6 @@ class Followed:
         self._state: State | None = None
         self._looks: list[Look] = []
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing will be added."""
-        return self._state is not None and self._state.ended
-
     def read(self) -> Rollout:
         """The rollout as it is now.
 

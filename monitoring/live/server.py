@@ -67,7 +67,7 @@ class Feed:
             return self._last
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Snapshots as server-sent events, whenever something changed; a comment now and then shows that it lives."""
+        """Snapshots as server-sent events, whenever something changed, and now and then to show that it lives."""
         yield b"retry: 1000\n\n"
         before, quiet = b"", 0.0
         while True:

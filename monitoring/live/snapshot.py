@@ -174,11 +174,7 @@ class Watcher:
             today = datetime.now(UTC).date()
             facts = gather(self._store, self.model, today - timedelta(days=1), today, cache=self._cache)
             found = [
-                Drift(
-                    served.version,
-                    served.rows,
-                    served.drifted if any(each.drifted is not None for each in served.drift) else None,
-                )
+                Drift(served.version, served.rows, served.drifted if served.judged else None)
                 for served in facts.versions
             ]
             self._drift = found, facts.made_at

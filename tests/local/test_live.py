@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ from playwright.sync_api import Page
 from stack.process import Process, free_ports
 from tests.browser import browser, needs_chromium, serious
 from tests.local.test_commands import facts, sabia
+from tests.local.test_predictor_process import until
 from tests.local.test_rollouts import load_on, write_plan
 
 pytestmark = needs_chromium
 
 TOKEN = "only-for-this-test"
-_POLL = threading.Event()
 
 
 def dash(folder: Path, port: int, *more: str) -> Process:
@@ -67,15 +66,6 @@ def cells(page: Page) -> dict[str, dict[str, str]]:
         }
         for row in page.locator("#versions tbody tr").all()
     }
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for what a browser shows, by looking."""
-    for _ in range(int(seconds / 0.1)):
-        if true():
-            return
-        _POLL.wait(0.1)
-    raise AssertionError("it did not come")
 
 
 def texts(version: dict[str, Any]) -> dict[str, str]:
