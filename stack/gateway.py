@@ -29,7 +29,7 @@ _ROUTER = _TYPE + "envoy.extensions.filters.http.router.v3.Router"
 _MANAGER = _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-# Shorter than the predictor keeps idle connections (75 s), so that the gateway is the one that closes them.
+# Shorter than the predictor keeps idle connections, so that the gateway is the one that closes them.
 _IDLE = "60s"
 _DEFAULT_TIMEOUT = 60.0
 
@@ -166,9 +166,9 @@ def _discovery(resources: list[Document]) -> Document:
 
 def with_weights(spec: RouteSpec, weights: Mapping[str, int]) -> RouteSpec:
     """The route with other weights (by Service name) in its split; Services that are not named keep theirs."""
-    return replace(spec, rules=[*spec.rules[:-1], replace(spec.split, weights={**spec.split.weights, **weights})])
+    return replace(spec, split=replace(spec.split, weights={**spec.split.weights, **weights}))
 
 
 def with_mirrors(spec: RouteSpec, services: list[str]) -> RouteSpec:
     """The route whose split sends copies to these Services."""
-    return replace(spec, rules=[*spec.rules[:-1], replace(spec.split, mirrors=services)])
+    return replace(spec, split=replace(spec.split, mirrors=services))

@@ -160,7 +160,11 @@ class _RouteBody(msgspec.Struct, forbid_unknown_fields=True):
 
 def _route(document: Document) -> RouteSpec:
     body = msgspec.convert(document["spec"], _RouteBody)
-    return RouteSpec(document["metadata"]["name"], body.hostnames, [_rule(rule) for rule in body.rules])
+    rules = [_rule(rule) for rule in body.rules]
+    splits = [rule for rule in rules if not rule.pinned]
+    if len(splits) != 1:
+        raise TypeError(f"{len(splits)} rules without a header; the split is the one that has none")
+    return RouteSpec(document["metadata"]["name"], body.hostnames, splits[0], [rule for rule in rules if rule.pinned])
 
 
 def _rule(rule: _Rule) -> Rule:

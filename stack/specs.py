@@ -64,19 +64,25 @@ class Rule:
     mirrors: list[str]
     timeout: float | None
 
+    @property
+    def pinned(self) -> bool:
+        """Whether a request needs a header to meet it."""
+        return any(match.headers for match in self.matches)
+
 
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
-    """What an HTTPRoute says. The last rule is the split: the one that every request without a pin meets."""
+    """What an HTTPRoute says: the split, which every request without a pin meets, and pins."""
 
     name: str
     hostnames: list[str]
-    rules: list[Rule]
+    split: Rule
+    pins: list[Rule]
 
     @property
-    def split(self) -> Rule:
-        """The rule that carries stable, canary and weight."""
-        return self.rules[-1]
+    def rules(self) -> list[Rule]:
+        """All of them."""
+        return [self.split, *self.pins]
 
     @property
     def services(self) -> list[str]:
@@ -88,4 +94,4 @@ class RouteSpec:
         matches = [replace(match, headers={header: spec.version}) for match in self.split.matches]
         pin = Rule(matches, {spec.service: 1}, [], self.split.timeout)
         split = replace(self.split, weights={**self.split.weights, spec.service: 0})
-        return replace(self, rules=[*self.rules[:-1], pin, split])
+        return replace(self, split=split, pins=[*self.pins, pin])

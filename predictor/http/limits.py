@@ -21,8 +21,9 @@ class Limits:
             or is idle, or has begun a call and lets it wait, in this order, the longest first. When all are being
             answered, the new one gets a 503.
         read_seconds: how long a client may take for a head and its body, and to read its answer.
-        idle_seconds: how long a connection may wait between calls. Longer than a proxy keeps its idle connections, or
-            the proxy meets a closed one (Envoy's default is an hour, which the gateways here lower to 60 s).
+        idle_seconds: how long a connection may wait between calls. Longer than proxies keep their idle connections
+            (Envoy an hour, if nobody says otherwise): where the server is the one that closes, a proxy sends a call
+            into the closing and its client gets a 503. When connections run out, idle ones go first.
         dropped_bytes: what is read of a client that has been refused and still sends.
     """
 
@@ -33,5 +34,5 @@ class Limits:
     headers: int = 100
     connections: int = 8192
     read_seconds: float = 20.0
-    idle_seconds: float = 75.0
+    idle_seconds: float = 3900.0
     dropped_bytes: int = 64 * MEBIBYTE

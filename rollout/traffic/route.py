@@ -1,6 +1,9 @@
 """An HTTPRoute as a document: read and rewritten here, without a cluster.
 
-Its last rule is the split, which every request without a pin meets; each rule before it pins a version by a header.
+One rule is the split, which every request without a pin meets; each other one pins a version by a header. A rule keeps
+its place when a version is added: Envoy Gateway names the backends of a rule by the rule's place, and when another rule
+takes it, calls are for a moment without backends, or with those of the other rule. So the split comes first, and new
+pins last. Which rule is meant does not depend on their order, since a match with a header goes before one without.
 Every function returns a new document and leaves its argument as it was.
 """
 
@@ -35,7 +38,7 @@ def new(template: Document, backend: Backend, *, namespace: str, host: str) -> D
         "matches": _paths(backend.model),
         "backendRefs": [_reference(backend.service) | {"weight": 100}],
     }
-    rules = [_pin(backend), split]
+    rules = [split, _pin(backend)]
     return {
         "apiVersion": template["apiVersion"],
         "kind": template["kind"],
@@ -49,19 +52,18 @@ def with_version(route: Document, backend: Backend) -> Document:
     found = copy.deepcopy(route)
     rules = found["spec"]["rules"]
     if backend.service not in weights(found):
-        rules[-1].setdefault("backendRefs", []).append(_reference(backend.service) | {"weight": 0})
-    if not any(_pins(rule) == backend.version for rule in rules[:-1]):
-        rules.insert(len(rules) - 1, _pin(backend))
+        _split(found).setdefault("backendRefs", []).append(_reference(backend.service) | {"weight": 0})
+    if not any(_pins(rule) == backend.version for rule in rules):
+        rules.append(_pin(backend))
     return found
 
 
 def without_version(route: Document, backend: Backend) -> Document:
     """The route without a version: no pin, no backend, no mirror."""
     found = copy.deepcopy(route)
-    rules = found["spec"]["rules"]
-    split = rules[-1]
+    split = _split(found)
     split["backendRefs"] = [item for item in split["backendRefs"] if item["name"] != backend.service]
-    found["spec"]["rules"] = [rule for rule in rules[:-1] if _pins(rule) != backend.version] + [split]
+    found["spec"]["rules"] = [rule for rule in found["spec"]["rules"] if _pins(rule) != backend.version]
     return with_mirror(found, None) if mirror(found) == backend.service else found
 
 
@@ -97,7 +99,7 @@ def with_mirror(route: Document, service: str | None) -> Document:
 
 
 def _split(route: Document) -> Document:
-    rule: Document = route["spec"]["rules"][-1]
+    rule: Document = next(rule for rule in route["spec"]["rules"] if _pins(rule) is None)
     return rule
 
 

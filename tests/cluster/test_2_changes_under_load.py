@@ -46,6 +46,17 @@ def test_after_a_rollback_the_version_gets_nothing(split: None, url: str, row: l
     assert load.failed() == 0
 
 
+def test_a_version_that_comes_and_goes_without_a_weight_is_never_met(split: None, url: str, row: list[float]) -> None:
+    with tools.load(url, row, clients=8, pause=0.005) as load:
+        for _ in range(4):
+            assert tools.sabia("deploy", MODEL, "2.2").returncode == 0
+            assert tools.sabia("undeploy", MODEL, "2.2", "--quiet", "1").returncode == 0
+    facts = {"times": 4, "requests": len(load.answers), "outcomes": dict(load.outcomes())}
+    tools.report("a version comes and goes without a weight", facts)
+    assert load.failures() == []
+    assert load.versions().keys() == {"1.2"}
+
+
 def test_a_version_is_removed_in_the_order_that_no_client_notices(split: None, url: str, row: list[float]) -> None:
     assert tools.sabia("deploy", MODEL, "2.1").returncode == 0
     tools.traffic("1.2=50", "2.1=50")

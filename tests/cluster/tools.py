@@ -203,11 +203,14 @@ def background(call: Callable[[], T]) -> Iterator[Future[T]]:
 
 @dataclass(slots=True)
 class Answer:
-    """What one call got, and when (seconds since the load began). `outcome` is a status, or what broke."""
+    """What one call got, and when (seconds since the load began). `outcome` is a status, or what broke; `said` is what
+    an answer said that was no prediction.
+    """
 
     at: float
     outcome: str
     version: str | None
+    said: str = ""
 
 
 @dataclass(slots=True)
@@ -234,10 +237,13 @@ class Load:
         target = len(self.answers) + number
         eventually(lambda: len(self.answers) >= target)
 
-    def failed(self) -> int:
+    def failures(self) -> list[Answer]:
         """Calls that got anything but 200."""
-        outcomes = self.outcomes()
-        return sum(outcomes.values()) - outcomes["200"]
+        return [answer for answer in list(self.answers) if answer.outcome != "200"]
+
+    def failed(self) -> int:
+        """How many got anything but 200."""
+        return len(self.failures())
 
 
 @contextmanager
@@ -256,7 +262,9 @@ def load(url: str, row: list[float], *, rows: int = 1, clients: int = 4, pause: 
             at = found.now()
             try:
                 answer = ask(url, row, rows=rows, session=session)
-                found.answers.append(Answer(at, str(answer.status_code), answer.headers.get("x-model-version")))
+                said = "" if answer.ok else answer.text.strip()[:200]
+                version = answer.headers.get("x-model-version")
+                found.answers.append(Answer(at, str(answer.status_code), version, said))
             except requests.RequestException as error:
                 found.answers.append(Answer(at, type(error).__name__, None))
         session.close()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from artifacts import Artifact
 from predictor.config import Config
+from predictor.server import limits_of
 from tests.predictor.clients import MODEL, PREDICT, Client, Wire
 from tests.predictor.test_v1 import error, instances
 
@@ -244,6 +245,11 @@ def test_a_client_that_lets_the_server_wait_is_not_waited_for(
         return found, await wire.closed()
 
     assert client.connected(call) == (status, True)
+
+
+def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it() -> None:
+    envoy_keeps_seconds = 3600  # HttpProtocolOptions.idle_timeout, where nobody sets it
+    assert limits_of(Config()).idle_seconds > envoy_keeps_seconds
 
 
 def test_a_client_that_asks_and_never_reads_is_not_waited_for(logistic: Artifact) -> None:

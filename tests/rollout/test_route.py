@@ -32,6 +32,11 @@ def a_new_route(version: str = "1.2") -> Document:
     return routes.new(SHIPPED, backend(version), namespace="sabia", host=f"{MODEL}.example.com")
 
 
+def names(route: Document) -> list[str]:
+    """The names of a route's rules."""
+    return [rule["name"] for rule in route["spec"]["rules"]]
+
+
 versions = st.builds("{}.{}".format, st.integers(1, 3), st.integers(0, 12))
 
 
@@ -57,10 +62,26 @@ def test_every_version_of_the_split_has_one_pin_and_every_pin_goes_to_its_versio
     for version in gone:
         route = routes.without_version(route, backend(version))
     spec = spec_of([route], where="built")
-    pins = {next(iter(rule.weights)): rule.matches[0].headers[routes.PIN_HEADER] for rule in spec.rules[:-1]}
+    pins = {next(iter(rule.weights)): rule.matches[0].headers[routes.PIN_HEADER] for rule in spec.pins}
     assert pins == {backend(version).service: version for version in known if version not in gone}
     assert set(spec.split.weights) == set(pins)
     assert problems(route) == []
+
+
+@given(st.lists(versions, unique=True, min_size=2, max_size=6), st.booleans())
+def test_no_rule_moves_when_a_version_comes_nor_the_split_when_one_goes(known: list[str], split_last: bool) -> None:
+    """A gateway may name what is behind a rule by the rule's place, and lose calls when another takes it."""
+    route = a_new_route(known[0])
+    if split_last:
+        route["spec"]["rules"].reverse()
+    for version in known[1:]:
+        before = names(route)
+        route = routes.with_version(route, backend(version))
+        assert names(route)[: len(before)] == before
+    place = names(route).index(routes.SPLIT)
+    for version in reversed(known[1:]):
+        route = routes.without_version(route, backend(version))
+        assert names(route).index(routes.SPLIT) == place
 
 
 @given(st.dictionaries(st.sampled_from(["1.2", "2.0"]), st.integers(0, 100)))
@@ -88,9 +109,9 @@ def test_a_mirror_is_read_back_taken_back_and_leaves_with_its_version() -> None:
 def test_filters_of_others_stay() -> None:
     other = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "a", "value": "b"}]}}
     route = copy.deepcopy(SHIPPED)
-    route["spec"]["rules"][-1]["filters"] = [other]
+    route["spec"]["rules"][0]["filters"] = [other]
     mirrored = routes.with_mirror(route, backend("2.0").service)
-    assert other in mirrored["spec"]["rules"][-1]["filters"]
+    assert other in mirrored["spec"]["rules"][0]["filters"]
     assert routes.with_mirror(mirrored, None) == route
 
 

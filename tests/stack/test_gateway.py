@@ -28,7 +28,7 @@ def a_rule(path: str = "/x", kind: str = "Exact", **more: Any) -> Document:
 
 def a_route(weights: dict[str, int]) -> RouteSpec:
     """A route with one split."""
-    return RouteSpec("toy", [], [Rule([Match("/x", exact=True, headers={})], weights, [], None)])
+    return RouteSpec("toy", [], Rule([Match("/x", exact=True, headers={})], weights, [], None), [])
 
 
 def envoy_routes(spec: RouteSpec) -> list[Document]:
@@ -94,6 +94,12 @@ def test_a_timeout_is_kept(text: str, seconds: str) -> None:
 def test_what_the_one_machine_gateway_cannot_do_is_refused_not_dropped(rule: Document) -> None:
     with pytest.raises(ManifestProblem, match="toy"):
         route(an_http_route(rule), where="toy")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_route_has_one_rule_that_every_request_meets(count: int) -> None:
+    with pytest.raises(ManifestProblem, match=f"{count} rules without a header"):
+        route(an_http_route(*[a_rule()] * count), where="toy")
 
 
 def test_only_loopback_is_listened_on(tmp_path: Any) -> None:
