@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,22 +15,16 @@ from artifacts import Store, catalogue
 from cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption, StoreOption, open_store
 from cli.errors import CliError
 from cli.output import console, print_json, print_table
-from rollout import engine, resources
-from rollout.cluster import Cluster
-from rollout.metrics import cluster as cluster_metrics
+from rollout import engine
 from rollout.metrics import stack as stack_metrics
-from rollout.metrics.prometheus import Prometheus
-from rollout.metrics.source import Source
 from rollout.record import Record
 from rollout.state import Verb
 from rollout.traffic import EnvoySplit
-from rollout.traffic.httproute import HttpRouteSplit
-from rollout.traffic.split import Split
 from stack import stack as stacks
 
 if TYPE_CHECKING:
     from monitoring.facts import Facts
-    from monitoring.live.server import Decide
+    from monitoring.live.place import Place
 
 export = typer.Typer(help="The log and the labels for other tools.", no_args_is_help=True)
 labels = typer.Typer(help="What turned out to be true.", no_args_is_help=True)
@@ -96,36 +89,35 @@ def dash(
     namespace: NamespaceOption = None,
 ) -> None:
     """Serve a live page: versions, weights, rollouts with their evidence, drift; of this machine, or of a cluster."""
-    from monitoring.live.server import application, serve
-    from monitoring.live.snapshot import Watcher
+    from monitoring.live.place import of_cluster, show
 
     opened = open_store(store, folder=folder)
-    place = _cluster(namespace, model, opened) if namespace is not None else _machine(folder, opened)
-    source = place.source if prometheus is None else Prometheus(prometheus, place.model, place.versions)
-    watcher = Watcher(opened, place.model, place.split, source, decisions=decisions)
+    if namespace is None:
+        place = _machine(folder, opened)
+    else:
+        place = of_cluster(namespace, model or _only_model(opened), getpass.getuser())
     token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if decisions else None
-    hosts = ["localhost", "127.0.0.1", "[::1]", *(names or []), *([] if host in ("0.0.0.0", "::") else [host])]  # noqa: S104
 
     def tell_where(taken: int) -> None:
         console.print(f"the live page is http://{host}:{taken}", markup=False, soft_wrap=True)
         if token is not None and "SABIA_DASH_TOKEN" not in os.environ:
             console.print(f"the token for decisions is {token}", markup=False, soft_wrap=True)
 
-    serve(application(watcher, hosts=hosts, decide=place.decide, token=token), host, port, tell_where)
+    show(
+        place if prometheus is None else place.counted_by(prometheus),
+        opened,
+        host=host,
+        port=port,
+        names=names or [],
+        token=token,
+        on_ready=tell_where,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a model is served: who splits, who counts, who takes decisions."""
+def _machine(folder: Path, store: Store) -> Place:
+    """The stack on this machine."""
+    from monitoring.live.place import Place
 
-    model: str
-    versions: list[str]
-    split: Split
-    source: Source
-    decide: Decide
-
-
-def _machine(folder: Path, store: Store) -> _Place:
     state = stacks.running(folder)
     gateway = stacks.gateway_of(folder, state)
 
@@ -133,21 +125,14 @@ def _machine(folder: Path, store: Store) -> _Place:
         engine.command(Record(store, state.model, name), verb, actor=getpass.getuser(), version=version)
 
     versions = sorted({server.version for server in state.servers})
-    return _Place(state.model, versions, EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state), decide)
+    return Place(state.model, versions, EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state), decide)
 
 
-def _cluster(namespace: str, model: str | None, store: Store) -> _Place:
-    cluster = Cluster.connect(namespace)
+def _only_model(store: Store) -> str:
     known = catalogue.models(store)
-    if model is None and len(known) != 1:
+    if len(known) != 1:
         raise CliError("Say which model with --model.", 2)
-    name = model or known[0]
-
-    def decide(which: str, verb: Verb, version: str | None) -> None:
-        resources.decide(cluster, name, which, verb, actor=getpass.getuser(), version=version)
-
-    versions = [each.version for each in cluster.versions(name)]
-    return _Place(name, versions, HttpRouteSplit(cluster, name), cluster_metrics.pages(cluster, name), decide)
+    return known[0]
 
 
 def tell(facts: Facts) -> None:

@@ -77,6 +77,16 @@ def compare(pairs: Mapping[str, tuple[Sequence[int], Sequence[int]]], distinct: 
     return [_compare(name, served, trained, level, distinct) for name, (served, trained) in pairs.items()]
 
 
+def names(compared: Sequence[Compared]) -> list[str]:
+    """The names of what has drifted."""
+    return [found.name for found in compared if found.drifted]
+
+
+def is_judged(compared: Sequence[Compared]) -> bool:
+    """Whether there were rows enough for a verdict on anything."""
+    return any(found.drifted is not None for found in compared)
+
+
 def _tells_cases_apart(pairs: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> bool:
     """Whether there are a million times more cells of bins than rows."""
     most = max((sum(served) for served, _ in pairs.values()), default=0)

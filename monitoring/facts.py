@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 
 from artifacts import Artifact, Store, Version, catalogue, read_version
-from artifacts.inferencelog import feature_columns
-from artifacts.manifest import REFERENCE_FILE, Manifest
+from artifacts.manifest import Manifest
 from monitoring import drift, quality
 from monitoring.archive import Archive, quoted
-from monitoring.errors import InvalidReference, NothingLogged
+from monitoring.counts import Counted, Distribution, Reference, distribution, reference_of, trained
+from monitoring.errors import NothingLogged
 from monitoring.quality import Estimate, Quality
 from monitoring.rollouts import Rollout, rollouts
 from predictor.decision import Decision
@@ -29,22 +29,6 @@ _LABELLED_ROWS = 2_000_000
 # So many logged rows are decided again.
 _AGAIN_ROWS = 1000
 _QUANTILES = (0.5, 0.9, 0.99, 0.999)
-
-
-class Histogram(msgspec.Struct, frozen=True):
-    """Rows by bin: `edges` are the inner ones; a bin is closed on the left."""
-
-    edges: list[float]
-    counts: list[int]
-
-
-class Reference(msgspec.Struct, frozen=True):
-    """reference.json: what the training rows looked like."""
-
-    schema_version: int
-    rows: int
-    features: dict[str, Histogram]
-    prediction: Histogram
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -115,12 +99,12 @@ class Served(msgspec.Struct, frozen=True):
     @property
     def drifted(self) -> list[str]:
         """The names of what has drifted."""
-        return [found.name for found in self.drift if found.drifted]
+        return drift.names(self.drift)
 
     @property
     def judged(self) -> bool:
         """Whether there were rows enough for a verdict on anything."""
-        return any(found.drifted is not None for found in self.drift)
+        return drift.is_judged(self.drift)
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -188,12 +172,7 @@ def gather(
     """
     began = perf_counter()
     with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
-        found = [str(name) for (name,) in archive.rows("SELECT DISTINCT version FROM log WHERE version IS NOT NULL")]
-        if not found:
-            raise NothingLogged(model, since.isoformat(), until.isoformat())
-        claimed = {str(version) for version in catalogue.versions(store, model)}
-        numbers = sorted(Version.parse(name) for name in found if name in claimed)
-        artifacts = {str(number): read_version(store, model, number) for number in numbers}
+        artifacts, unknown = _logged(store, archive)
         served = [_served(archive, artifact) for artifact in artifacts.values()]
         comparisons = _comparisons(archive, list(artifacts))
         of_model = rollouts(store, model)
@@ -209,47 +188,50 @@ def gather(
             false_alarms=drift.FALSE_ALARMS,
             versions=served,
             comparisons=comparisons,
-            unknown=sorted(set(found) - claimed),
+            unknown=unknown,
             rollouts=of_model,
         )
 
 
-def reference_of(artifact: Artifact) -> Reference:
-    """What a version's training rows looked like.
+def distributions(
+    store: Store, model: str, since: date, until: date, *, cache: Path | None = None, memory: str = "1GB"
+) -> dict[str, Distribution]:
+    """Of a report no more than the drift, by version.
 
     Raises:
-        InvalidReference: it cannot be read.
+        As `gather`.
     """
-    try:
-        return msgspec.json.decode(artifact.files[REFERENCE_FILE], type=Reference)
-    except msgspec.MsgspecError as error:
-        raise InvalidReference(artifact.manifest.version) from error
+    with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
+        artifacts, _ = _logged(store, archive)
+        return {
+            version: distribution(archive, artifact.manifest, reference_of(artifact))
+            for version, artifact in artifacts.items()
+        }
+
+
+def _logged(store: Store, archive: Archive) -> tuple[dict[str, Artifact], list[str]]:
+    """The versions that are in the log and in the store, in their order, and those that are only in the log."""
+    model = archive.model
+    found = {str(name) for (name,) in archive.rows("SELECT DISTINCT version FROM log WHERE version IS NOT NULL")}
+    if not found:
+        raise NothingLogged(model, archive.since.isoformat(), archive.until.isoformat())
+    claimed = {str(version) for version in catalogue.versions(store, model)}
+    numbers = sorted(map(Version.parse, found & claimed))
+    return {str(number): read_version(store, model, number) for number in numbers}, sorted(found - claimed)
 
 
 def _served(archive: Archive, artifact: Artifact) -> Served:
     manifest, reference = artifact.manifest, reference_of(artifact)
     version = quoted(manifest.version)
     of_version = f"FROM log WHERE version = {version}"
-    first, last, requests, failed, refused, rows, servers = archive.rows(
+    first, last, requests, failed, refused, servers = archive.rows(
         f"""SELECT min(ts), max(ts), coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0), 0),
             coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status >= 500), 0),
             coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status BETWEEN 400 AND 499), 0),
-            count(*) FILTER (WHERE status = 200), count(DISTINCT server) {of_version}"""
+            count(DISTINCT server) {of_version}"""
     )[0]
-    logged = archive.columns_in("log")
-    columns = {
-        name: column
-        for name, column in feature_columns(feature.name for feature in manifest.features).items()
-        if column in logged and name in reference.features
-    }
-    counted = _count(archive, manifest, reference, columns)
-    whole = _added(counted.values())
-    empty = {name: [0] * len(_trained(reference, name)) for name in [*columns, PREDICTION]}
-    compared = drift.compare(
-        {name: (whole.bins.get(name, none), _trained(reference, name)) for name, none in empty.items()},
-        distinct=_distinct(archive, of_version, columns),
-    )
-    seen = max(1, rows)
+    found = distribution(archive, manifest, reference)
+    seen = max(1, found.rows)
     joined, sampled = _labelled(archive, manifest)
     measured = None if joined is None else quality.measure(joined["prediction"], joined["label"])
     return Served(
@@ -260,7 +242,7 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
         requests=float(requests),
         failed=float(failed),
         refused=float(refused),
-        rows=rows,
+        rows=found.rows,
         servers=servers,
         latency=_quantiles(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}', "latency_us / 1e6"),
         latency_cdf=_cdf(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}'),
@@ -271,11 +253,13 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
             )
         ],
         features=[
-            Feature(name, column, 1 - sum(whole.bins.get(name, [])) / seen, whole.outside.get(name, 0) / seen)
-            for name, column in columns.items()
+            Feature(
+                name, column, 1 - sum(found.whole.bins.get(name, [])) / seen, found.whole.outside.get(name, 0) / seen
+            )
+            for name, column in found.columns.items()
         ],
-        drift=compared,
-        skew=_again(archive, artifact, columns),
+        drift=found.compared,
+        skew=_again(archive, artifact, found.columns),
         published={"accuracy": manifest.metrics.accuracy, "roc_auc": manifest.metrics.roc_auc},
         quality=measured,
         sampled=sampled,
@@ -284,77 +268,8 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
             f'FROM log JOIN labels USING (request_id, "row") WHERE version = {version} AND status = 200',
             "epoch(observed_at) - epoch(ts)",
         ),
-        days=_days(archive, manifest, reference, counted, joined),
+        days=_days(archive, manifest, reference, found.by_day, joined),
     )
-
-
-PREDICTION = "prediction"
-
-
-def _distinct(archive: Archive, of_version: str, columns: dict[str, str]) -> int | None:
-    """About how many different rows there are."""
-    if not columns:
-        return None
-    row = ", ".join(f'"{column}"' for column in columns.values())
-    return int(archive.rows(f"SELECT approx_count_distinct(hash({row})) {of_version} AND status = 200")[0][0])
-
-
-class _Counted(msgspec.Struct):
-    """Of some rows: how many by bin, and how many lay outside the training range, by name."""
-
-    bins: dict[str, list[int]]
-    outside: dict[str, int]
-
-
-def _trained(reference: Reference, name: str) -> list[int]:
-    return (reference.prediction if name == PREDICTION else reference.features[name]).counts
-
-
-def _count(archive: Archive, manifest: Manifest, reference: Reference, columns: dict[str, str]) -> dict[str, _Counted]:
-    """Rows by bin, for each day, in one reading of the log.
-
-    DuckDB's histogram closes bins on the right; ours are closed on the left. The number before an edge has nothing
-    between it and the edge, so "at most that" is "less than the edge".
-    """
-    features = {feature.name: feature for feature in manifest.features}
-    edges: dict[str, list[float]] = {}
-    for name in columns:
-        inner = [float(np.nextafter(edge, -np.inf)) for edge in reference.features[name].edges]
-        ends = [float(np.nextafter(features[name].minimum, -np.inf)), features[name].maximum]
-        edges[name] = sorted({*inner, *ends})
-    edges[PREDICTION] = [float(np.nextafter(edge, -np.inf)) for edge in reference.prediction.edges]
-    parts = ", ".join(
-        f'histogram("{column}", {edges[name]!r})' for name, column in {**columns, PREDICTION: PREDICTION}.items()
-    )
-    found = archive.rows(
-        f"SELECT CAST(dt AS VARCHAR), {parts} FROM log WHERE version = {quoted(manifest.version)} AND status = 200 "
-        "GROUP BY dt ORDER BY dt"
-    )
-    counted = {}
-    for day, *maps in found:
-        one = _Counted({}, {})
-        for name, counts in zip(edges, maps, strict=True):
-            by_edge = counts or {}
-            inner = reference.prediction.edges if name == PREDICTION else reference.features[name].edges
-            bins = [0] * (len(inner) + 1)
-            outside = 0
-            for edge, count in by_edge.items():
-                # The bin of what is at most `edge` is the number of inner edges that are less or equal to it.
-                bins[int(np.searchsorted(inner, edge, side="right"))] += count
-                if name != PREDICTION and (edge < features[name].minimum or edge > features[name].maximum):
-                    outside += count
-            one.bins[name], one.outside[name] = bins, outside
-        counted[str(day)] = one
-    return counted
-
-
-def _added(parts: Any) -> _Counted:
-    whole = _Counted({}, {})
-    for part in parts:
-        for name, bins in part.bins.items():
-            whole.bins[name] = [a + b for a, b in zip(whole.bins.get(name, [0] * len(bins)), bins, strict=True)]
-            whole.outside[name] = whole.outside.get(name, 0) + part.outside[name]
-    return whole
 
 
 def _labelled(archive: Archive, manifest: Manifest) -> tuple[dict[str, Any] | None, bool]:
@@ -377,7 +292,7 @@ def _days(
     archive: Archive,
     manifest: Manifest,
     reference: Reference,
-    counted: dict[str, _Counted],
+    counted: dict[str, Counted],
     joined: dict[str, Any] | None,
 ) -> list[Day]:
     requests = {
@@ -393,7 +308,7 @@ def _days(
     for day, (all_, failed, rows) in requests.items():
         index, worst = 0.0, ""
         for name, bins in counted[day].bins.items() if day in counted else ():
-            of_name = drift.stability_index(np.asarray(bins), np.asarray(_trained(reference, name)))
+            of_name = drift.stability_index(np.asarray(bins), np.asarray(trained(reference, name)))
             if sum(bins) and float(of_name) > index:
                 index, worst = float(of_name), name
         measured = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,16 +60,29 @@ def create(cluster: Cluster, plan: Plan, name: str | None = None) -> str:
 
 
 def get(cluster: Cluster, model: str | None, name: str | None) -> Resource:
-    """The `Rollout` that was meant: by name, else the newest of a model, else the newest of all.
+    """The `Rollout` that was meant: see `meant`.
 
     Raises:
         RolloutNotFound: there is none.
     """
-    found = [item for item in cluster.rollouts() if name in (None, item["metadata"]["name"])]
+    return _resource(meant(cluster.rollouts(), model, name))
+
+
+def meant(documents: Iterable[Document], model: str | None, name: str | None) -> Document:
+    """One of some `Rollout` documents: by its name or that of its record, else the newest of a model or of all.
+
+    Raises:
+        RolloutNotFound: there is none.
+    """
+    found = [item for item in documents if name is None or name in _names(item)]
     found = [item for item in found if model in (None, item["spec"].get("model"))]
     if not found:
         raise RolloutNotFound(model, name)
-    return _resource(max(found, key=lambda item: str(item["metadata"]["creationTimestamp"])))
+    return max(found, key=lambda item: str(item["metadata"]["creationTimestamp"]))
+
+
+def _names(document: Document) -> tuple[str, str | None]:
+    return document["metadata"]["name"], (document.get("status") or {}).get("record")
 
 
 def decide(

@@ -14,8 +14,9 @@ import msgspec
 
 from artifacts import ArtifactError, Store, catalogue
 from artifacts.aliases import aliases
+from monitoring import drift
 from monitoring.errors import MonitoringError
-from monitoring.facts import gather
+from monitoring.facts import distributions
 from monitoring.rollouts import Followed, Rollout
 from rollout.counters import Scrape
 from rollout.errors import RolloutError
@@ -172,12 +173,12 @@ class Watcher:
     def _read_log(self) -> None:
         try:
             today = datetime.now(UTC).date()
-            facts = gather(self._store, self.model, today - timedelta(days=1), today, cache=self._cache)
+            seen = distributions(self._store, self.model, today - timedelta(days=1), today, cache=self._cache)
             found = [
-                Drift(served.version, served.rows, served.drifted if served.judged else None)
-                for served in facts.versions
+                Drift(version, of.rows, drift.names(of.compared) if drift.is_judged(of.compared) else None)
+                for version, of in seen.items()
             ]
-            self._drift = found, facts.made_at
+            self._drift = found, datetime.now(UTC).isoformat(timespec="seconds")
         except (MonitoringError, ArtifactError, RolloutError):
             self._drift = [], None  # nothing logged, or nothing to be had of it: the page says so
             self._drift_due = monotonic() + _NO_DRIFT_SECONDS

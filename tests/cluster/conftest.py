@@ -93,3 +93,13 @@ def split(served: Served) -> Iterator[None]:
     """The split, given back as it was: everything to 1.2, no mirror."""
     yield
     tools.traffic("1.2=100", "--no-mirror")
+
+
+@pytest.fixture(scope="module")
+def operator(served: Served) -> Iterator[None]:
+    """The operator, from its manifests."""
+    tools.apply_folder("operator")
+    tools.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/rollouts", "--timeout=120s")
+    yield
+    tools.kubectl("delete", "rollouts", "-n", NAMESPACE, "--all", "--timeout=60s")
+    tools.kubectl("delete", "deployment", "-n", NAMESPACE, "rollouts")

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.cluster import tools
+from tests.cluster.rollouts import begin, until
 from tests.cluster.tools import MODEL, NAMESPACE, Load, Served
 
 Document = dict[str, Any]
 
-PLAN = {
-    "model": MODEL,
-    "steps": [5, 25, 50],
-    "minimum_dwell": "8s",
-    "look_every": "2s",
-    "warm_up": "6s",
-    # A pod's limits let it wait for its processor; what a person notices is what counts here.
-    "watch": {"errors": {}, "latency": {"slack": "20ms"}, "predictions": {"budget": 0.6}},
-}
 BROKEN = "2.1"
-
-
-@pytest.fixture(scope="module")
-def operator(served: Served) -> Iterator[None]:
-    """The operator, from its manifests."""
-    tools.apply_folder("operator")
-    tools.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/rollouts", "--timeout=120s")
-    yield
-    tools.kubectl("delete", "rollouts", "-n", NAMESPACE, "--all", "--timeout=60s")
-    tools.kubectl("delete", "deployment", "-n", NAMESPACE, "rollouts")
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +25,6 @@ def broken(served: Served) -> Iterator[None]:
     yield
     tools.traffic("1.2=100")
     assert tools.sabia("undeploy", MODEL, BROKEN, "--quiet", "2").returncode == 0
-
-
-def begin(name: str, **changed: object) -> None:
-    """Apply a Rollout."""
-    spec = PLAN | changed
-    metadata = {"name": name, "namespace": NAMESPACE}
-    tools.apply({"apiVersion": "sabia.dev/v1alpha1", "kind": "Rollout", "metadata": metadata, "spec": spec})
-
-
-def status(name: str) -> Document:
-    """Its status; empty before the operator has looked."""
-    found: Document = tools.get("rollout", name).get("status", {})
-    return found
-
-
-def until(name: str, holds: Callable[[Document], bool], *, seconds: float = 120) -> Document:
-    """The status once it is as wanted."""
-
-    def look() -> Document:
-        found = status(name)
-        return found if found and holds(found) else {}
-
-    return tools.eventually(look, seconds=seconds)
 
 
 def kill_the_operator() -> str:

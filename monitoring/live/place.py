@@ -1,0 +1,75 @@
+"""Where a model is served, as the live page needs to know it, and the page served for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from artifacts import Store
+from monitoring.live.server import Decide, application, serve
+from monitoring.live.snapshot import Watcher
+from rollout import resources
+from rollout.cluster import Cluster
+from rollout.metrics import cluster as cluster_metrics
+from rollout.metrics.prometheus import Prometheus
+from rollout.metrics.source import Source
+from rollout.state import Verb
+from rollout.traffic.httproute import HttpRouteSplit
+from rollout.traffic.split import Split
+
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who splits, who counts, who takes decisions."""
+
+    model: str
+    versions: list[str]
+    split: Split
+    source: Source
+    decide: Decide
+
+    def counted_by(self, prometheus: str) -> Place:
+        """The same place, with its counters from a Prometheus at this URL."""
+        return replace(self, source=Prometheus(prometheus, self.model, self.versions))
+
+
+def of_cluster(namespace: str, model: str, actor: str) -> Place:
+    """A namespace of the cluster that is reached from here. Counters are from the pods, where those are reached.
+
+    `actor` is who decides, as a rollout's record will have it.
+
+    Raises:
+        ClusterUnreachable, ClusterRefused: it does not say.
+    """
+    cluster = Cluster.connect(namespace)
+
+    def decide(name: str, verb: Verb, version: str | None) -> None:
+        resources.decide(cluster, model, name, verb, actor=actor, version=version)
+
+    versions = [each.version for each in cluster.versions(model)]
+    return Place(model, versions, HttpRouteSplit(cluster, model), cluster_metrics.pages(cluster, model), decide)
+
+
+def show(
+    place: Place,
+    store: Store,
+    *,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    token: str | None,
+    on_ready: Callable[[int], None],
+) -> None:
+    """Serve the page of a place until SIGINT or SIGTERM.
+
+    It answers to `names`, `host` and localhost. `token` is what whoever decides must know; without it nothing is
+    decided. `on_ready` is told the port.
+
+    Raises:
+        NoLivePage: nobody can listen there.
+    """
+    watcher = Watcher(store, place.model, place.split, place.source, decisions=token is not None)
+    hosts = ["localhost", "127.0.0.1", "[::1]", *names, *([] if host in _ANYWHERE else [host])]
+    serve(application(watcher, hosts=hosts, decide=place.decide, token=token), host, port, on_ready)
