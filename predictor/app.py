@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata as packages
 from time import perf_counter, thread_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import msgspec
@@ -39,7 +39,8 @@ from predictor.errors import (
     WrongMethod,
 )
 from predictor.http.messages import Answer, Request, refusal
-from predictor.metrics import MIRROR, PIN, SPLIT, VersionMetrics
+from predictor.metrics import VersionMetrics
+from predictor.observed import Measured, Observed
 from predictor.pool import Pool
 from predictor.protocols import headers, openapi, v1, v2
 from predictor.protocols.jobs import Job, Row
@@ -63,17 +64,6 @@ _SLOW_IN_A_ROW = 3
 _TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
 
 
-class Measured(msgspec.Struct, gc=False):
-    """What one decision took, in seconds, and what it decided; a single row's without arrays."""
-
-    stage: str
-    read: float
-    decide: float
-    write: float
-    prediction: Any  # float64 of shape (rows,), or a float
-    rows: Any  # float64 of shape (rows, columns), or a list of floats
-
-
 class App:
     """One version's calls.
 
@@ -81,6 +71,7 @@ class App:
         log: gets what is asked and answered, if anything does.
 
     Attributes:
+        observed: is told of every call that is answered.
         model_ready: False when the model must not be asked.
         draining: True after SIGTERM: readiness says no, requests are still answered, connections are asked to close.
     """
@@ -95,7 +86,7 @@ class App:
     ) -> None:
         self.decision = decision
         self.metrics = metrics
-        self.log = log
+        self.observed = Observed(decision, metrics, log)
         self.draining = False
         self.model_ready = True
         self._registry = registry
@@ -107,7 +98,6 @@ class App:
         self._batches = config.batch_rows > 1 and not decision.is_short
         self._batcher = Batcher(self._decide_together, config.batch_rows if self._batches else 0)
         self._slow = 0
-        self._version = decision.version.encode()
         self._request_id = requestid.maker()
         self._exact: dict[bytes, tuple[Route, Mapping[str, str]]] = {}
         self._learn_paths(config)
@@ -133,7 +123,7 @@ class App:
             answer = refusal(wrong)
             if route.counted:
                 self._identify(request)
-                self._count(answer, request)
+                self.observed.answered(answer, request)
             return answer
         if not route.counted:
             try:
@@ -151,11 +141,12 @@ class App:
             answer = _answer_to(error)
         if type(answer) is Answer:
             # Counted before it is sent: whoever has the answer finds it in the metrics.
-            self._count(answer, request)
+            self.observed.answered(answer, request)
         return answer
 
     def close(self) -> None:
-        """Decide nothing more."""
+        """Decide nothing more, and tell of what was decided."""
+        self.observed.settle()
         self._pool.close()
         self._teller.close()
 
@@ -277,7 +268,7 @@ class App:
         answers = []
         for (request, row, read), prediction in zip(calls, found, strict=True):
             answers.append(self._write_one(row, prediction, read, share))
-            self._count(answers[-1], request)
+            self.observed.answered(answers[-1], request)
         return answers
 
     def _decide_alone(self, request: Request, row: Row, read: float) -> Answer:
@@ -288,7 +279,7 @@ class App:
             answer = refusal(error)
         else:
             answer = self._write_one(row, prediction, read, perf_counter() - began)
-        self._count(answer, request)
+        self.observed.answered(answer, request)
         return answer
 
     def _work(self, stage: str, request: Request, fast: Fast | None, read: Read) -> Answer:
@@ -318,7 +309,7 @@ class App:
     def _later(self, request: Request, work: Callable[[], Answer]) -> Later:
         def finish(outcome: Answer | BaseException) -> Answer:
             answer = _told(outcome)
-            self._count(answer, request)
+            self.observed.answered(answer, request)
             return answer
 
         return self._pool.submit(work, request.started + self._seconds_allowed(request), finish)
@@ -333,38 +324,6 @@ class App:
 
     def _identify(self, request: Request) -> None:
         request.id = self._request_id(request.headers.get(requestid.HEADER))
-
-    def _came_by(self, request: Request) -> str:
-        """Which way it took: Envoy marks a copy in its host name, and a client that pins says so in a header."""
-        headers = request.headers
-        if headers.get(b"host", b"").partition(b":")[0].endswith(b"-shadow"):
-            return MIRROR
-        return PIN if headers.get(b"x-model-version") == self._version else SPLIT
-
-    def _count(self, answer: Answer, request: Request) -> None:
-        # Here, on the event loop, and nowhere else: decisions may be made in threads, and counting is not atomic.
-        metrics, log, came_by = self.metrics, self.log, self._came_by(request)
-        seconds = perf_counter() - request.started
-        metrics.answered(answer.status, seconds, came_by)
-        found: Measured | None = answer.measured
-        if found is None:
-            if log is not None:
-                log.refused(request.id, answer.status, answer.body, seconds, came_by)
-            return
-        rows, prediction = found.rows, found.prediction
-        if isinstance(rows, list):
-            metrics.predicted_one(prediction, rows, came_by)
-            if log is not None:
-                log.one(request.id, rows, prediction, seconds, came_by)
-        else:
-            decision = self.decision
-            metrics.predicted(decision.bin_counts(prediction), decision.out_of_range(rows), came_by)
-            if log is not None:
-                log.many(request.id, rows, prediction, seconds, came_by)
-        metrics.decided(found.read + found.decide + found.write, came_by)
-        metrics.stage("preprocess", found.read)
-        metrics.stage(found.stage, found.decide)
-        metrics.stage("postprocess", found.write)
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
@@ -424,6 +383,7 @@ class App:
         """`GET /metrics`."""
         del captured
         encode, media_type = exposition.choose_encoder(request.header(b"accept"))
+        self.observed.settle()
 
         def tell() -> Answer:
             return Answer(body=encode(self._registry), media_type=media_type)

@@ -6,7 +6,7 @@ they are those of all workers. KServe's own histograms are fed as well, so that 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -20,6 +20,8 @@ from prometheus_client.registry import Collector
 from predictor.buckets import EDGES, LABELS
 from predictor.decision import Decision
 from predictor.shared import Shared
+
+Array = NDArray[np.float64]
 
 # How a request came here: by the weights; by a header that names the version; as a copy whose answer nobody sees. Only
 # the first are a fair sample, so whoever compares versions leaves the others out.
@@ -48,6 +50,7 @@ STAGES = ("preprocess", "predict", "postprocess", "explain")
 STAGE_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _STAGE_LABELS = (*(str(edge) for edge in STAGE_EDGES), "+Inf")
 
+_EDGES, _STAGE_EDGES = np.array(EDGES), np.array(STAGE_EDGES)
 _BUCKETS = len(EDGES) + 1
 _STAGE_BUCKETS = len(STAGE_EDGES) + 1
 
@@ -88,8 +91,6 @@ class VersionMetrics(Collector):
         self._name, self._version = decision.name, decision.version
         self._digest = decision.manifest.digest
         self._features = decision.names
-        self._minimum, self._maximum = decision.minimum.tolist(), decision.maximum.tolist()
-        self._edges: list[float] = decision.bins.tolist()
         self._workers = workers
         self._at = _Layout(len(decision.bins) + 1, decision.width)
         self._bases = {route: at * self._at.route for at, route in enumerate(ROUTES)}
@@ -114,32 +115,21 @@ class VersionMetrics(Collector):
         ints[base + self._at.durations + bisect_left(EDGES, seconds)] += 1
         self._floats[2 * ROUTES.index(route)] += seconds
 
-    def decided(self, seconds: float, route: str = SPLIT) -> None:
-        """Count what the version itself took: reading the input, deciding, writing the answer; no waiting."""
-        self._ints[self._bases[route] + self._at.decisions + bisect_left(EDGES, seconds)] += 1
-        self._floats[2 * ROUTES.index(route) + 1] += seconds
+    def decided(self, seconds: Array, route: str = SPLIT) -> None:
+        """Count what the version itself took for some calls, shape (calls,), no waiting: reading, deciding, writing."""
+        self._add(self._bases[route] + self._at.decisions, _histogram(_EDGES, seconds))
+        self._floats[2 * ROUTES.index(route) + 1] += float(seconds.sum())
 
     def predicted(self, bin_counts: NDArray[np.int64], out_of_range: NDArray[np.int64], route: str = SPLIT) -> None:
         """Count predictions by bin, shape (bins,), and inputs outside the training range, shape (features,)."""
         self._add(self._bases[route] + self._at.predictions, bin_counts)
         self._add(self._at.outside, out_of_range)
 
-    def predicted_one(self, prediction: float, row: Sequence[float], route: str = SPLIT) -> None:
-        """Count one prediction and its row."""
-        ints = self._ints
-        ints[self._bases[route] + self._at.predictions + bisect_right(self._edges, prediction)] += 1
-        # A loop over thirty floats is faster than numpy's three calls.
-        at = self._at.outside
-        for value, low, high in zip(row, self._minimum, self._maximum, strict=False):
-            if value < low or value > high:
-                ints[at] += 1
-            at += 1
-
-    def stage(self, name: str, seconds: float) -> None:
-        """Feed KServe's histogram of one stage."""
+    def stage(self, name: str, seconds: Array) -> None:
+        """Feed KServe's histogram of one stage with some calls, shape (calls,)."""
         which = STAGES.index(name)
-        self._ints[self._at.stages + which * _STAGE_BUCKETS + bisect_left(STAGE_EDGES, seconds)] += 1
-        self._floats[self._at.stage_sums + which] += seconds
+        self._add(self._at.stages + which * _STAGE_BUCKETS, _histogram(_STAGE_EDGES, seconds))
+        self._floats[self._at.stage_sums + which] += float(seconds.sum())
 
     def refused(self, reason: str) -> None:
         """Count a connection that was refused or closed."""
@@ -278,6 +268,11 @@ class VersionMetrics(Collector):
             buckets = cumulative(_STAGE_LABELS, counts[start : start + _STAGE_BUCKETS])
             family.add_metric([self._name], buckets, sums[self._at.stage_sums + which])
             yield family
+
+
+def _histogram(edges: Array, values: Array) -> NDArray[np.int64]:
+    """How many values fall into each bucket; an upper edge belongs to its bucket, as Prometheus has it."""
+    return np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
 
 
 def cumulative(labels: Sequence[str], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -146,8 +146,9 @@ async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Ca
         from predictor.protocols import grpc  # noqa: PLC0415  a tenth of a second that others need not wait
 
         grpc_server = await grpc.start(app, config)
-    if app.log is not None:
-        app.log.start()
+    log = app.observed.log
+    if log is not None:
+        log.start()
     hub = hub_of(app, config)
     hub.start()
     server: Acceptor | asyncio.Server
@@ -170,8 +171,8 @@ async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Ca
     await hub.emptied(config.grace_seconds)
     hub.stop()
     app.close()
-    if app.log is not None:
-        await asyncio.to_thread(app.log.close, LOG_SECONDS)
+    if log is not None:
+        await asyncio.to_thread(log.close, LOG_SECONDS)
 
 
 def hub_of(app: App, config: Config) -> Hub:
@@ -188,5 +189,6 @@ def hub_of(app: App, config: Config) -> Hub:
 
 def _sweep(app: App) -> None:
     app.metrics.alive(app.waiting)
-    if app.log is not None:
-        app.log.tick()
+    app.observed.settle()
+    if app.observed.log is not None:
+        app.observed.log.tick()

@@ -2,7 +2,8 @@
 
 The server has one core, for its answers and for the thread that writes the log; the client has the other. Each sample
 is a new process, since two processes of the same program differ by more than the log costs, and the two kinds take
-turns. The ratio is of the medians; its interval is the bootstrap's.
+turns. The client's core is kept awake, or the server would pay for waking it, the more the slower it is. The ratio is
+of the medians; its interval is the bootstrap's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from benchmarks.rollouts.figures import table
 from benchmarks.serving.contenders import OURS, Contender, ours
 from benchmarks.serving.estimators import Estimator, make
-from benchmarks.serving.load import check, closed
+from benchmarks.serving.load import awake, check, closed
 from benchmarks.serving.servers import started
 
 _RESAMPLES = 20_000
@@ -50,7 +51,8 @@ def main() -> int:
         for name in list(kinds)[:: 1 if at % 2 else -1]:
             shutil.rmtree(store, ignore_errors=True)
             contender = Contender(OURS.key, OURS.title, kinds[name], OURS.call)
-            rates[name].append(_rate(contender, model, folder, arguments.seconds))
+            with awake():
+                rates[name].append(_rate(contender, model, folder, arguments.seconds))
         print({name: round(found[-1]) for name, found in rates.items()}, file=sys.stderr, flush=True)
     (folder / "inferencelog.json").write_text(json.dumps(rates, indent=1) + "\n")
     print(table(["inference log", "requests a second", "ratio", "95 % interval"], _lines(rates)))

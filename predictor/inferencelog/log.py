@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter, time
 from uuid import uuid4
 from zlib import crc32
 
@@ -27,7 +27,7 @@ from predictor.config import Config
 from predictor.decision import Decision
 from predictor.errors import LoadFailed
 from predictor.inferencelog import parquet
-from predictor.inferencelog.records import Block, Keep
+from predictor.inferencelog.records import Block
 from predictor.inferencelog.spool import Spool
 from predictor.metrics import ROUTES, VersionMetrics
 
@@ -46,9 +46,6 @@ class InferenceLog:
     """What one process was asked and answered.
 
     Everything but `_write` and what it calls happens on the event loop.
-
-    Attributes:
-        one: keeps one row that was answered; as `records.Keep` says.
 
     Args:
         decision: the version.
@@ -77,7 +74,7 @@ class InferenceLog:
         self._file_rows, self._seconds, self._memory = config.log_rows, config.log_seconds, config.log_memory_bytes
         folder = Path(config.log_spool or Path(tempfile.gettempdir(), "sabia-inference-log"))
         self._spool = Spool(folder, config.log_spool_bytes)
-        self._begin_block()
+        self._block = Block(self._width)
         self._blocks: list[Block] = []  # full ones of the next file
         self._since = monotonic()
         self._waiting: deque[list[Block]] = deque()  # files that the thread has yet to write
@@ -93,33 +90,45 @@ class InferenceLog:
 
     # -- on the event loop -------------------------------------------------------------------------------------------
 
+    def singles(
+        self, ids: Sequence[bytes], rows: Array, prediction: Array, started: Array, seconds: Array, route: str
+    ) -> None:
+        """Keep the rows of some requests of one row each: shape (rows, columns), everything else (rows,).
+
+        `started` is by `time.perf_counter`.
+        """
+        arrived = started + (time() - perf_counter())
+        if self._sample is not None:
+            kept = [at for at, each in enumerate(ids) if self._sampled(each)]
+            ids = [ids[at] for at in kept]
+            rows, prediction, arrived, seconds = rows[kept], prediction[kept], arrived[kept], seconds[kept]
+        number, at = _ROUTE_NUMBERS[route], 0
+        while at < len(rows):
+            count = self._block.add(ids[at:], rows[at:], prediction[at:], arrived[at:], seconds[at:], number)
+            at += self._kept(count)
+
     def many(self, request_id: bytes, rows: Array, prediction: Array, seconds: float, route: str) -> None:
         """Keep the rows of one request, shape (rows, columns), and their predictions, shape (rows,)."""
         if self._sample is not None and not self._sampled(request_id):
             return
-        kept, number = 0, _ROUTE_NUMBERS[route]
-        while kept < len(rows):
-            kept += self._block.add_many(request_id, kept, rows, prediction, seconds, number)
-            if self._block.full:
-                self._next_block()
+        arrived, places = time() - seconds, np.arange(len(rows))
+        number, at = _ROUTE_NUMBERS[route], 0
+        while at < len(rows):
+            count = self._block.add(request_id, rows[at:], prediction[at:], arrived, seconds, number, places[at:])
+            at += self._kept(count)
 
     def refused(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that was refused."""
         if self._sample is not None and not self._sampled(request_id):
             return
-        self._block.add_refused(request_id, status, body, seconds, _ROUTE_NUMBERS[route])
-        if self._block.full:
-            self._next_block()
+        self._block.add_refused(request_id, status, body, time() - seconds, seconds, _ROUTE_NUMBERS[route])
+        self._kept(1)
 
     def tick(self) -> None:
         """Hand over what has waited long enough; to be called some times a second."""
         if monotonic() - self._since >= self._seconds:
             self._hand_over()
         self._metrics.log_waits(sum(map(len, self._blocks)) + len(self._block) + sum(map(_rows, list(self._waiting))))
-
-    def _some(self, request_id: bytes, values: Sequence[float], prediction: float, seconds: float, route: str) -> None:
-        if self._sampled(request_id):
-            self._keep(request_id, values, prediction, seconds, route)
 
     def close(self, seconds: float) -> None:
         """Write what there is, within so many seconds; what then has not reached the store stays on disk, or is lost
@@ -141,14 +150,15 @@ class InferenceLog:
         # By the id, so that a mirrored copy of a request is kept whenever the request is.
         return crc32(request_id) < (self._sample or 0)
 
-    def _begin_block(self) -> None:
-        self._block = Block(self._width)
-        self._keep = self._block.keeper(_ROUTE_NUMBERS, self._next_block)
-        self.one: Keep = self._keep if self._sample is None else self._some
+    def _kept(self, count: int) -> int:
+        """So many records came into the block; returns their number."""
+        if self._block.full:
+            self._next_block()
+        return count
 
     def _next_block(self) -> None:
         self._blocks.append(self._block)
-        self._begin_block()
+        self._block = Block(self._width)
         if _rows(self._blocks) >= self._file_rows or len(self._blocks) * self._block.nbytes >= self._memory // 4:
             self._hand_over()
 
@@ -156,7 +166,7 @@ class InferenceLog:
         self._since = monotonic()
         if len(self._block):
             self._blocks.append(self._block)
-            self._begin_block()
+            self._block = Block(self._width)
         if not self._blocks:
             return
         blocks, self._blocks = self._blocks, []

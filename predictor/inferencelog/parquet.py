@@ -71,34 +71,33 @@ def files(blocks: Sequence[Block], described: Described) -> Iterator[tuple[date,
 def warm_up(described: Described) -> None:
     """Write a file of one record and forget it: the first one takes the library a twentieth of a second more."""
     block = Block(len(described.features))
-    block.add_refused(b"", 503, b"", 0.0, 0)
+    block.add_refused(b"", 503, b"", 0.0, 0.0, 0)
     list(files([block], described))
 
 
 def _table(blocks: Sequence[Block], described: Described) -> pa.Table:
     schema = described.schema()
-    records = [block.records for block in blocks]
     count = sum(map(len, blocks))
-    status = _joined(records, "status")
+    status = _joined(blocks, "status")
     refused = status != 200  # nothing was decided: features and prediction are null
     missing = refused if refused.any() else None  # a mask, even an empty one, costs a copy of every column
-    arrived = np.rint((_joined(records, "answered") - _joined(records, "seconds")) * 1e6).astype(np.int64)
+    arrived = np.rint(_joined(blocks, "arrived") * 1e6).astype(np.int64)
     columns: dict[str, Any] = {
-        "request_id": _ids(blocks, records),
-        "row": _joined(records, "row").astype(np.int64),
+        "request_id": _ids(blocks),
+        "row": _joined(blocks, "row").astype(np.int64),
         "ts": pa.array(arrived).cast(ARROW[Type.TIME]),
         "version": pa.repeat(described.version, count),
         "server": pa.repeat(described.server, count),
         "route": pa.DictionaryArray.from_arrays(
-            pa.array(_joined(records, "route").astype(np.int8)), pa.array(ROUTES)
+            pa.array(_joined(blocks, "route").astype(np.int8)), pa.array(ROUTES)
         ).cast(pa.string()),
         "status": status.astype(np.int64),
-        "latency_us": np.rint(_joined(records, "seconds") * 1e6).astype(np.int64),
-        "prediction": pa.array(_joined(records, "prediction"), mask=missing),
+        "latency_us": np.rint(_joined(blocks, "seconds") * 1e6).astype(np.int64),
+        "prediction": pa.array(_joined(blocks, "prediction"), mask=missing),
         "error": _sentences(blocks, count),
         "sample_rate": pa.repeat(described.sample_rate, count),
     }
-    features = _columns(records)
+    features = _columns(blocks)
     for at, (feature, column) in enumerate(feature_columns(described.features).items()):
         columns[column] = (
             pa.nulls(count, pa.float64()) if feature in described.redacted else pa.array(features[at], mask=missing)
@@ -108,8 +107,8 @@ def _table(blocks: Sequence[Block], described: Described) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _ids(blocks: Sequence[Block], records: Sequence[NDArray[np.void]]) -> pa.Array:
-    found = _joined(records, "id")
+def _ids(blocks: Sequence[Block]) -> pa.Array:
+    found = _joined(blocks, "id")
     if any(block.long_ids for block in blocks):
         found = found.astype(object)
         start = 0
@@ -120,19 +119,18 @@ def _ids(blocks: Sequence[Block], records: Sequence[NDArray[np.void]]) -> pa.Arr
     return pa.array(found, pa.binary()).cast(pa.string())
 
 
-def _joined(records: Sequence[NDArray[np.void]], name: str) -> NDArray[Any]:
-    return np.concatenate([part[name] for part in records])
+def _joined(blocks: Sequence[Block], name: str) -> NDArray[Any]:
+    return np.concatenate([block.column(name) for block in blocks])
 
 
-def _columns(records: Sequence[NDArray[np.void]]) -> NDArray[np.float64]:
+def _columns(blocks: Sequence[Block]) -> NDArray[np.float64]:
     """The features, shape (columns, rows)."""
-    first = records[0]["features"]
-    columns = np.empty((first.shape[1], sum(map(len, records))))
+    columns = np.empty((blocks[0].features.shape[1], sum(map(len, blocks))))
     start = 0
-    for part in records:
+    for block in blocks:
         # Block by block: a block is in the processor's cache, all of them are not.
-        columns[:, start : start + len(part)] = part["features"].T
-        start += len(part)
+        columns[:, start : start + len(block)] = block.features.T
+        start += len(block)
     return columns
 
 

@@ -1,35 +1,29 @@
-"""Records in memory: one after another in a block of bytes, as cheap to write as a call can afford.
-
-A row's numbers are packed where they will be read from as an array, so a record costs half a microsecond and leaves no
-object behind.
-"""
+"""Records in memory: a block of columns, filled some rows at a time."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Mapping, Sequence
-from time import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-# Request id, features, prediction, seconds that it took, route.
-Keep = Callable[[bytes, Sequence[float], float, float, str], None]
 
 _BLOCK_BYTES = 256 * 1024
 # A request id that is longer is kept apart. Those that are made here are shorter, and UUIDs are as long.
 ID_BYTES = 36
-# A record's values beside the features, in their order.
-_BESIDE = (
-    ("prediction", "f8"),
-    ("answered", "f8"),  # seconds since 1970
-    ("seconds", "f8"),  # how long it took
-    ("row", "i4"),  # its place in its request
-    ("status", "i2"),
-    ("route", "i2"),  # the route's number
-    ("id", f"S{ID_BYTES}"),  # the request's
-)
+# A record's values beside the features.
+_BESIDE = {
+    "prediction": "f8",
+    "arrived": "f8",  # seconds since 1970
+    "seconds": "f8",  # how long it took
+    "row": "i4",  # its place in its request
+    "status": "i2",
+    "route": "i2",  # the route's number
+    "id": f"S{ID_BYTES}",  # the request's
+}
+_BESIDE_BYTES = sum(np.dtype(kind).itemsize for kind in _BESIDE.values())
 
 
 class Block:
@@ -39,20 +33,20 @@ class Block:
         width: how many features a row has.
 
     Attributes:
+        nbytes: how much memory it takes, but for long ids and refusals.
         long_ids: the request ids that are longer than `ID_BYTES`, by the record's place.
         refusals: the bodies that refused requests were answered, by the record's place.
     """
 
     def __init__(self, width: int) -> None:
-        packed = struct.Struct(f"={width}ddddihh{ID_BYTES}s")
-        self._pack, self._size = packed.pack_into, packed.size
-        self._capacity = max(1, _BLOCK_BYTES // self._size)
-        self._memory = bytearray(self._capacity * self._size)
+        size = 8 * width + _BESIDE_BYTES
+        self._capacity = max(1, _BLOCK_BYTES // size)
+        self.nbytes = self._capacity * size
+        self._features = np.empty((self._capacity, width))
+        self._beside = {name: np.empty(self._capacity, kind) for name, kind in _BESIDE.items()}
         self._count = 0
         self.long_ids: dict[int, bytes] = {}
         self.refusals: dict[int, bytes] = {}
-        self._dtype = np.dtype([("features", "f8", (width,)), *_BESIDE])
-        self._nothing = [0.0] * width
 
     def __len__(self) -> int:
         return self._count
@@ -63,62 +57,61 @@ class Block:
         return self._count == self._capacity
 
     @property
-    def nbytes(self) -> int:
-        """How much memory it takes, but for long ids and refusals."""
-        return len(self._memory)
+    def features(self) -> Array:
+        """The rows, shape (records, width)."""
+        return self._features[: self._count]
 
-    def keeper(self, numbers: Mapping[str, int], on_full: Callable[[], None]) -> Keep:
-        """A function that keeps one row, in as few steps as that can be.
+    def column(self, name: str) -> NDArray[Any]:
+        """Another value of the records, shape (records,)."""
+        return self._beside[name][: self._count]
 
-        Args:
-            numbers: the numbers of the routes.
-            on_full: says that another block is wanted.
-        """
-        pack, memory, size, capacity = self._pack, self._memory, self._size, self._capacity
-
-        def keep(request_id: bytes, values: Sequence[float], prediction: float, seconds: float, route: str) -> None:
-            at = self._count
-            pack(memory, at * size, *values, prediction, time(), seconds, 0, 200, numbers[route], request_id)
-            if len(request_id) > ID_BYTES:
-                self.long_ids[at] = request_id
-            self._count = at + 1
-            if self._count == capacity:
-                on_full()
-
-        return keep
-
-    def add_many(
-        self, request_id: bytes, first: int, rows: Array, prediction: Array, seconds: float, route: int
+    def add(
+        self,
+        ids: bytes | Sequence[bytes],
+        rows: Array,
+        prediction: Array,
+        arrived: float | Array,
+        seconds: float | Array,
+        route: int,
+        places: int | NDArray[np.int64] = 0,
     ) -> int:
-        """Keep what there is room for of rows of shape (rows, width), from place `first` of their request on.
+        """Keep what there is room for of decided rows of shape (rows, width), and return how many: the first ones.
 
-        Returns:
-            how many were kept.
+        `ids` is their request's, or one for each; `prediction` has shape (rows,); `arrived`, `seconds` and `places` say
+        when they came, how long they took and where in their request they are, all of them or each; `route` a number.
         """
         start = self._count
-        count = min(len(rows) - first, self._capacity - start)
-        part = self._whole()[start : start + count]
-        part["features"], part["prediction"] = rows[first : first + count], prediction[first : first + count]
-        part["answered"], part["seconds"], part["status"], part["route"] = time(), seconds, 200, route
-        part["row"], part["id"] = np.arange(first, first + count), request_id
-        if len(request_id) > ID_BYTES:
-            self.long_ids |= dict.fromkeys(range(start, start + count), request_id)
+        count = min(len(rows), self._capacity - start)
+        part = slice(start, start + count)
+        beside = self._beside
+        self._features[part] = rows[:count]
+        beside["prediction"][part] = prediction[:count]
+        beside["arrived"][part] = arrived[:count] if isinstance(arrived, np.ndarray) else arrived
+        beside["seconds"][part] = seconds[:count] if isinstance(seconds, np.ndarray) else seconds
+        beside["row"][part] = places[:count] if isinstance(places, np.ndarray) else places
+        beside["status"][part], beside["route"][part] = 200, route
+        if isinstance(ids, bytes):
+            beside["id"][part] = ids
+            if len(ids) > ID_BYTES:
+                self.long_ids |= dict.fromkeys(range(start, start + count), ids)
+        else:
+            beside["id"][part] = ids[:count]
+            if max(map(len, ids)) > ID_BYTES:
+                long = ((at, each) for at, each in enumerate(ids[:count], start) if len(each) > ID_BYTES)
+                self.long_ids.update(long)
         self._count += count
         return count
 
-    def add_refused(self, request_id: bytes, status: int, body: bytes, seconds: float, route: int) -> None:
+    def add_refused(
+        self, request_id: bytes, status: int, body: bytes, arrived: float, seconds: float, route: int
+    ) -> None:
         """Keep a request that was refused, and the body that it was answered."""
         at = self._count
-        self._pack(self._memory, at * self._size, *self._nothing, 0.0, time(), seconds, 0, status, route, request_id)
+        values = (0.0, arrived, seconds, 0, status, route, request_id)
+        for name, value in zip(_BESIDE, values, strict=True):
+            self._beside[name][at] = value
+        self._features[at] = 0.0
         if len(request_id) > ID_BYTES:
             self.long_ids[at] = request_id
         self.refusals[at] = body
         self._count = at + 1
-
-    @property
-    def records(self) -> NDArray[np.void]:
-        """The records as a structured array over the same memory, shape (records,)."""
-        return self._whole()[: self._count]
-
-    def _whole(self) -> NDArray[np.void]:
-        return np.frombuffer(self._memory, dtype=self._dtype)

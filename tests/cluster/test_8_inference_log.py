@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
-import requests
 
 from predictor.config import Config
 from rollout.pods import restarts
@@ -47,43 +43,6 @@ for number in filter(str.isdigit, os.listdir("/proc")):
         os.kill(int(number), 9)
         print("killed")
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One call: the id that it is known by, when it was made (monotonic seconds), its status, who answered."""
-
-    request_id: str
-    at: float
-    status: int
-    version: str
-
-
-class Calls(threading.Thread):
-    """Calls one after another, each noted with its id."""
-
-    def __init__(self, url: str, row: list[float]) -> None:
-        super().__init__(daemon=True)
-        self._url, self._row = url, row
-        self._done = threading.Event()
-        self.answered: list[Answered] = []
-
-    def run(self) -> None:
-        """Until it is ended. A call that broke has no answer, so nothing is known of it."""
-        while not self._done.wait(0.05):
-            at = time.monotonic()
-            try:
-                found = tools.ask(self._url, self._row)
-            except requests.RequestException:
-                continue
-            if "x-request-id" in found.headers and "x-model-version" in found.headers:
-                version = found.headers["x-model-version"]
-                self.answered.append(Answered(found.headers["x-request-id"], at, found.status_code, version))
-
-    def end(self) -> None:
-        """Make no more calls."""
-        self._done.set()
-        self.join()
 
 
 @pytest.fixture
@@ -133,22 +92,19 @@ def logged() -> dict[str, tuple[str, str, int]]:
 def test_every_answered_request_is_in_the_log_once_but_what_a_killed_pod_held(
     two_by_two: None, url: str, row: list[float]
 ) -> None:
-    clients = [Calls(url, row) for _ in range(4)]
-    for client in clients:
-        client.start()
-    threading.Event().wait(WINDOW)  # so that there is a log from before the kill
-    killed = tools.pods_of(VERSIONS["1.2"])[0]["metadata"]["name"]
-    began = time.monotonic()
-    kill(killed)
-    tools.eventually(lambda: restarts(tools.get("pod", killed)) == 1)
-    tools.eventually(lambda: tools.readiness(VERSIONS["1.2"]) == [True, True])
-    ended = time.monotonic()
-    drained = tools.pods_of(VERSIONS["2.0"])[0]["metadata"]["name"]
-    tools.kubectl("delete", "pod", "-n", NAMESPACE, drained, "--wait=true")
-    tools.eventually(lambda: tools.readiness(VERSIONS["2.0"]) == [True, True])
-    for client in clients:
-        client.end()
-    answered = {call.request_id: call for client in clients for call in client.answered}
+    with tools.load(url, row) as load:
+        tools.eventually(lambda: load.now() > WINDOW)  # so that there is a log from before the kill
+        killed = tools.pods_of(VERSIONS["1.2"])[0]["metadata"]["name"]
+        began = load.now()
+        kill(killed)
+        tools.eventually(lambda: restarts(tools.get("pod", killed)) == 1)
+        tools.eventually(lambda: tools.readiness(VERSIONS["1.2"]) == [True, True])
+        ended = load.now()
+        drained = tools.pods_of(VERSIONS["2.0"])[0]["metadata"]["name"]
+        tools.kubectl("delete", "pod", "-n", NAMESPACE, drained, "--wait=true")
+        tools.eventually(lambda: tools.readiness(VERSIONS["2.0"]) == [True, True])
+    # A call that broke, or that no predictor answered, is in no log.
+    answered = {call.request_id: call for call in load.answers if call.request_id and call.version}
     last = {call.request_id for call in answered.values() if call.at > ended}
 
     def complete() -> dict[str, tuple[str, str, int]]:

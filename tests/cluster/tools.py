@@ -204,13 +204,14 @@ def background(call: Callable[[], T]) -> Iterator[Future[T]]:
 @dataclass(slots=True)
 class Answer:
     """What one call got, and when (seconds since the load began). `outcome` is a status, or what broke; `said` is what
-    an answer said that was no prediction.
+    an answer said that was no prediction; `request_id` is what the server knows the call by, where one answered.
     """
 
     at: float
     outcome: str
     version: str | None
     said: str = ""
+    request_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -263,8 +264,8 @@ def load(url: str, row: list[float], *, rows: int = 1, clients: int = 4, pause: 
             try:
                 answer = ask(url, row, rows=rows, session=session)
                 said = "" if answer.ok else answer.text.strip()[:200]
-                version = answer.headers.get("x-model-version")
-                found.answers.append(Answer(at, str(answer.status_code), version, said))
+                version, request_id = (answer.headers.get(name) for name in ("x-model-version", "x-request-id"))
+                found.answers.append(Answer(at, str(answer.status_code), version, said, request_id))
             except requests.RequestException as error:
                 found.answers.append(Answer(at, type(error).__name__, None))
         session.close()

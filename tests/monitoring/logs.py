@@ -39,19 +39,16 @@ def write_log(  # noqa: PLR0913  a log has as many sides
     described = parquet.Described(manifest.name, manifest.version, manifest.digest, server, names, redacted=redacted)
     given = [uuid4().hex for _ in rows] if ids is None else list(ids)
     blocks = [Block(len(names))]
-    for number, request_id in enumerate(given):
+    times = at.timestamp() + np.arange(len(given) + refused + failed) / 1000
+    encoded, kept = [each.encode() for each in given], 0
+    while kept < len(given):
         _room(blocks, len(names))
-        blocks[-1].add_many(
-            request_id.encode(), 0, rows[number : number + 1], prediction[number : number + 1], seconds, route
-        )
-    for status, count in ((400, refused), (500, failed)):
-        for _ in range(count):
-            _room(blocks, len(names))
-            blocks[-1].add_refused(uuid4().hex.encode(), status, b'{"error": "Not this."}', seconds, route)
-    start = at.timestamp() + seconds
-    for block in blocks:
-        block.records["answered"] = start + np.arange(len(block)) / 1000
-        start += len(block) / 1000
+        part = slice(kept, None)
+        kept += blocks[-1].add(encoded[part], rows[part], prediction[part], times[part], seconds, route)
+    for number in range(refused + failed):
+        _room(blocks, len(names))
+        status, arrived = 400 if number < refused else 500, float(times[len(given) + number])
+        blocks[-1].add_refused(uuid4().hex.encode(), status, b'{"error": "Not this."}', arrived, seconds, route)
     for day, _, data in parquet.files(blocks, described):
         store.create(log_key(manifest.name, day, server, uuid4()), data)
     return given

@@ -88,11 +88,14 @@ class Client:
         """A metric's value now; of what came by the split, where routes are counted apart."""
         if metric.startswith(("sabia_requests", "sabia_request_", "sabia_decision", "sabia_predictions")):
             labels = {"route": "split"} | labels
-        found = self.registry.get_sample_value(
-            metric, {"model": MODEL, "version": self.artifact.manifest.version, **labels}
-        )
+        found = self.sample(metric, {"model": MODEL, "version": self.artifact.manifest.version, **labels})
         assert found is not None, f"there is no {metric}{labels}"
         return found
+
+    def sample(self, metric: str, labels: dict[str, str]) -> float | None:
+        """A sample as a scrape would find it now."""
+        self.app.observed.settle()
+        return self.registry.get_sample_value(metric, labels)
 
     def connected(self, call: Callable[[Wire], Awaitable[Result]]) -> Result:
         """What a call makes of one connection."""

@@ -41,11 +41,12 @@ class Logged:
         config = Config(log="memory://", log_server="server-0", **settings)
         self.client = Client(artifact, config)
         self.log = InferenceLog(self.client.decision, config, self.client.metrics, lambda: self.store)
-        self.client.app.log = self.log
+        self.client.app.observed.log = self.log
         self.log.start()
 
     def rows(self) -> list[dict[str, Any]]:
         """Every record, once the log is closed, in the order of their times."""
+        self.client.app.close()
         self.log.close(SECONDS)
         found = []
         for entry in self.store.list(log_prefix(MODEL)):
@@ -178,8 +179,7 @@ def test_a_file_holds_one_day(logistic: Artifact) -> None:
     described = parquet.Described(MODEL, "2.0", "0" * 64, "server", decision.names)
     block = Block(decision.width)
     midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
-    block.add_many(b"late", 0, np.ones((2, 30)), np.ones(2), 0.0, 0)
-    block.records["answered"][:] = [midnight - 0.001, midnight + 0.001]
+    block.add(b"late", np.ones((2, 30)), np.ones(2), np.array([midnight - 0.001, midnight + 0.001]), 0.0, 0)
     found = {day.isoformat(): count for day, count, _ in parquet.files([block], described)}
     assert found == {"2026-02-28": 1, "2026-03-01": 1}
 
@@ -187,16 +187,15 @@ def test_a_file_holds_one_day(logistic: Artifact) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=2 * ID_BYTES).filter(lambda text: b"\0" not in text), max_size=60))
 def test_ids_of_any_length_come_out_as_they_went_in(ids: list[bytes]) -> None:
     ids = [text.hex().encode()[: 3 * ID_BYTES] for text in ids]
-    blocks = [Block(3)]
-    keep = blocks[0].keeper({"split": 0}, lambda: None)
+    block = Block(3)
     for at, text in enumerate(ids):
         if at % 2:
-            keep(text, [1.0, 2.0, 3.0], 0.5, 0.1, "split")
+            block.add([text], np.ones((1, 3)), np.ones(1), 0.0, 0.1, 0)
         else:
-            blocks[0].add_refused(text, 400, b"{}", 0.1, 0)
+            block.add_refused(text, 400, b"{}", 0.0, 0.1, 0)
     if ids:
         described = parquet.Described("m", "1.0", "0" * 64, "s", ("a", "b", "c"))
-        ((_, count, data),) = parquet.files(blocks, described)
+        ((_, count, data),) = parquet.files([block], described)
         table = pq.read_table(io.BytesIO(data))
         assert count == len(ids)
         assert table["request_id"].to_pylist() == [text.decode() for text in ids]
