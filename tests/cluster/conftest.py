@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, STORE, Served
+from tests.waiting import eventually
 from training.datasets import Dataset, load
 
 SIX = ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"]
@@ -82,7 +83,7 @@ def served(training: dict[str, list[str]], url: str, row: list[float]) -> Served
     """Versions 1.2 and 2.0 behind the gateway; the first gets everything."""
     done = tools.sabia("deploy", MODEL, "1.2", "2.0")
     assert done.returncode == 0, done.stderr
-    tools.eventually(lambda: tools.ask(url, row).ok)
+    eventually(lambda: tools.ask(url, row).ok)
     shown = tools.sabia("status", "--json")
     assert shown.returncode == 0, shown.stderr
     return {item["version"]: item for item in json.loads(shown.stdout)["versions"]}

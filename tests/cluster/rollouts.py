@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE
+from tests.waiting import eventually
 
 Document = dict[str, Any]
 
@@ -41,4 +42,4 @@ def until(name: str, holds: Callable[[Document], bool], *, seconds: float = 120)
         found = status(name)
         return found if found and holds(found) else {}
 
-    return tools.eventually(look, seconds=seconds)
+    return eventually(look, seconds=seconds)

@@ -17,6 +17,7 @@ from tests.cluster.conftest import SIX
 from tests.cluster.tools import HOST, MODEL, NAMESPACE, Served
 from tests.kserve_client import with_client
 from tests.manifests.folders import KUSTOMIZATIONS
+from tests.waiting import eventually
 from training.datasets import Dataset
 
 
@@ -80,7 +81,7 @@ def test_a_training_job_that_is_killed_goes_on_where_it_stopped(training: dict[s
     def first_line() -> str:
         return tools.kubectl("logs", "-n", NAMESPACE, "job/training-killed", check=False)
 
-    tools.eventually(lambda: f"{MODEL} 1.0" in first_line())
+    eventually(lambda: f"{MODEL} 1.0" in first_line())
     tools.kubectl(
         "delete",
         "pod",
@@ -149,11 +150,11 @@ def test_a_header_pins_a_version_whatever_the_weights(split: None, url: str, row
 def test_a_shadow_sees_every_request_and_no_client_sees_its_answers(split: None, url: str, row: list[float]) -> None:
     before = tools.status()["2.0"]["requests"]
     assert tools.traffic("--mirror", "2.0") == {"weights": {"1.2": 100, "2.0": 0}, "mirror": "2.0"}
-    tools.eventually(lambda: tools.ask(url, row).ok and tools.status()["2.0"]["requests"] > before)
+    eventually(lambda: tools.ask(url, row).ok and tools.status()["2.0"]["requests"] > before)
     before = tools.status()["2.0"]["requests"]
     answers = [tools.ask(url, row) for _ in range(100)]
     assert {answer.headers["x-model-version"] for answer in answers} == {"1.2"}
-    tools.eventually(lambda: tools.status()["2.0"]["requests"] == before + 100)
+    eventually(lambda: tools.status()["2.0"]["requests"] == before + 100)
 
 
 def test_the_command_asks_through_the_gateway(served: Served, url: str, row: list[float]) -> None:

@@ -10,6 +10,7 @@ from rollout.cluster import Cluster, Deployed
 from rollout.errors import NotCounted
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, Served
+from tests.waiting import eventually
 
 # There and back, in the steps of a rollout.
 SHARES = [1, 5, 10, 25, 50, 75, 90, 100, 50, 0, 10, 50, 100, 99, 50, 25, 10, 1, 100, 0]
@@ -34,7 +35,7 @@ def test_twenty_changes_of_weights_fail_no_request(split: None, url: str, row: l
 def test_after_a_rollback_the_version_gets_nothing(split: None, url: str, row: list[float]) -> None:
     tools.traffic("1.2=50", "2.0=50")
     with tools.load(url, row) as load:
-        tools.eventually(lambda: load.versions()["2.0"])
+        eventually(lambda: load.versions()["2.0"])
         tools.traffic("1.2=100")
         returned = load.now()
         load.wait_for(200)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, STORE, Served
+from tests.waiting import eventually
 
 STABLE = f"{MODEL}-v1-2"
 GATEWAY_NAMESPACE = "envoy-gateway-system"
@@ -19,7 +20,7 @@ def two_replicas(served: Served) -> Iterator[None]:
     """Two pods of the stable version, behind a gateway that sends again what never reached a server."""
     tools.apply_folder("gateway/limits")
     assert tools.sabia("deploy", MODEL, "1.2", "--replicas", "2").returncode == 0
-    tools.eventually(lambda: tools.readiness(STABLE) == [True, True])
+    eventually(lambda: tools.readiness(STABLE) == [True, True])
     yield
     tools.kubectl("delete", "-n", NAMESPACE, "backendtrafficpolicy", MODEL)
     assert tools.sabia("deploy", MODEL, "1.2").returncode == 0
@@ -33,7 +34,7 @@ def test_a_pod_that_is_killed_fails_no_request_where_two_replicas_run(
             victim = tools.pods_of(STABLE)[0]["metadata"]["name"]
             tools.kubectl("delete", "pod", "-n", NAMESPACE, victim, "--force", "--grace-period=0")
             load.wait_for(100)
-            tools.eventually(lambda: tools.readiness(STABLE) == [True, True])
+            eventually(lambda: tools.readiness(STABLE) == [True, True])
     tools.report("three pods killed, two replicas", {"outcomes": dict(load.outcomes())})
     assert load.failures() == []
 
@@ -43,8 +44,8 @@ def test_a_pod_that_is_killed_is_replaced_where_it_was_alone(served: Served, url
         (victim,) = tools.pods_of(STABLE)
         began = load.now()
         tools.kubectl("delete", "pod", "-n", NAMESPACE, victim["metadata"]["name"], "--force", "--grace-period=0")
-        tools.eventually(lambda: load.outcomes(since=load.now() - 1) == {"200": load.outcomes(load.now() - 1)["200"]})
-        tools.eventually(lambda: tools.readiness(STABLE) == [True])
+        eventually(lambda: load.outcomes(since=load.now() - 1) == {"200": load.outcomes(load.now() - 1)["200"]})
+        eventually(lambda: tools.readiness(STABLE) == [True])
         load.wait_for(100)
         end = load.now()
     failures = [answer.at - began for answer in load.failures()]
@@ -69,7 +70,7 @@ def test_servers_that_run_do_not_need_the_store_and_one_that_starts_waits_for_it
         tools.kubectl("wait", "-n", STORE, "pod/minio-0", "--for=delete", "--timeout=60s")
         with tools.background(lambda: tools.sabia("deploy", MODEL, later, "--timeout", "240")) as deploying:
             try:
-                tools.eventually(lambda: "storage-initializer" in tools.status().get(later, {}).get("trouble", ""))
+                eventually(lambda: "storage-initializer" in tools.status().get(later, {}).get("trouble", ""))
                 assert not deploying.done()
                 load.wait_for(50)
             finally:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, Served
+from tests.waiting import eventually
 
 STABLE = f"{MODEL}-v1-2"
 
@@ -28,7 +29,7 @@ def key(served: Served) -> Iterator[str]:
 def test_without_a_key_the_gateway_refuses_and_no_predictor_hears_of_it(
     key: str, split: None, url: str, row: list[float]
 ) -> None:
-    tools.eventually(lambda: tools.ask(url, row).status_code == 401)
+    eventually(lambda: tools.ask(url, row).status_code == 401)
     before = tools.status()["1.2"]["requests"]
     refused = [tools.ask(url, row, headers=headers) for headers in ({}, {"x-api-key": "wrong"}) for _ in range(20)]
     assert {answer.status_code for answer in refused} == {401}
@@ -51,7 +52,7 @@ def limits(served: Served) -> Iterator[None]:
 def test_what_is_over_the_limit_is_refused_by_the_gateway(
     limits: None, split: None, url: str, row: list[float]
 ) -> None:
-    tools.eventually(lambda: tools.ask(url, row).status_code == 429)
+    eventually(lambda: tools.ask(url, row).status_code == 429)
     before = tools.status()["1.2"]["requests"]
     assert Counter(tools.ask(url, row).status_code for _ in range(20)) == {429: 20}
     assert tools.status()["1.2"]["requests"] == before
@@ -61,7 +62,7 @@ def test_what_is_over_the_limit_is_refused_by_the_gateway(
 def autoscaled(served: Served) -> Iterator[None]:
     """The stable version with replicas by load; at first as few as may be."""
     tools.apply_folder("autoscaling/breast-cancer-v1-2")
-    tools.eventually(lambda: tools.readiness(STABLE) == [True, True], seconds=120)
+    eventually(lambda: tools.readiness(STABLE) == [True, True], seconds=120)
     yield
     tools.kubectl("delete", "-n", NAMESPACE, f"hpa/{STABLE}")
     assert tools.sabia("deploy", MODEL, "1.2").returncode == 0
@@ -78,7 +79,7 @@ def test_load_makes_it_grow_and_shrink_and_a_rolling_update_never_goes_under(
     with tools.load(url, row, pause=0.05) as light:
         # Many rows a call: single ones cost a predictor so little that these clients could not keep two replicas busy.
         with tools.load(url, row, rows=400, pause=0.0) as heavy:
-            tools.eventually(lambda: ready() >= 3, seconds=180)
+            eventually(lambda: ready() >= 3, seconds=180)
             grown = heavy.now()
             # A change to the pods while they are many: as many have to be ready at every moment of the roll-out.
             wanted, fewest = ready(), ready()
@@ -88,7 +89,7 @@ def test_load_makes_it_grow_and_shrink_and_a_rolling_update_never_goes_under(
             while not rolling.is_complete():
                 fewest = min(fewest, rolling.available())
         calm = light.now()
-        tools.eventually(lambda: len(tools.pods_of(STABLE)) == 2, seconds=240)
+        eventually(lambda: len(tools.pods_of(STABLE)) == 2, seconds=240)
         shrunk = light.now()
     facts = {
         "replicas": [2, wanted, 2],

@@ -14,6 +14,7 @@ from predictor.config import Config
 from rollout.pods import restarts
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, Served
+from tests.waiting import eventually
 
 VERSIONS = {"1.2": f"{MODEL}-v1-2", "2.0": f"{MODEL}-v2-0"}
 # A pod that is killed loses what it answered in the last `log_seconds`, and what was on its way to the store.
@@ -50,7 +51,7 @@ def two_by_two(split: None) -> Iterator[None]:
     """Two versions with two replicas each, and half of the traffic for each."""
     for version, service in VERSIONS.items():
         assert tools.sabia("deploy", MODEL, version, "--replicas", "2").returncode == 0
-        tools.eventually(partial(_two_are_ready, service))
+        eventually(partial(_two_are_ready, service))
     tools.traffic("1.2=50", "2.0=50")
     yield
     tools.traffic("1.2=100")
@@ -93,16 +94,16 @@ def test_every_answered_request_is_in_the_log_once_but_what_a_killed_pod_held(
     two_by_two: None, url: str, row: list[float]
 ) -> None:
     with tools.load(url, row) as load:
-        tools.eventually(lambda: load.now() > WINDOW)  # so that there is a log from before the kill
+        eventually(lambda: load.now() > WINDOW)  # so that there is a log from before the kill
         killed = tools.pods_of(VERSIONS["1.2"])[0]["metadata"]["name"]
         began = load.now()
         kill(killed)
-        tools.eventually(lambda: restarts(tools.get("pod", killed)) == 1)
-        tools.eventually(lambda: tools.readiness(VERSIONS["1.2"]) == [True, True])
+        eventually(lambda: restarts(tools.get("pod", killed)) == 1)
+        eventually(lambda: tools.readiness(VERSIONS["1.2"]) == [True, True])
         ended = load.now()
         drained = tools.pods_of(VERSIONS["2.0"])[0]["metadata"]["name"]
         tools.kubectl("delete", "pod", "-n", NAMESPACE, drained, "--wait=true")
-        tools.eventually(lambda: tools.readiness(VERSIONS["2.0"]) == [True, True])
+        eventually(lambda: tools.readiness(VERSIONS["2.0"]) == [True, True])
     # A call that broke, or that no predictor answered, is in no log.
     answered = {call.request_id: call for call in load.answers if call.request_id and call.version}
     last = {call.request_id for call in answered.values() if call.at > ended}
@@ -111,7 +112,7 @@ def test_every_answered_request_is_in_the_log_once_but_what_a_killed_pod_held(
         found = logged()
         return found if last <= found.keys() else {}
 
-    found = tools.eventually(complete, seconds=120)
+    found = eventually(complete, seconds=120)
     mine = {name: found[name] for name in answered if name in found}
     lost = [call for name, call in answered.items() if name not in found]
     tools.report(

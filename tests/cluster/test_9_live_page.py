@@ -17,6 +17,7 @@ from tests.browser import browser, needs_chromium, serious
 from tests.cluster import tools
 from tests.cluster.rollouts import begin, until
 from tests.cluster.tools import NAMESPACE, Served
+from tests.waiting import eventually
 
 Document = dict[str, Any]
 
@@ -65,9 +66,9 @@ def test_it_shows_what_the_cluster_does_and_a_decision_reaches_the_operator(
 ) -> None:
     tools.traffic("1.2=100")
     with forwarded("dash", 8501) as page_url, tools.load(url, row) as load:
-        tools.eventually(lambda: state(page_url))
+        eventually(lambda: state(page_url))
         load.wait_for(100)
-        tools.eventually(lambda: (shown(page_url, "1.2").get("requests") or 0) >= 100)
+        eventually(lambda: (shown(page_url, "1.2").get("requests") or 0) >= 100)
         assert state(page_url)["problems"] == []
         assert {each["version"]: each["weight"] for each in state(page_url)["versions"] if each["serving"]} == {
             "1.2": 100,

@@ -23,6 +23,7 @@ import yaml
 from rollout.pods import is_ready
 from stack.manifests import ROOT
 from stack.process import installed
+from tests.waiting import eventually
 
 Document = dict[str, Any]
 Served = dict[str, dict[str, object]]
@@ -35,7 +36,6 @@ HOST = f"{MODEL}.example.com"
 IMAGE = "sabia:0.1.0"
 REPORT = Path("build/cluster")
 FIGURES: dict[str, Document] = {}
-_POLL = threading.Event()
 _numbers = count(1)
 
 
@@ -84,15 +84,6 @@ def status(model: str = MODEL) -> dict[str, Document]:
     done = sabia("status", "--model", model, "--json")
     assert done.returncode == 0, done.stderr
     return {row["version"]: row for row in json.loads(done.stdout)["versions"]}
-
-
-def eventually(look: Callable[[], T], *, seconds: float = 60) -> T:
-    """The first thing that `look` finds. The cluster has no event for most of what a client can see, so it is asked."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s; found {found!r}"
-        _POLL.wait(0.25)
-    return found
 
 
 def pods_of(service: str) -> list[Document]:

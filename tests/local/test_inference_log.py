@@ -12,8 +12,9 @@ import requests
 
 from artifacts import Store
 from monitoring.archive import Archive
-from tests.local.test_predictor_process import BODY, PREDICT, Server, served, until
+from tests.local.test_predictor_process import BODY, PREDICT, Server, served
 from tests.local.test_workers import metric
+from tests.waiting import eventually
 
 MODEL = "breast-cancer"
 
@@ -68,10 +69,10 @@ def test_what_a_worker_that_is_killed_had_in_memory_is_counted_as_lost(folder: P
     place = tmp_path_factory.mktemp("log")
     with served(folder, "--workers", "2", *settings(place)) as server:
         ids = ask(server, 60)
-        until(lambda: metric(server, "sabia_log_waiting") == 60)
+        eventually(lambda: metric(server, "sabia_log_waiting") == 60)
         victim = psutil.Process(server.process.pid).children()[0]
         victim.kill()
-        until(lambda: metric(server, "sabia_log_dropped_total", reason="died") > 0)
+        eventually(lambda: metric(server, "sabia_log_dropped_total", reason="died") > 0)
         lost = metric(server, "sabia_log_dropped_total", reason="died")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=60) == 0
@@ -96,7 +97,7 @@ def test_a_store_that_cannot_be_reached_keeps_nobody_waiting_and_the_next_server
     blocked.unlink()
     away.rename(place / "store")
     with served(folder, *arguments) as server:
-        until(lambda: not list((place / "spool").rglob("*.parquet")))
+        eventually(lambda: not list((place / "spool").rglob("*.parquet")))
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=60) == 0
     assert sorted(name for name, _ in logged(place / "store")) == sorted(ids)

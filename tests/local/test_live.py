@@ -16,8 +16,8 @@ from playwright.sync_api import Page
 from stack.process import Process, free_ports
 from tests.browser import browser, needs_chromium, serious
 from tests.local.test_commands import facts, sabia
-from tests.local.test_predictor_process import until
 from tests.local.test_rollouts import load_on, write_plan
+from tests.waiting import eventually
 
 pytestmark = needs_chromium
 
@@ -110,8 +110,8 @@ def test_what_it_shows_is_what_the_api_says_while_a_rollout_goes_on(up: Path) ->
                 assert sabia(up, "rollout", "start", write_plan(up, "1.2", "2.0"), "--folder", str(up)).returncode == 0
                 page.locator("article[data-rollout]").wait_for()
                 seen = Seen()
-                until(lambda: seen.after(page.locator("[data-field=records]").first.inner_text()) > 3)
-                until(lambda: "promoted" in page.locator("[data-field=says]").first.inner_text(), seconds=60)
+                eventually(lambda: seen.after(page.locator("[data-field=records]").first.inner_text()) > 3)
+                eventually(lambda: "promoted" in page.locator("[data-field=says]").first.inner_text(), seconds=60)
             # Nobody calls any more: page and API come to the same.
             shown: dict[str, Any] = {}
 
@@ -124,7 +124,7 @@ def test_what_it_shows_is_what_the_api_says_while_a_rollout_goes_on(up: Path) ->
                     for name, expected in texts(each).items()
                 )
 
-            until(same)
+            eventually(same)
             assert shown["page"]["2.0"]["weight"] == "100 %"
             assert page.locator("[data-field=says]").first.inner_text() == shown["api"]["rollouts"][0]["says"]
             assert page.locator("button[data-verb]").count() == 0
@@ -173,7 +173,7 @@ def test_decisions_are_taken_by_who_knows_the_token(up: Path) -> None:
             assert facts(up, "rollout", "status")["phase"] == "paused"
             page.on("dialog", lambda dialog: dialog.accept())
             page.locator("button[data-verb=abort]").first.click()
-            until(lambda: facts(up, "rollout", "status")["phase"] == "rolled-back", seconds=60)
+            eventually(lambda: facts(up, "rollout", "status")["phase"] == "rolled-back", seconds=60)
     finally:
         process.stop(seconds=10)
 

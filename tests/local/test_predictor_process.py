@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 import requests
 
 from stack.process import answers
+from tests.waiting import eventually
 
 BODY = json.dumps({"instances": [[1.0] * 30]}).encode()
 PREDICT = "/v1/models/breast-cancer:predict"
@@ -158,19 +158,11 @@ def test_the_same_model_is_served_by_kserves_own_server(folder: Path) -> None:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process, served(folder) as ours:
         try:
             theirs = f"http://127.0.0.1:{port}"
-            until(lambda: answers(f"{theirs}/v1/models/breast-cancer"))
+            eventually(lambda: answers(f"{theirs}/v1/models/breast-cancer"))
             found = [requests.post(f"{url}{PREDICT}", data=BODY, timeout=10).json() for url in (theirs, ours.url)]
             assert found[0] == found[1]
         finally:
             process.terminate()
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for something that will happen."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(folder: Path) -> None:
@@ -182,7 +174,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(folder: Path) -> None:
     with Path("/dev/full").open("w") as full, subprocess.Popen(command, stdout=full, stderr=full) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            until(lambda: answers(f"{url}/v1/models/breast-cancer"))
+            eventually(lambda: answers(f"{url}/v1/models/breast-cancer"))
             assert requests.post(f"{url}{PREDICT}", data=BODY, timeout=5).status_code == 200
             process.terminate()
             assert process.wait(30) in (0, 120), "120 is Python's own, for a stream that it cannot flush"

@@ -16,7 +16,8 @@ import psutil
 import pytest
 import requests
 
-from tests.local.test_predictor_process import BODY, PREDICT, Server, answer, request, served, until
+from tests.local.test_predictor_process import BODY, PREDICT, Server, answer, request, served
+from tests.waiting import eventually
 
 WORKERS = ("--workers", "2", "--drain_seconds", "0.3")
 
@@ -53,7 +54,7 @@ class Load:
     def wait_for(self, more: int) -> None:
         """Until so many more were answered."""
         wanted = self.statuses.total() + more
-        until(lambda: self.statuses.total() >= wanted)
+        eventually(lambda: self.statuses.total() >= wanted)
 
 
 def workers(server: Server) -> list[psutil.Process]:
@@ -108,7 +109,7 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_nothing_that_was_cou
         victim = workers(server)[0]
         victim.kill()
         server.wait_for("was ended by SIGKILL; another takes its place")
-        until(lambda: len(workers(server)) == 2)
+        eventually(lambda: len(workers(server)) == 2)
         load.wait_for(200)
         assert victim.pid not in {process.pid for process in workers(server)}
         assert metric(server, "sabia_requests_total", status_class="2xx") > before
@@ -123,7 +124,7 @@ def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
         victim = workers(server)[0]
         victim.suspend()
         server.wait_for("hung; another takes its place")
-        until(lambda: len(workers(server)) == 2)
+        eventually(lambda: len(workers(server)) == 2)
         assert requests.post(f"{server.url}{PREDICT}", data=BODY, timeout=10).status_code == 200
         assert metric(server, "sabia_worker_restarts_total", reason="stuck") == 1
 
@@ -165,7 +166,7 @@ def test_workers_do_not_outlive_their_parent(folder: Path) -> None:
     with served(folder, *WORKERS) as server:
         left = workers(server)
         server.process.kill()
-        until(lambda: not any(process.is_running() and process.status() != "zombie" for process in left))
+        eventually(lambda: not any(process.is_running() and process.status() != "zombie" for process in left))
 
 
 def test_a_version_that_cannot_be_loaded_is_one_line_and_status_1(folder: Path) -> None:
