@@ -107,13 +107,23 @@ class Archive:
 
 
 # Of several labels of one row: the one observed last, then the one added last, then the larger.
-LABELS_VIEW = """
+# Of several labels of one row the first in this order counts.
+LABEL_ORDER = "observed_at DESC, added_at DESC, label DESC"
+LABELS_VIEW = f"""
 CREATE VIEW labels AS
 SELECT request_id, "row", label, observed_at, added_at FROM every_label
-QUALIFY row_number() OVER (
-    PARTITION BY request_id, "row" ORDER BY observed_at DESC, added_at DESC, label DESC
-) = 1
+QUALIFY row_number() OVER (PARTITION BY request_id, "row" ORDER BY {LABEL_ORDER}) = 1
 """
+
+
+def requests_where(condition: str, row: str = '"row"') -> str:
+    """How many requests meet a condition, as any engine's SQL: each is counted by its first row, and stands for as many
+    as were left out of the sample; `row` is that column's name, in the engine's quotes.
+    """
+    return f"sum(CASE WHEN {row} = 0 AND {condition} THEN 1 / sample_rate ELSE 0 END)"
+
+
+ANY, FAILED, REFUSED = "TRUE", "status >= 500", "status BETWEEN 400 AND 499"
 
 
 def quoted(text: str) -> str:

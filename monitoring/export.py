@@ -28,7 +28,7 @@ from artifacts.inferencelog import (
     labels_prefix,
     log_prefix,
 )
-from monitoring.archive import LABELS_VIEW, Archive, quoted
+from monitoring.archive import ANY, FAILED, LABEL_ORDER, LABELS_VIEW, REFUSED, Archive, quoted, requests_where
 from monitoring.errors import NoExport
 
 ENGINES = ("athena", "bigquery", "redshift", "trino")
@@ -180,7 +180,7 @@ def _views(engine: str) -> Iterable[str]:
 SELECT request_id, {row}, label, observed_at, added_at, model
 FROM (
   SELECT *, row_number() OVER (
-    PARTITION BY model, request_id, {row} ORDER BY observed_at DESC, added_at DESC, label DESC
+    PARTITION BY model, request_id, {row} ORDER BY {LABEL_ORDER}
   ) AS place
   FROM {before}every_label
 ) AS numbered
@@ -199,9 +199,9 @@ ON known.model = asked.model AND known.request_id = asked.request_id AND known.{
 
 def _daily(answers: str, row: str) -> str:
     return f"""SELECT model, version, dt,
-  sum(CASE WHEN {row} = 0 THEN 1 / sample_rate ELSE 0 END) AS requests,
-  sum(CASE WHEN {row} = 0 AND status >= 500 THEN 1 / sample_rate ELSE 0 END) AS failed,
-  sum(CASE WHEN {row} = 0 AND status BETWEEN 400 AND 499 THEN 1 / sample_rate ELSE 0 END) AS refused,
+  {requests_where(ANY, row)} AS requests,
+  {requests_where(FAILED, row)} AS failed,
+  {requests_where(REFUSED, row)} AS refused,
   avg(CASE WHEN {row} = 0 THEN latency_us END) AS mean_latency_us,
   sum(CASE WHEN label IS NOT NULL AND prediction IS NOT NULL THEN 1 ELSE 0 END) AS labelled,
   avg(CASE WHEN label IS NULL OR prediction IS NULL THEN NULL
@@ -329,7 +329,7 @@ def _postgres_views() -> Iterable[sql.SQL]:
     yield sql.SQL(
         'CREATE VIEW sabia.labels AS SELECT DISTINCT ON (model, request_id, "row") model, request_id, "row", label, '
         "observed_at, added_at FROM sabia.every_label "
-        'ORDER BY model, request_id, "row", observed_at DESC, added_at DESC, label DESC'
+        f'ORDER BY model, request_id, "row", {LABEL_ORDER}'
     )
     yield sql.SQL(
         "CREATE VIEW sabia.answers AS SELECT asked.*, known.label, known.observed_at FROM sabia.inference_log AS asked "

@@ -15,7 +15,7 @@ import numpy as np
 from artifacts import Artifact, Store, Version, catalogue, read_version
 from artifacts.manifest import Manifest
 from monitoring import drift, quality
-from monitoring.archive import Archive, quoted
+from monitoring.archive import ANY, FAILED, REFUSED, Archive, quoted, requests_where
 from monitoring.counts import Counted, Distribution, Reference, distribution, reference_of, trained
 from monitoring.errors import NothingLogged
 from monitoring.quality import Estimate, Quality
@@ -225,9 +225,9 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
     version = quoted(manifest.version)
     of_version = f"FROM log WHERE version = {version}"
     first, last, requests, failed, refused, servers = archive.rows(
-        f"""SELECT min(ts), max(ts), coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0), 0),
-            coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status >= 500), 0),
-            coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status BETWEEN 400 AND 499), 0),
+        f"""SELECT min(ts), max(ts), {requests_where(ANY)},
+            {requests_where(FAILED)},
+            {requests_where(REFUSED)},
             count(DISTINCT server) {of_version}"""
     )[0]
     found = distribution(archive, manifest, reference)
@@ -298,8 +298,8 @@ def _days(
     requests = {
         str(day): (float(all_), float(failed), int(rows))
         for day, all_, failed, rows in archive.rows(
-            f"""SELECT CAST(dt AS VARCHAR), coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0), 0),
-                coalesce(sum(1 / sample_rate) FILTER (WHERE "row" = 0 AND status >= 500), 0),
+            f"""SELECT CAST(dt AS VARCHAR), {requests_where(ANY)},
+                {requests_where(FAILED)},
                 count(*) FILTER (WHERE status = 200)
                 FROM log WHERE version = {quoted(manifest.version)} GROUP BY dt ORDER BY dt"""
         )
