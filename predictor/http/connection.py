@@ -39,6 +39,8 @@ _SINGLE = frozenset({b"host", b"content-type", b"content-length", b"inference-he
 _UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
 # So many calls of one client that does not wait are answered before others get their turn.
 _AT_ONCE = 8
+# So many bytes are parsed before what is in them is answered: a few dozen calls, or a part of a body.
+_PIECE = 32 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -68,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_progress",
         "_queue",
+        "_rest",
         "_size",
         "_started",
         "_stuck",
@@ -83,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._limits = hub.limits
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request | RequestError] = deque()  # what waits for the call before it
+        self._rest = memoryview(b"")  # what has come and is not parsed
         self._busy = False  # a call is being answered elsewhere
         self._stuck = False  # the client reads slower than it asks
         self._deaf = False  # no further call is taken from this client
@@ -110,15 +114,24 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes; any number of calls may end in them."""
+        self._turn = 0
         if self._deaf:
             self._drop(len(data))
-            return
+        elif len(data) <= _PIECE and not self._rest:
+            self._parse(data)
+        else:
+            # Some may have been on its way when reading was paused.
+            self._rest = memoryview(b"".join([self._rest, data]) if self._rest else data)
+            self._transport.pause_reading()
+            self._go_on()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parse some bytes; any number of calls may end in them."""
         self._progress = False
-        self._turn = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
+            self._decline_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError:
             if not self._deaf:
                 self._refuse(self._broken or MalformedRequest())
@@ -131,13 +144,14 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more, and may still read. False closes the connection."""
         self._ended = True
-        return self._busy or bool(self._queue)
+        return self._busy or bool(self._queue or self._rest)
 
     def connection_lost(self, reason: Exception | None) -> None:
         """It is over."""
         del reason
         self._deaf = True
         self._queue.clear()
+        self._rest = memoryview(b"")
         self._chunks = []
         self._release(self._held)
         self._hub.closed(self)
@@ -279,15 +293,22 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Answer what waited for its turn, then read on."""
+        """Answer what waited for its turn, parse what has come, then read on."""
         self._turn = 0
-        while self._queue and not (self._busy or self._stuck or self._transport.is_closing()):
+        while (self._queue or self._rest) and not (self._busy or self._stuck or self._transport.is_closing()):
             if self._turn >= _AT_ONCE:
                 self._yield()
-                return
-            self._turn += 1
-            self._take(self._queue.popleft())
-        if self._busy or self._stuck or self._transport.is_closing():
+                break
+            if self._queue:
+                self._turn += 1
+                self._take(self._queue.popleft())
+            else:
+                piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+                self._parse(piece)
+                if self._deaf:
+                    self._drop(len(self._rest))
+                    self._rest = memoryview(b"")
+        if self._busy or self._stuck or self._queue or self._rest or self._transport.is_closing():
             return
         if self._ended:
             self._transport.close()
@@ -367,7 +388,7 @@ class Connection(asyncio.Protocol):
         lines = [b"%b %b HTTP/1.1" % (self._method, self._target)]
         lines += [b"%b: %b" % item for item in self._headers.items() if item[0] not in _UPGRADE]
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        self._parse(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _drop(self, size: int) -> None:
         """Bytes of a client that has its answer and goes on sending."""
@@ -380,14 +401,14 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether it waits for its client's next call."""
-        return not (self._busy or self._in_message or self._queue or self._stuck)
+        return not (self._busy or self._in_message or self._queue or self._rest or self._stuck)
 
     @property
     def spare(self) -> int | None:
         """How well it could be done without: best (0) when it is only let finish, then when it is idle, then when its
         client has begun a call and lets it wait; None when a call is being answered.
         """
-        if self._busy or self._queue:
+        if self._busy or self._queue or self._rest:
             return None
         return 0 if self._deaf else 2 if self._in_message else 1
 

@@ -16,6 +16,7 @@ from artifacts import Artifact
 from predictor.app import App
 from predictor.config import Config
 from predictor.decision import Decision
+from predictor.http.hub import Hub
 from predictor.metrics import VersionMetrics
 from predictor.server import hub_of
 
@@ -101,11 +102,13 @@ class Client:
         """What a call makes of one connection."""
         return self.served(lambda connect: _then(connect(), call))
 
-    def served(self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]]) -> Result:
+    def served(
+        self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]], hub: Hub | None = None
+    ) -> Result:
         """What a call makes of as many connections to one server as it asks for."""
+        hub = hub or hub_of(self.app, self.config)
 
         async def serve() -> Result:
-            hub = hub_of(self.app, self.config)
             hub.draining = self.app.draining
             hub.start()
             writers: list[asyncio.StreamWriter] = []

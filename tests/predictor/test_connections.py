@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from artifacts import Artifact
 from predictor.config import Config
-from predictor.server import limits_of
+from predictor.http.messages import Answer, Request
+from predictor.server import hub_of, limits_of
 from tests.predictor.clients import MODEL, PREDICT, Client, Wire
 from tests.predictor.test_v1 import error, instances
 
@@ -64,6 +65,45 @@ def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(clie
     before, answered = client.served(call)
     assert before < 100
     assert answered == 500
+
+
+def test_of_a_block_of_calls_no_more_is_held_than_is_answered_next(client: Client) -> None:
+    """Whoever sends hundreds of calls at once has them read as they are answered, and gets every answer."""
+    calls, most = 400, 0
+    hub = hub_of(client.app, client.config)
+    respond = hub.respond
+
+    def watched(request: Request) -> Answer | asyncio.Future[Answer]:
+        nonlocal most
+        most = max(most, hub.held)
+        return respond(request)
+
+    hub.respond = watched
+    body = instances("1" + " " * 500)
+
+    async def call(connect: Callable[[], Awaitable[Wire]]) -> int:
+        wire = await connect()
+        wire.writer.write(post(body) * calls)
+        return sum([(await wire.answer()).status_code == 200 for _ in range(calls)])
+
+    assert client.served(call, hub) == calls
+    assert 0 < most < 100 * len(body)
+
+
+@pytest.mark.parametrize(
+    ("last", "status"), [(b"", None), (b"P(ST / HTTP/1.1\r\n\r\n", 400), (post(BODY, "Connection: close"), 200)]
+)
+def test_a_block_of_calls_may_end_with_anything(client: Client, last: bytes, status: int | None) -> None:
+    calls = 300
+
+    async def call(wire: Wire) -> tuple[list[int], int | None, bool]:
+        wire.writer.write(post() * calls + last)
+        wire.writer.write_eof()
+        found = [(await wire.answer()).status_code for _ in range(calls)]
+        end = None if status is None else (await wire.answer()).status_code
+        return found, end, await wire.closed()
+
+    assert client.connected(call) == ([200] * calls, status, True)
 
 
 @given(cuts=st.lists(st.integers(1, 700), max_size=12), count=st.integers(1, 3))
