@@ -37,10 +37,10 @@ NEVER = float("inf")
 # Given twice they would mean two things, and the next server might choose the other one.
 _SINGLE = frozenset({b"host", b"content-type", b"content-length", b"inference-header-content-length"})
 _UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
-# So many calls of one client that does not wait are answered before others get their turn.
-_AT_ONCE = 8
-# So many bytes are parsed before what is in them is answered: a few dozen calls, or a part of a body.
-_PIECE = 32 * 1024
+# So many calls of one client that does not wait are answered before others get their turn, and so many bytes are parsed
+# at once, but for the rest of a body: with a dozen such clients the others wait for a dozen turns.
+_AT_ONCE = 2
+_PIECE = 8 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_busy",
         "_chunks",
         "_deaf",
+        "_declared",
         "_dropped",
         "_dry",
         "_ended",
@@ -122,7 +123,6 @@ class Connection(asyncio.Protocol):
         else:
             # Some may have been on its way when reading was paused.
             self._rest = memoryview(b"".join([self._rest, data]) if self._rest else data)
-            self._transport.pause_reading()
             self._go_on()
 
     def _parse(self, data: bytes | memoryview) -> None:
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._head_bytes = 0
         self._chunks = []
-        self._size = 0
+        self._size = self._declared = 0
         self.deadline = self._hub.now + self._limits.read_seconds
 
     def on_url(self, part: bytes) -> None:
@@ -215,8 +215,8 @@ class Connection(asyncio.Protocol):
             self._break(MalformedRequest())
         if self._head_bytes > self._limits.head_bytes:
             self._break(HeadTooLarge(self._limits.head_bytes))
-        declared = headers.get(b"content-length")
-        if declared is not None and int(declared) > self._limits.body_bytes:
+        self._declared = int(headers.get(b"content-length", 0))
+        if self._declared > self._limits.body_bytes:
             self._refuse(BodyTooLarge(self._limits.body_bytes))
         elif b"expect" in headers and not (self._busy or self._queue):
             self._transport.write(_CONTINUE)
@@ -303,14 +303,19 @@ class Connection(asyncio.Protocol):
                 self._turn += 1
                 self._take(self._queue.popleft())
             else:
-                piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+                size = max(_PIECE, self._declared - self._size) if self._in_message else _PIECE
+                piece, self._rest = self._rest[:size], self._rest[size:]
                 self._parse(piece)
                 if self._deaf:
                     self._drop(len(self._rest))
                     self._rest = memoryview(b"")
-        if self._busy or self._stuck or self._queue or self._rest or self._transport.is_closing():
+        if self._transport.is_closing():
             return
-        if self._ended:
+        if self._rest:
+            self._transport.pause_reading()
+        elif self._busy or self._stuck or self._queue:
+            return
+        elif self._ended:
             self._transport.close()
         else:
             self._transport.resume_reading()
