@@ -7,6 +7,7 @@ leaves nothing that the next one could not go on from.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,6 +45,8 @@ Document = dict[str, Any]
 logger = logging.getLogger("sabia.operator")
 
 _RETRY = 5.0
+# How long, beside some looks, a rollout whose resource is deleted may take to give the weights back.
+_TAKE_BACK_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -106,21 +109,48 @@ def carry_out(
         _show(cluster, str(body.metadata.name), status.refused(str(error), _now(), before) | {"phase": "pending"})
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
     carried = Carried(cluster, body, found, before.get("decision"), last=before)
-    split = HttpRouteSplit(cluster, found.model)
-    source: Source = cluster_metrics.pages(cluster, found.model)
-    if prometheus is not None:
-        source = Prometheus(prometheus, found.model, found.plan().versions)
-    engine = Engine(found, split, source, say=logger.info, told=carried.told, orders=carried.order)
+    engine = _engine(cluster, found, prometheus, told=carried.told, orders=carried.order)
     carried.told(engine.head)
     try:
         engine.run(lambda: bool(stopped))
-        if _is_deleted(stopped) and not engine.state.ended:
-            # Nobody will carry it out any more: the stable version gets everything back.
-            engine.order(Command("abort", "the deletion of its resource"))
-    except LookTaken as error:
+    except (LookTaken, StoreError) as error:
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
+
+
+def take_back(cluster: Cluster, store: Store, body: kopf.Body, prometheus: str | None = None) -> None:
+    """End the rollout of a resource that is being deleted: nobody carries it out any more, so the stable version gets
+    everything back. The resource is there until that is written down, or cannot be done.
+
+    Raises:
+        kopf.TemporaryError: it cannot be told now; kopf tries again.
+    """
+    try:
+        plan = resources.plan_of(dict(body.spec))
+        record = Record(store, plan.model, _name(plan, body))
+        state = record.head().entry.state
+    except (InvalidPlan, RolloutNotFound):
+        return  # it has never begun
     except StoreError as error:
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
+    if state.ended:
+        return
+    until = time.monotonic() + _TAKE_BACK_SECONDS + 4 * plan.look_seconds
+    try:
+        engine = _engine(cluster, record, prometheus)
+        if state.phase != "rolling-back":
+            engine.order(Command("abort", "the deletion of its resource"))
+        engine.run(lambda: time.monotonic() > until)
+    except (LookTaken, StoreError) as error:  # whoever carried it out is about to stop
+        raise kopf.TemporaryError(str(error), delay=_RETRY) from error
+    if not engine.state.ended:
+        logger.error("%s was deleted and could not be ended: %s", record.name, engine.head.entry.says)
+
+
+def _engine(cluster: Cluster, record: Record, prometheus: str | None, **more: Any) -> Engine:
+    source: Source = cluster_metrics.pages(cluster, record.model)
+    if prometheus is not None:
+        source = Prometheus(prometheus, record.model, record.plan().versions)
+    return Engine(record, HttpRouteSplit(cluster, record.model), source, say=logger.info, **more)
 
 
 def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
@@ -158,11 +188,6 @@ def _show(cluster: Cluster, name: str, found: Document) -> None:
         logger.warning("the status of %s was not written: %s", name, error)
 
 
-def _is_deleted(stopped: kopf.DaemonStopped) -> bool:
-    reason = stopped.reason
-    return reason is not None and kopf.DaemonStoppingReason.RESOURCE_DELETED in reason
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -193,5 +218,9 @@ def register(cluster: Cluster, open_store: Callable[[], Store], prometheus: str 
     )
     def rollout(body: kopf.Body, stopped: kopf.DaemonStopped, **_: object) -> None:
         carry_out(cluster, open_store(), body, stopped, prometheus)
+
+    @kopf.on.delete(resources.GROUP, resources.API, resources.PLURAL, registry=registry, backoff=_RETRY)
+    def deleted(body: kopf.Body, **_: object) -> None:
+        take_back(cluster, open_store(), body, prometheus)
 
     return registry

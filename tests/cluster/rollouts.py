@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE
-from tests.waiting import eventually
 
 Document = dict[str, Any]
 
@@ -37,9 +37,7 @@ def status(name: str) -> Document:
 
 def until(name: str, holds: Callable[[Document], bool], *, seconds: float = 120) -> Document:
     """The status once it is as wanted."""
-
-    def look() -> Document:
-        found = status(name)
-        return found if found and holds(found) else {}
-
-    return eventually(look, seconds=seconds)
+    deadline = time.monotonic() + seconds
+    while not ((found := status(name)) and holds(found)):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s; the status is {found}"
+    return found

@@ -11,6 +11,7 @@ import pytest
 from tests.cluster import tools
 from tests.cluster.rollouts import begin, until
 from tests.cluster.tools import MODEL, NAMESPACE, Load, Served
+from tests.waiting import eventually
 
 Document = dict[str, Any]
 
@@ -113,6 +114,16 @@ def test_deleting_a_rollout_gives_the_stable_version_everything_back(operator: N
     begin("deleted", stable="1.2", canary="2.0")
     until("deleted", lambda found: found.get("canaryWeight") == 5)
     tools.kubectl("delete", "rollout", "deleted", "-n", NAMESPACE, "--timeout=60s")
+    assert tools.traffic()["weights"]["1.2"] == 100
+    # It is over: another one may begin. And one that is deleted while nobody carries it out is ended by who comes next.
+    begin("next", stable="1.2", canary="2.0")
+    until("next", lambda found: found.get("canaryWeight") == 5)
+    tools.kubectl("scale", "-n", NAMESPACE, "deployment/rollouts", "--replicas=0")
+    eventually(lambda: not tools.get("pods", selector="sabia.dev/operator=rollouts")["items"])
+    tools.kubectl("delete", "rollout", "next", "-n", NAMESPACE, "--wait=false")
+    assert tools.traffic()["weights"]["2.0"] == 5
+    tools.kubectl("scale", "-n", NAMESPACE, "deployment/rollouts", "--replicas=1")
+    tools.kubectl("wait", "-n", NAMESPACE, "rollout/next", "--for=delete", "--timeout=120s")
     assert tools.traffic()["weights"]["1.2"] == 100
 
 
