@@ -1,7 +1,7 @@
 """What was asked and answered, told to the metrics and to the inference log.
 
 How many calls got which status is counted as they are answered. What else there is to say of single rows is said of
-some dozens of them together, which takes a fifth of the time: when so many have come, some times a second, and before
+some dozens of them together, which takes a fraction of the time: when so many have come, twice a second, and before
 anybody looks. Everything here happens on the event loop and nowhere else, since counting is not atomic.
 """
 
