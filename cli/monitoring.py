@@ -104,7 +104,7 @@ def dash(
             console.print(f"the token for decisions is {token}", markup=False, soft_wrap=True)
 
     show(
-        place if prometheus is None else place.counted_by(prometheus),
+        place.counted_by(prometheus),
         opened,
         host=host,
         port=port,

@@ -51,13 +51,11 @@ class Distribution:
     """What one version's decided rows looked like.
 
     Attributes:
-        rows: how many there are.
         columns: the columns of the features that are logged and have a reference.
         by_day, whole: rows by bin.
         compared: with the training rows.
     """
 
-    rows: int
     columns: dict[str, str]
     by_day: dict[str, Counted]
     whole: Counted
@@ -80,7 +78,7 @@ def distribution(archive: Archive, manifest: Manifest, reference: Reference) -> 
         {name: (whole.bins.get(name, none), trained(reference, name)) for name, none in empty.items()},
         distinct=_distinct(archive, decided, columns),
     )
-    return Distribution(archive.rows(f"SELECT count(*) {decided}")[0][0], columns, by_day, whole, compared)
+    return Distribution(columns, by_day, whole, compared)
 
 
 def _distinct(archive: Archive, decided: str, columns: dict[str, str]) -> int | None:
@@ -92,8 +90,9 @@ def _distinct(archive: Archive, decided: str, columns: dict[str, str]) -> int | 
 
 
 class Counted(msgspec.Struct):
-    """Of some rows: how many by bin, and how many lay outside the training range, by name."""
+    """Of some rows: how many there are and, by name, how many by bin and how many outside the training range."""
 
+    rows: int
     bins: dict[str, list[int]]
     outside: dict[str, int]
 
@@ -120,12 +119,12 @@ def _by_day(archive: Archive, manifest: Manifest, reference: Reference, columns:
         f'histogram("{column}", {edges[name]!r})' for name, column in {**columns, PREDICTION: PREDICTION}.items()
     )
     found = archive.rows(
-        f"SELECT CAST(dt AS VARCHAR), {parts} FROM log WHERE version = {quoted(manifest.version)} AND status = 200 "
-        "GROUP BY dt ORDER BY dt"
+        f"SELECT CAST(dt AS VARCHAR), count(*), {parts} FROM log "
+        f"WHERE version = {quoted(manifest.version)} AND status = 200 GROUP BY dt ORDER BY dt"
     )
     counted = {}
-    for day, *maps in found:
-        one = Counted({}, {})
+    for day, rows, *maps in found:
+        one = Counted(rows, {}, {})
         for name, counts in zip(edges, maps, strict=True):
             by_edge = counts or {}
             inner = reference.prediction.edges if name == PREDICTION else reference.features[name].edges
@@ -142,8 +141,9 @@ def _by_day(archive: Archive, manifest: Manifest, reference: Reference, columns:
 
 
 def _together(parts: Iterable[Counted]) -> Counted:
-    whole = Counted({}, {})
+    whole = Counted(0, {}, {})
     for part in parts:
+        whole.rows += part.rows
         for name, bins in part.bins.items():
             whole.bins[name] = [a + b for a, b in zip(whole.bins.get(name, [0] * len(bins)), bins, strict=True)]
             whole.outside[name] = whole.outside.get(name, 0) + part.outside[name]

@@ -231,7 +231,7 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
             count(DISTINCT server) {of_version}"""
     )[0]
     found = distribution(archive, manifest, reference)
-    seen = max(1, found.rows)
+    seen = max(1, found.whole.rows)
     joined, sampled = _labelled(archive, manifest)
     measured = None if joined is None else quality.measure(joined["prediction"], joined["label"])
     return Served(
@@ -242,7 +242,7 @@ def _served(archive: Archive, artifact: Artifact) -> Served:
         requests=float(requests),
         failed=float(failed),
         refused=float(refused),
-        rows=found.rows,
+        rows=found.whole.rows,
         servers=servers,
         latency=_quantiles(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}', "latency_us / 1e6"),
         latency_cdf=_cdf(archive, f'{of_version} AND "row" = 0 AND route = {quoted(SPLIT)}'),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from predictor.decision import Decision
 from predictor.http.messages import Answer, Request
@@ -20,6 +21,8 @@ from predictor.metrics import MIRROR, PIN, SPLIT, VersionMetrics
 
 if TYPE_CHECKING:
     from predictor.inferencelog.log import InferenceLog
+
+Array = NDArray[np.float64]
 
 # So many single rows are told of together: a twentieth of a millisecond of work.
 _TOGETHER = 64
@@ -86,24 +89,23 @@ class Observed:
         prediction, read, decide, write = np.array(
             [(each.prediction, each.read, each.decide, each.write) for each in found]
         ).T
-        metrics, decision = self._metrics, self._decision
-        metrics.predicted(decision.bin_counts(prediction), decision.out_of_range(rows), route)
-        metrics.decided(read + decide + write, route)
-        metrics.stage("preprocess", read)
-        metrics.stage("predict", decide)
-        metrics.stage("postprocess", write)
+        self._decided("predict", rows, prediction, (read, decide, write), route)
         if self.log is not None:
             self.log.singles(ids, rows, prediction, np.array(started), np.array(seconds), route)
 
     def _many(self, request_id: bytes, seconds: float, route: str, found: Measured) -> None:
-        metrics, decision, rows, prediction = self._metrics, self._decision, found.rows, found.prediction
-        metrics.predicted(decision.bin_counts(prediction), decision.out_of_range(rows), route)
-        metrics.decided(np.array([found.read + found.decide + found.write]), route)
-        metrics.stage("preprocess", np.array([found.read]))
-        metrics.stage(found.stage, np.array([found.decide]))
-        metrics.stage("postprocess", np.array([found.write]))
+        took = tuple(np.array([[found.read], [found.decide], [found.write]]))
+        self._decided(found.stage, found.rows, found.prediction, took, route)
         if self.log is not None:
-            self.log.many(request_id, rows, prediction, seconds, route)
+            self.log.many(request_id, found.rows, found.prediction, seconds, route)
+
+    def _decided(self, stage: str, rows: Array, prediction: Array, took: tuple[Array, ...], route: str) -> None:
+        """Count what was decided; reading, deciding and writing took arrays of shape (calls,)."""
+        metrics, decision = self._metrics, self._decision
+        metrics.predicted(decision.bin_counts(prediction), decision.out_of_range(rows), route)
+        metrics.decided(sum(took[1:], took[0]), route)
+        for name, seconds in zip(("preprocess", stage, "postprocess"), took, strict=True):
+            metrics.stage(name, seconds)
 
     def _came_by(self, request: Request) -> str:
         """Which way it took: Envoy marks a copy in its host name, and a client that pins says so in a header."""

@@ -13,10 +13,12 @@ _POLL = threading.Event()
 _POLL_SECONDS = 0.05
 
 
-def eventually(look: Callable[[], T], *, seconds: float = 60) -> T:
-    """The first thing that `look` finds. There is no event for most of what a client can see, so it is asked."""
+def eventually(look: Callable[[], T], *, holds: Callable[[T], object] = bool, seconds: float = 60) -> T:
+    """The first thing that `look` finds of which that holds. There is no event for most of what a client can see, so it
+    is asked.
+    """
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not holds(found := look()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s; found {found!r}"
         _POLL.wait(_POLL_SECONDS)
     return found

@@ -81,10 +81,13 @@ def awake(core: int = CLIENT_CORE) -> Iterator[None]:
     lets its client's core halt more often and pays for waking it: of a microsecond more in each answer this machine
     made two.
     """
-    script = (
-        f"import os\nos.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nos.sched_setaffinity(0, {{{core}}})\n"
-    )
-    spin = script + f"while os.getppid() == {os.getpid()}:\n    sum(range(100000))\n"
+    spin = f"""
+import os
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+os.sched_setaffinity(0, {{{core}}})
+while os.getppid() == {os.getpid()}:
+    sum(range(100_000))
+"""
     with subprocess.Popen([sys.executable, "-c", spin]) as process:
         try:
             yield

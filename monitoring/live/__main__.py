@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         place = of_cluster(given.namespace, given.model, actor="live page")
         show(
-            place if given.prometheus is None else place.counted_by(given.prometheus),
+            place.counted_by(given.prometheus),
             Store.open(given.store),
             host=given.host,
             port=given.port,

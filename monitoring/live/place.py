@@ -30,9 +30,9 @@ class Place:
     source: Source
     decide: Decide
 
-    def counted_by(self, prometheus: str) -> Place:
-        """The same place, with its counters from a Prometheus at this URL."""
-        return replace(self, source=Prometheus(prometheus, self.model, self.versions))
+    def counted_by(self, prometheus: str | None) -> Place:
+        """The same place, with its counters from a Prometheus at this URL, if there is one."""
+        return self if prometheus is None else replace(self, source=Prometheus(prometheus, self.model, self.versions))
 
 
 def of_cluster(namespace: str, model: str, actor: str) -> Place:

@@ -175,7 +175,7 @@ class Watcher:
             today = datetime.now(UTC).date()
             seen = distributions(self._store, self.model, today - timedelta(days=1), today, cache=self._cache)
             found = [
-                Drift(version, of.rows, drift.names(of.compared) if drift.is_judged(of.compared) else None)
+                Drift(version, of.whole.rows, drift.names(of.compared) if drift.is_judged(of.compared) else None)
                 for version, of in seen.items()
             ]
             self._drift = found, datetime.now(UTC).isoformat(timespec="seconds")

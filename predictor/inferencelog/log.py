@@ -102,27 +102,23 @@ class InferenceLog:
             kept = [at for at, each in enumerate(ids) if self._sampled(each)]
             ids = [ids[at] for at in kept]
             rows, prediction, arrived, seconds = rows[kept], prediction[kept], arrived[kept], seconds[kept]
-        number, at = _ROUTE_NUMBERS[route], 0
-        while at < len(rows):
-            count = self._block.add(ids[at:], rows[at:], prediction[at:], arrived[at:], seconds[at:], number)
-            at += self._kept(count)
+        self._keep(ids, rows, prediction, arrived, seconds, np.zeros(len(rows), dtype=np.int64), route)
 
     def many(self, request_id: bytes, rows: Array, prediction: Array, seconds: float, route: str) -> None:
         """Keep the rows of one request, shape (rows, columns), and their predictions, shape (rows,)."""
-        if self._sample is not None and not self._sampled(request_id):
+        if not self._sampled(request_id):
             return
-        arrived, places = time() - seconds, np.arange(len(rows))
-        number, at = _ROUTE_NUMBERS[route], 0
-        while at < len(rows):
-            count = self._block.add(request_id, rows[at:], prediction[at:], arrived, seconds, number, places[at:])
-            at += self._kept(count)
+        count = len(rows)
+        arrived, took = np.full(count, time() - seconds), np.full(count, seconds)
+        self._keep(request_id, rows, prediction, arrived, took, np.arange(count), route)
 
     def refused(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that was refused."""
-        if self._sample is not None and not self._sampled(request_id):
+        if not self._sampled(request_id):
             return
         self._block.add_refused(request_id, status, body, time() - seconds, seconds, _ROUTE_NUMBERS[route])
-        self._kept(1)
+        if self._block.full:
+            self._next_block()
 
     def tick(self) -> None:
         """Hand over what has waited long enough; to be called some times a second."""
@@ -148,13 +144,32 @@ class InferenceLog:
 
     def _sampled(self, request_id: bytes) -> bool:
         # By the id, so that a mirrored copy of a request is kept whenever the request is.
-        return crc32(request_id) < (self._sample or 0)
+        return self._sample is None or crc32(request_id) < self._sample
 
-    def _kept(self, count: int) -> int:
-        """So many records came into the block; returns their number."""
-        if self._block.full:
-            self._next_block()
-        return count
+    def _keep(
+        self,
+        ids: bytes | Sequence[bytes],
+        rows: Array,
+        prediction: Array,
+        arrived: Array,
+        seconds: Array,
+        places: NDArray[np.int64],
+        route: str,
+    ) -> None:
+        number, at = _ROUTE_NUMBERS[route], 0
+        while at < len(rows):
+            part = slice(at, None)
+            at += self._block.add(
+                ids if isinstance(ids, bytes) else ids[part],
+                rows[part],
+                prediction[part],
+                arrived[part],
+                seconds[part],
+                places[part],
+                number,
+            )
+            if self._block.full:
+                self._next_block()
 
     def _next_block(self) -> None:
         self._blocks.append(self._block)

@@ -70,15 +70,15 @@ class Block:
         ids: bytes | Sequence[bytes],
         rows: Array,
         prediction: Array,
-        arrived: float | Array,
-        seconds: float | Array,
+        arrived: Array,
+        seconds: Array,
+        places: NDArray[np.int64],
         route: int,
-        places: int | NDArray[np.int64] = 0,
     ) -> int:
         """Keep what there is room for of decided rows of shape (rows, width), and return how many: the first ones.
 
-        `ids` is their request's, or one for each; `prediction` has shape (rows,); `arrived`, `seconds` and `places` say
-        when they came, how long they took and where in their request they are, all of them or each; `route` a number.
+        `ids` is their request's, or one for each. Of shape (rows,) are `prediction`, when each `arrived`, how many
+        `seconds` it took, and its place in its request. `route` is the route's number.
         """
         start = self._count
         count = min(len(rows), self._capacity - start)
@@ -86,9 +86,8 @@ class Block:
         beside = self._beside
         self._features[part] = rows[:count]
         beside["prediction"][part] = prediction[:count]
-        beside["arrived"][part] = arrived[:count] if isinstance(arrived, np.ndarray) else arrived
-        beside["seconds"][part] = seconds[:count] if isinstance(seconds, np.ndarray) else seconds
-        beside["row"][part] = places[:count] if isinstance(places, np.ndarray) else places
+        beside["arrived"][part], beside["seconds"][part] = arrived[:count], seconds[:count]
+        beside["row"][part] = places[:count]
         beside["status"][part], beside["route"][part] = 200, route
         if isinstance(ids, bytes):
             beside["id"][part] = ids

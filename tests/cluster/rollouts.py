@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE
+from tests.waiting import eventually
 
 Document = dict[str, Any]
 
@@ -37,7 +37,4 @@ def status(name: str) -> Document:
 
 def until(name: str, holds: Callable[[Document], bool], *, seconds: float = 120) -> Document:
     """The status once it is as wanted."""
-    deadline = time.monotonic() + seconds
-    while not ((found := status(name)) and holds(found)):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s; the status is {found}"
-    return found
+    return eventually(lambda: status(name), holds=lambda found: found and holds(found), seconds=seconds)

@@ -44,7 +44,11 @@ def write_log(  # noqa: PLR0913  a log has as many sides
     while kept < len(given):
         _room(blocks, len(names))
         part = slice(kept, None)
-        kept += blocks[-1].add(encoded[part], rows[part], prediction[part], times[part], seconds, route)
+        left = len(given) - kept
+        took, places = np.full(left, seconds), np.zeros(left, dtype=np.int64)
+        kept += blocks[-1].add(
+            encoded[part], rows[part], prediction[part], times[kept : len(given)], took, places, route
+        )
     for number in range(refused + failed):
         _room(blocks, len(names))
         status, arrived = 400 if number < refused else 500, float(times[len(given) + number])

@@ -179,7 +179,8 @@ def test_a_file_holds_one_day(logistic: Artifact) -> None:
     described = parquet.Described(MODEL, "2.0", "0" * 64, "server", decision.names)
     block = Block(decision.width)
     midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
-    block.add(b"late", np.ones((2, 30)), np.ones(2), np.array([midnight - 0.001, midnight + 0.001]), 0.0, 0)
+    times, places = np.array([midnight - 0.001, midnight + 0.001]), np.arange(2)
+    block.add(b"late", np.ones((2, 30)), np.ones(2), times, np.zeros(2), places, 0)
     found = {day.isoformat(): count for day, count, _ in parquet.files([block], described)}
     assert found == {"2026-02-28": 1, "2026-03-01": 1}
 
@@ -190,7 +191,7 @@ def test_ids_of_any_length_come_out_as_they_went_in(ids: list[bytes]) -> None:
     block = Block(3)
     for at, text in enumerate(ids):
         if at % 2:
-            block.add([text], np.ones((1, 3)), np.ones(1), 0.0, 0.1, 0)
+            block.add([text], np.ones((1, 3)), np.ones(1), np.zeros(1), np.full(1, 0.1), np.zeros(1, dtype=np.int64), 0)
         else:
             block.add_refused(text, 400, b"{}", 0.0, 0.1, 0)
     if ids:
