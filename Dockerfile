@@ -9,14 +9,8 @@ RUN python -m venv /opt/sabia
 COPY requirements.image.lock .
 RUN /opt/sabia/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.image.lock
 COPY pyproject.toml README.md ./
-COPY artifacts artifacts
-COPY evidence evidence
-COPY training training
-COPY predictor predictor
-COPY stack stack
-COPY rollout rollout
-COPY monitoring monitoring
-COPY cli cli
+COPY src src
+COPY manifests manifests
 # The tests that packages bring, and what only building needed, are not for production.
 RUN /opt/sabia/bin/python -m pip install --quiet --no-build-isolation --no-deps . \
     && /opt/sabia/bin/python -m pip uninstall --quiet --yes setuptools pip \
@@ -30,6 +24,9 @@ ENV PATH=/opt/sabia/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SABIA_GIT_COMMIT=${GIT_COMMIT}
 COPY --from=build /opt/sabia /opt/sabia
+COPY predictor /srv/predictor
+COPY training /srv/training
+WORKDIR /srv
 # Any user id works: nothing is written outside /tmp, and everything is readable by all.
 USER 10001:10001
 EXPOSE 8080

@@ -23,9 +23,9 @@ def _():
     import tempfile
     from pathlib import Path
 
-    from artifacts import Store
-    from training.recipe import BREAST_CANCER, read
-    from training.run import run
+    from sabia.store.objects import Store
+    from sabia.training.recipe import BREAST_CANCER, read
+    from sabia.training.run import run
 
     folder = Path(tempfile.mkdtemp(prefix="sabia-notebook-"))
     store = Store.open((folder / "store").as_uri(), make=True)
@@ -59,12 +59,20 @@ def _(folder, recipe, store):
     import subprocess
     import sys
 
-    from stack.process import answers, free_ports
+    from sabia.local.process import answers, free_ports
 
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     server = subprocess.Popen(
-        [sys.executable, "-m", "predictor", "--source", store.uri(f"models/{recipe.model}/2.0/"), "--host", "127.0.0.1"]
+        [
+            sys.executable,
+            "-m",
+            "sabia.serving",
+            "--source",
+            store.uri(f"models/{recipe.model}/2.0/"),
+            "--host",
+            "127.0.0.1",
+        ]
         + ["--http_port", str(port), "--log", store.url, "--log_seconds", "1", "--log_server", "notebook"],
         env=os.environ | {"SABIA_LOG_SPOOL": str(folder / "spool")},
         stderr=subprocess.DEVNULL,
@@ -79,7 +87,7 @@ def _(folder, recipe, store):
 def _(recipe, url):
     import requests
 
-    from training.datasets import load, split
+    from sabia.training.datasets import load, split
 
     held_out = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed).held_out
     answers_ = [
@@ -127,8 +135,8 @@ def _(held_out, recipe, url):
 def _(folder, held_out, ids, recipe, server, store):
     from datetime import UTC, datetime, timedelta
 
-    from monitoring.facts import gather
-    from monitoring.labels import add
+    from sabia.monitoring.facts import gather
+    from sabia.monitoring.labels import add
 
     # The server leaves in order: what it has in memory of the log is written.
     server.terminate()

@@ -1,7 +1,1 @@
-"""Serving one version of a model by KServe's protocols."""
-
-import os
-
-# ONNX Runtime's wheels report what runs to their maker, from a thread of their own, unless told before they are
-# imported. Nobody who serves a model has agreed to that.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""The custom predictor that the image runs: the server of `sabia`, and a `kserve.Model` over the same decision."""

@@ -1,6 +1,6 @@
 """The `kserve.Model`: what KServe's own model server, and anything else written for it, can load and call.
 
-It holds the same decision that `predictor.app` answers with; only the protocol around it is KServe's.
+It holds the same decision that `sabia.serving.app` answers with; only the protocol around it is KServe's.
 
 `python -m predictor.model` takes the settings of `python -m predictor` that KServe's server has a use for (the source,
 the names and the port) and serves it there: an order of magnitude slower, for whoever needs what only that server does.
@@ -15,12 +15,12 @@ from typing import Any
 import kserve
 from kserve.errors import InvalidInput as KServeInvalidInput
 
-from predictor import config
-from predictor.config import Config
-from predictor.decision import INPUT, OUTPUT, Decision
-from predictor.errors import InvalidInput, LoadFailed, NotReady
-from predictor.loading import load
-from predictor.protocols.instances import read_instances
+from sabia.serving import settings as config
+from sabia.serving.errors import InvalidInput, LoadFailed, NotReady
+from sabia.serving.inference.decision import INPUT, OUTPUT, Decision
+from sabia.serving.inference.loading import load
+from sabia.serving.protocols.instances import read_instances
+from sabia.serving.settings import Config
 
 
 class Predictor(kserve.Model):

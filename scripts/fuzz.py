@@ -1,7 +1,7 @@
 """Look for a request that the predictor cannot bear.
 
 `python scripts/fuzz.py parsers --seconds 600` lets atheris (coverage-guided, on libFuzzer) make bodies for the V1, V2
-JSON, V2 binary and gRPC readers; what it learns is kept in `tests/predictor/corpus`, which the tests replay. `python
+JSON, V2 binary and gRPC readers; what it learns is kept in `tests/unit/serving/corpus`, which the tests replay. `python
 scripts/fuzz.py documents --examples 10000` starts a server and lets schemathesis make that many calls from the OpenAPI
 documents that it serves. Both end with 0 only when nothing was answered with 5xx.
 """
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CORPUS = ROOT / "tests" / "predictor" / "corpus"
+CORPUS = ROOT / "tests" / "unit" / "serving" / "corpus"
 sys.path.insert(0, str(ROOT))
 
 from tests.local.documents import LEFT_OUT, OPERATIONS, command  # noqa: E402
@@ -38,9 +38,9 @@ def main() -> int:
 
 def version(folder: Path) -> Path:
     """A version to ask, as a pod finds it."""
-    from artifacts import Store
-    from training.recipe import BREAST_CANCER, read
-    from training.run import run
+    from sabia.store.objects import Store
+    from sabia.training.recipe import BREAST_CANCER, read
+    from sabia.training.run import run
 
     store = Store.open(folder.as_uri(), make=True)
     names = [published.manifest.version for _, published in run(read(BREAST_CANCER), store)]
@@ -52,9 +52,9 @@ def fuzz_parsers(seconds: int) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["predictor"]):
-        from predictor.config import Config
-        from predictor.loading import load
-        from tests.predictor.replay import Bodies, seeds
+        from sabia.serving.inference.loading import load
+        from sabia.serving.settings import Config
+        from tests.unit.serving.replay import Bodies, seeds
 
     with tempfile.TemporaryDirectory() as folder:
         bodies = Bodies(load(Config(source=str(version(Path(folder))))))

@@ -1,7 +1,7 @@
 """`python scripts/take_schemas.py`: take from a live cluster the schemas that the manifests are checked against.
 
 Reads the OpenAPI documents of the cluster that KUBECONFIG points to, keeps the kinds that the manifests use, drops
-descriptions, and writes one file for each API group and version to tests/manifests/schemas/, with `versions.json`
+descriptions, and writes one file for each API group and version to tests/unit/manifests/schemas/, with `versions.json`
 beside them: what the cluster ran when they were taken.
 """
 
@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parents[1] / "tests" / "manifests" / "schemas"
+TARGET = Path(__file__).parents[1] / "tests" / "unit" / "manifests" / "schemas"
 
 KINDS = {
     "api/v1": ["ConfigMap", "Namespace", "PersistentVolumeClaim", "Secret", "Service", "ServiceAccount"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from artifacts.manifest import json_schema
+from sabia.contract.manifest import json_schema
 
 TARGET = Path(__file__).parents[1] / "docs" / "manifest.schema.json"
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from artifacts import Artifact, Store, Version, read_version
-from artifacts.layout import version_prefix
-from training.recipe import BREAST_CANCER, read
-from training.run import run
+from sabia.contract.layout import Version, version_prefix
+from sabia.registry.verification import Artifact, read_version
+from sabia.store.objects import Store
+from sabia.training.recipe import BREAST_CANCER, read
+from sabia.training.run import run
 
 MODEL = "breast-cancer"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from artifacts import Draft
-from artifacts.manifest import Dataset, Evaluation, Feature, Prediction, Provenance, fingerprint
+from sabia.contract.manifest import Dataset, Evaluation, Feature, Prediction, Provenance, fingerprint
+from sabia.registry.claim import Draft
 
 PROBABILITY = Prediction(kind="probability", unit="1", range=(0.0, 1.0))
 EVALUATION = Evaluation(

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from artifacts import Store
-from artifacts.errors import StoreError
-from stack.objectstore import ObjectStore
-from stack.process import Process, free_ports
+from sabia.local.objectstore import ObjectStore
+from sabia.local.process import Process, free_ports
+from sabia.store.errors import StoreError
+from sabia.store.objects import Store
 
 
 @contextmanager

@@ -1,7 +1,1 @@
-"""The talk's models: training, evaluation, conversion behind a gate, publishing."""
-
-import os
-
-# ONNX Runtime's wheels report what runs to their maker, from a thread of their own, unless told before they are
-# imported. Nobody who serves a model has agreed to that.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""The training job that the image runs: the recipes of `sabia`."""

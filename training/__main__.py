@@ -6,10 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from artifacts import ArtifactError, Store
-from training.errors import TrainingError
-from training.recipe import BREAST_CANCER, read
-from training.run import run
+from sabia.store.errors import ArtifactError
+from sabia.store.objects import Store
+from sabia.training.errors import TrainingError
+from sabia.training.recipe import BREAST_CANCER, read
+from sabia.training.run import run
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from benchmarks.rollouts.figures import lower, table, upper
-from monitoring import drift
+from sabia.monitoring import drift
 
 Array = NDArray[np.float64]
 

@@ -20,14 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts import Store, Version, read_version
-from artifacts.inferencelog import feature_columns, log_key
 from benchmarks.rollouts.figures import table
-from monitoring import labels
-from predictor.decision import Decision
-from training.datasets import load
-from training.recipe import BREAST_CANCER, read
-from training.run import run
+from sabia.contract.inferencelog import feature_columns, log_key
+from sabia.contract.layout import Version
+from sabia.monitoring import labels
+from sabia.registry.verification import read_version
+from sabia.serving.inference.decision import Decision
+from sabia.store.objects import Store
+from sabia.training.datasets import load
+from sabia.training.recipe import BREAST_CANCER, read
+from sabia.training.run import run
 
 MODEL = "breast-cancer"
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,8 +66,8 @@ def main() -> int:
 
 
 def _report(folder: Path) -> int:
-    from monitoring.facts import gather  # noqa: PLC0415  what importing costs is a report's cost
-    from monitoring.report import to_html  # noqa: PLC0415
+    from sabia.monitoring.facts import gather  # noqa: PLC0415  what importing costs is a report's cost
+    from sabia.monitoring.report import to_html  # noqa: PLC0415
 
     began = perf_counter()
     last = FIRST.date() + timedelta(days=DAYS - 1)

@@ -12,9 +12,9 @@ import numpy as np
 from benchmarks.rollouts import figures, ours, rivals
 from benchmarks.rollouts import worlds as w
 from benchmarks.rollouts.ours import Outcome
-from evidence import above_rate
-from evidence.planning import odds_growth
-from rollout.forecast import Traffic, forecast
+from sabia.rollout.forecast import Traffic, forecast
+from sabia.sequential import above_rate
+from sabia.sequential.planning import odds_growth
 
 RATES = (0.2, 1.0, 10.0, 100.0, 1000.0)
 FIVE = {"steps": [5, 10, 25, 50]}

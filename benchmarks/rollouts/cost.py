@@ -8,11 +8,11 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from predictor.buckets import EDGES
-from rollout.counters import BUCKETS, Arm, Counters, Scrape
-from rollout.lines import Lines, Look, Stable
-from rollout.plan import of
-from rollout.state import Looked, Moved, Started, advance, begin
+from sabia.contract.durations import EDGES
+from sabia.rollout.counters import BUCKETS, Arm, Counters, Scrape
+from sabia.rollout.lines import Lines, Look, Stable
+from sabia.rollout.plan import of
+from sabia.rollout.state import Looked, Moved, Started, advance, begin
 
 _LOOKS = 60
 # The fastest of so many: whatever else the machine does can only make it slower.

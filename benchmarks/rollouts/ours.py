@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rollouts.worlds import LOOK, Answers, Array, Counts, Times, World
-from evidence import Batch, Categories, DifferenceTest, Dispersion, Memory, OddsTest, shifted
-from evidence.latency import RATIOS as LATENCY_RATIOS
-from rollout.lines import _FORGETTING as FORGETTING
-from rollout.plan import Plan, of
+from sabia.rollout.lines import _FORGETTING as FORGETTING
+from sabia.rollout.plan import Plan, of
+from sabia.sequential import Batch, Categories, DifferenceTest, Dispersion, Memory, OddsTest, shifted
+from sabia.sequential.latency import RATIOS as LATENCY_RATIOS
 
 Flags = NDArray[np.bool_]
 

@@ -17,7 +17,7 @@ from scipy.stats import mannwhitneyu, norm
 
 from benchmarks.rollouts.ours import Outcome
 from benchmarks.rollouts.worlds import LOOK, Answers, Array, Counts, Times, World
-from evidence import Batch
+from sabia.sequential import Batch
 
 Flags = NDArray[np.bool_]
 

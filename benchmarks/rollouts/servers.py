@@ -28,20 +28,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from artifacts import Store
-from artifacts.errors import StoreError
 from benchmarks.rollouts import figures
-from cli.platform import train_missing
-from predictor import faults
-from rollout import engine
-from rollout.counters import Counters, Scrape
-from rollout.metrics import stack as stack_metrics
-from rollout.plan import Plan, of
-from rollout.record import Record, replay
-from rollout.traffic import EnvoySplit
-from stack.objectstore import Access, ObjectStore
-from stack.stack import Serving, Stack, running
-from training.datasets import load
+from sabia.cli.platform import train_missing
+from sabia.local import counters as stack_metrics
+from sabia.local.objectstore import Access, ObjectStore
+from sabia.local.split import EnvoySplit
+from sabia.local.stack import Serving, Stack, running
+from sabia.rollout import engine
+from sabia.rollout.counters import Counters, Scrape
+from sabia.rollout.plan import Plan, of
+from sabia.rollout.record import Record, replay
+from sabia.serving.inference import faults
+from sabia.store.errors import StoreError
+from sabia.store.objects import Store
+from sabia.training.datasets import load
 
 MODEL = "breast-cancer"
 STABLE, CANARY, BROKEN = "1.2", "2.0", "2.1"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from evidence import Batch
+from sabia.sequential import Batch
 
 Counts = NDArray[np.int64]
 Array = NDArray[np.float64]

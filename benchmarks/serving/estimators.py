@@ -10,11 +10,12 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts import Store, publish
-from training.datasets import load, split
-from training.models import model_of
-from training.recipe import BREAST_CANCER, Step, read
-from training.run import draft, utc_now
+from sabia.registry.claim import publish
+from sabia.store.objects import Store
+from sabia.training.datasets import load, split
+from sabia.training.models import model_of
+from sabia.training.recipe import BREAST_CANCER, Step, read
+from sabia.training.run import draft, utc_now
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "linear": ("logistic-regression", {"C": 1.0}),

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sabia.training.datasets import Dataset, load
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, STORE, Served
 from tests.waiting import eventually
-from training.datasets import Dataset, load
 
 SIX = ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"]
 

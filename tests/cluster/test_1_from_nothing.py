@@ -10,15 +10,15 @@ import pytest
 import requests
 from kserve import InferInput, InferRequest
 
-from cli.demo import interval
-from stack.manifests import ROOT
+from sabia.demo.run import interval
+from sabia.kubernetes.manifests import ROOT
+from sabia.training.datasets import Dataset
 from tests.cluster import tools
 from tests.cluster.conftest import SIX
 from tests.cluster.tools import HOST, MODEL, NAMESPACE, Served
 from tests.kserve_client import with_client
-from tests.manifests.folders import KUSTOMIZATIONS
+from tests.unit.manifests.folders import KUSTOMIZATIONS
 from tests.waiting import eventually
-from training.datasets import Dataset
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=str)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from artifacts import Version
-from rollout import deployment
-from rollout.cluster import Cluster
-from rollout.errors import DeploymentFailed
+from sabia.contract.layout import Version
+from sabia.kubernetes import deployment
+from sabia.kubernetes.cluster import Cluster
+from sabia.rollout.errors import DeploymentFailed
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, Served
 

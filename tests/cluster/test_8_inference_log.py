@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from predictor.config import Config
-from rollout.pods import restarts
+from sabia.kubernetes.pods import restarts
+from sabia.serving.settings import Config
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, Served
 from tests.waiting import eventually
@@ -157,7 +157,7 @@ def test_the_report_is_made_by_its_job(served: Served, url: str, row: list[float
 def test_whoever_may_write_the_log_may_not_read_it(served: Served) -> None:
     script = (
         "from artifacts import Store\n"
-        "from artifacts.errors import StoreRefused\n"
+        "from sabia.store.errors import StoreRefused\n"
         "store = Store.open('s3://sabia')\n"
         "keys = [entry.key for entry in store.list('inference-log/')]\n"
         "def refused(call):\n"

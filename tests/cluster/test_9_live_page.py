@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from stack.process import free_ports, installed
+from sabia.local.process import free_ports, installed
 from tests.browser import browser, needs_chromium, serious
 from tests.cluster import tools
 from tests.cluster.rollouts import begin, until

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import requests
 import yaml
 
-from rollout.pods import is_ready
-from stack.manifests import ROOT
-from stack.process import installed
+from sabia.kubernetes.manifests import ROOT
+from sabia.kubernetes.pods import is_ready
+from sabia.local.process import installed
 from tests.waiting import eventually
 
 Document = dict[str, Any]
@@ -67,7 +67,7 @@ def apply_folder(folder: str) -> None:
 
 def sabia(*arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
     """One command of ours, in the namespace of the tests."""
-    command = [sys.executable, "-m", "cli", *arguments, "--namespace", NAMESPACE]
+    command = [sys.executable, "-m", "sabia.cli", *arguments, "--namespace", NAMESPACE]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.platform import train_missing
-from rollout.traffic import EnvoySplit
-from stack.stack import Stack, gateway_of, running
-from training.datasets import Dataset, load
+from sabia.cli.platform import train_missing
+from sabia.local.split import EnvoySplit
+from sabia.local.stack import Stack, gateway_of, running
+from sabia.training.datasets import Dataset, load
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from stack.stack import is_held
+from sabia.local.stack import is_held
 
-SABIA = [sys.executable, "-m", "cli"]
+SABIA = [sys.executable, "-m", "sabia.cli"]
 ROW = json.dumps([[1.0] * 30])
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import requests
 
-from artifacts import Store
-from monitoring.archive import Archive
+from sabia.monitoring.archive import Archive
+from sabia.store.objects import Store
 from tests.local.test_predictor_process import BODY, PREDICT, Server, served
 from tests.local.test_workers import metric
 from tests.waiting import eventually

@@ -13,7 +13,7 @@ import pytest
 import requests
 from playwright.sync_api import Page
 
-from stack.process import Process, free_ports
+from sabia.local.process import Process, free_ports
 from tests.browser import browser, needs_chromium, serious
 from tests.local.test_commands import facts, sabia
 from tests.local.test_rollouts import load_on, write_plan
@@ -26,7 +26,7 @@ TOKEN = "only-for-this-test"
 
 def dash(folder: Path, port: int, *more: str) -> Process:
     """`sabia dash`, answering."""
-    command = [sys.executable, "-m", "cli", "dash", "--folder", str(folder), "--port", str(port), *more]
+    command = [sys.executable, "-m", "sabia.cli", "dash", "--folder", str(folder), "--port", str(port), *more]
     environment = {"SABIA_DASH_TOKEN": TOKEN} if "--decisions" in more else {}
     process = Process(f"dash-{port}", command, logs=folder / "logs", extra=environment)
     process.wait_until(lambda: answering(port), seconds=60)

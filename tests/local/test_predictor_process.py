@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from stack.process import answers
+from sabia.local.process import answers
 from tests.waiting import eventually
 
 BODY = json.dumps({"instances": [[1.0] * 30]}).encode()

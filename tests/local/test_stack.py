@@ -14,14 +14,14 @@ import pytest
 import requests
 from kserve import InferInput, InferRequest
 
-from cli.demo import interval
-from predictor.decision import SHORTCUT_TOLERANCE
-from rollout.errors import InvalidWeights, UnknownVersion
-from rollout.traffic import EnvoySplit
-from stack.errors import AlreadyRunning
-from stack.stack import Stack
+from sabia.demo.run import interval
+from sabia.local.errors import AlreadyRunning
+from sabia.local.split import EnvoySplit
+from sabia.local.stack import Stack
+from sabia.rollout.errors import InvalidWeights, UnknownVersion
+from sabia.serving.inference.decision import SHORTCUT_TOLERANCE
+from sabia.training.datasets import Dataset
 from tests.kserve_client import with_client
-from training.datasets import Dataset
 
 MODEL = "breast-cancer"
 

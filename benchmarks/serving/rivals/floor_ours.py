@@ -5,9 +5,9 @@ import sys
 
 import uvloop
 
-from predictor.http.hub import Hub
-from predictor.http.limits import Limits
-from predictor.http.messages import Answer, Request
+from sabia.serving.http.hub import Hub
+from sabia.serving.http.limits import Limits
+from sabia.serving.http.messages import Answer, Request
 
 BODY = b'{"predictions":[0.123456789]}'
 

@@ -1,0 +1,142 @@
+"""`sabia evidence`: the rule on anybody's own history, one JSON line for each look."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+
+from sabia.cli.errors import CliError
+from sabia.cli.output import console, print_table
+from sabia.contract.durations import EDGES
+from sabia.rollout import messages as words
+from sabia.rollout.counters import BUCKETS, Arm
+from sabia.rollout.evaluation import Evaluation, Verdict
+from sabia.rollout.plan import Plan, of, read
+
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line for each line that was read.")]
+
+
+class ArmLine(msgspec.Struct, forbid_unknown_fields=True):
+    """One arm between two looks: requests, those that failed, times by bucket, predictions by bin, truths."""
+
+    n: Annotated[int, msgspec.Meta(ge=0)]
+    errors: Annotated[int, msgspec.Meta(ge=0)] = 0
+    latency: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    bins: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    labels: Annotated[int, msgspec.Meta(ge=0)] = 0
+    wrong: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    """One look: when, in seconds or as a date, and what happened in both arms since the look before."""
+
+    stable: ArmLine
+    canary: ArmLine
+    t: float | str | None = None
+
+
+def evidence(
+    source: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="JSON lines of counter differences; - reads standard input.")
+    ] = "-",
+    plan: Annotated[
+        Path | None, typer.Option(help="The plan; without it, its defaults.", exists=True, dir_okay=False)
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Whose margin makes it safe; the last step's without it.")
+    ] = None,
+    as_json: JsonLines = False,
+) -> None:
+    """Say after each line what the evidence is: harm, safe, or undecided.
+
+    A line is {"t": …, "stable": {"n": …, "errors": …, "latency": […], "bins": […]}, "canary": {…}}: what both arms
+    counted since the line before. `latency` and `bins` may be absent. Latency in as many buckets as the predictor has
+    is taken to be in those; in other buckets the plan's tolerance of times cannot be applied, and none is.
+    """
+    rules = read(plan.read_text()) if plan else of({"model": "history", "stable": "1.0", "canary": "2.0"})
+    if step is not None and step > len(rules.steps):
+        raise CliError(f"The plan has {len(rules.steps)} steps.", 2)
+    judge, last, rows = Evaluation.begin(rules, (step or len(rules.steps)) - 1), None, 0
+    for number, text in enumerate(_lines(source), 1):
+        if not text.strip():
+            continue
+        line = _line(text, number)
+        judge = judge.look(*_arms(line, number))
+        last, rows = judge.verdict, rows + 1
+        if as_json:
+            print(msgspec.json.encode({"t": line.t, **_facts(rules, judge, last)}).decode())
+    if last is None:
+        raise CliError("There was no line to read.", 2)
+    if not as_json:
+        _show(rules, judge, last, rows)
+
+
+def _lines(source: str) -> Any:
+    if source == "-":
+        return sys.stdin
+    try:
+        return Path(source).read_text().splitlines()
+    except OSError as error:
+        raise CliError(f"{source} cannot be read ({error.strerror}).", 2) from error
+
+
+def _line(text: str, number: int) -> Line:
+    try:
+        return msgspec.json.decode(text, type=Line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CliError(f"Line {number}: {error}.", 2) from error
+
+
+def _arms(line: Line, number: int) -> tuple[Arm, Arm, bool]:
+    """Both arms, and whether times are in our own buckets."""
+    for name, arm in (("stable", line.stable), ("canary", line.canary)):
+        if arm.errors > arm.n or arm.wrong > arm.labels:
+            raise CliError(f"Line {number}: {name} has more failures than requests, or more wrong than labels.", 2)
+    lengths = {len(arm.latency) for arm in (line.stable, line.canary) if arm.latency is not None}
+    if len(lengths) > 1 or (lengths and max(lengths) > BUCKETS):
+        raise CliError(f"Line {number}: latency must have the same buckets in both arms, at most {BUCKETS}.", 2)
+    stable, canary = (_arm(arm, str(number)) for arm in (line.stable, line.canary))
+    return stable, canary, not lengths or lengths == {len(EDGES) + 1}
+
+
+def _arm(line: ArmLine, batch: str) -> Arm:
+    times = np.zeros(BUCKETS, dtype=np.int64)
+    times[: len(line.latency or [])] = line.latency or []
+    bins = {str(at): count for at, count in enumerate(line.bins or [])}
+    labels = {batch: (line.labels, line.wrong)} if line.labels else {}
+    return Arm(n=line.n, errors=line.errors, decision=times, bins=bins, labels=labels)
+
+
+def _facts(plan: Plan, judge: Evaluation, verdict: Verdict) -> dict[str, Any]:
+    limits = {"harm": 1 / plan.harm.alpha, "safe": 1 / plan.safe.beta}
+    return {
+        "verdict": verdict.word,
+        "evidence": {name: _number(log_e) for name, log_e in verdict.lines.items()},
+        "harm": _number(verdict.harm),
+        "safe": _number(verdict.safe),
+        "limits": limits,
+        "says": verdict.says,
+        "looks": judge.looks,
+    }
+
+
+def _number(log_e: float) -> float:
+    """Evidence as odds to 1; what no double can hold stays the largest that it can."""
+    return float(np.exp(min(log_e, 700.0)))
+
+
+def _show(plan: Plan, judge: Evaluation, verdict: Verdict, rows: int) -> None:
+    columns = ["compared", "evidence", "seen"]
+    print_table(
+        columns,
+        [
+            [name, f"{words.odds(log_e)} to 1", words.seen(plan, judge.lines, name)]
+            for name, log_e in verdict.lines.items()
+        ],
+    )
+    console.print(f"after {rows} looks: {verdict.word}. {verdict.says}", markup=False, soft_wrap=True)

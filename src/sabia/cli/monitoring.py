@@ -1,0 +1,240 @@
+"""`sabia report`, `dash`, `labels` and `export`: what the models do."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sabia.cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption, StoreOption, open_store
+from sabia.cli.errors import CliError
+from sabia.cli.output import console, print_json, print_table
+from sabia.local import counters as stack_metrics
+from sabia.local import stack as stacks
+from sabia.local.split import EnvoySplit
+from sabia.registry import catalogue
+from sabia.rollout import engine
+from sabia.rollout.record import Record
+from sabia.rollout.state import Verb
+from sabia.store.objects import Store
+
+if TYPE_CHECKING:
+    from sabia.monitoring.facts import Facts
+    from sabia.monitoring.live.place import Place
+
+export = typer.Typer(help="The log and the labels for other tools.", no_args_is_help=True)
+labels = typer.Typer(help="What turned out to be true.", no_args_is_help=True)
+
+ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", help="First day, UTC, such as 2026-03-01; six days before the last.")
+]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, UTC; today without it.")]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", help="Where files of a remote store are brought; kept for the next time.")
+]
+MemoryOption = Annotated[str, typer.Option("--memory", help="What the database may hold in memory, such as 1GB.")]
+
+
+def report(
+    model: ModelArgument,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("report.html"),
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="End with 1 when something has drifted, for a job to be seen.")
+    ] = False,
+    cache: CacheOption = None,
+    memory: MemoryOption = "1GB",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one page about what a model did: traffic, rollouts, quality, drift. The same as JSON with --json."""
+    from sabia.monitoring.facts import gather
+    from sabia.monitoring.report import to_html
+
+    first, last = _days(since, until)
+    facts = gather(open_store(store), model, first, last, cache=cache, memory=memory)
+    if as_json:
+        print_json(facts)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(to_html(facts))
+        tell(facts)
+        console.print(f"the page is {out}", markup=False, soft_wrap=True)
+    if fail_on_drift and facts.drifted:
+        named = "; ".join(f"{version}: {', '.join(names)}" for version, names in facts.drifted.items())
+        raise CliError(f"What is served is not what was trained on: {named}.")
+
+
+def dash(
+    model: ModelOption = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 8501,
+    decisions: Annotated[
+        bool, typer.Option("--decisions", help="Buttons to pause, resume, promote, abort, behind a token.")
+    ] = False,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="A host name that it is asked by, beside localhost; repeatable.")
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option("--prometheus", help="Take the counters from this Prometheus, not from the servers.")
+    ] = None,
+    store: StoreOption = None,
+    folder: FolderOption = FOLDER,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Serve a live page: versions, weights, rollouts with their evidence, drift; of this machine, or of a cluster."""
+    from sabia.monitoring.live.place import of_cluster, show
+
+    opened = open_store(store, folder=folder)
+    if namespace is None:
+        place = _machine(folder, opened)
+    else:
+        place = of_cluster(namespace, model or _only_model(opened), getpass.getuser())
+    token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if decisions else None
+
+    def tell_where(taken: int) -> None:
+        console.print(f"the live page is http://{host}:{taken}", markup=False, soft_wrap=True)
+        if token is not None and "SABIA_DASH_TOKEN" not in os.environ:
+            console.print(f"the token for decisions is {token}", markup=False, soft_wrap=True)
+
+    show(
+        place.counted_by(prometheus),
+        opened,
+        host=host,
+        port=port,
+        names=names or [],
+        token=token,
+        on_ready=tell_where,
+    )
+
+
+def _machine(folder: Path, store: Store) -> Place:
+    """The stack on this machine."""
+    from sabia.monitoring.live.place import Place
+
+    state = stacks.running(folder)
+    gateway = stacks.gateway_of(folder, state)
+
+    def decide(name: str, verb: Verb, version: str | None) -> None:
+        engine.command(Record(store, state.model, name), verb, actor=getpass.getuser(), version=version)
+
+    versions = sorted({server.version for server in state.servers})
+    return Place(state.model, versions, EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state), decide)
+
+
+def _only_model(store: Store) -> str:
+    known = catalogue.models(store)
+    if len(known) != 1:
+        raise CliError("Say which model with --model.", 2)
+    return known[0]
+
+
+def tell(facts: Facts) -> None:
+    """The summary of a report, for people."""
+    rows = []
+    for served in facts.versions:
+        quality = served.quality
+        accuracy = "no labels" if quality is None else f"{quality.accuracy.value:.4f} of {quality.rows:,}"
+        drift = ", ".join(served.drifted) or ("none" if served.judged else "too few rows")
+        rows.append([served.version, f"{served.requests:,.0f}", f"{served.failed:,.0f}", accuracy, drift])
+    print_table(["version", "requests", "failed", "right", "drift"], rows, title=f"{facts.model}, from the log")
+
+
+@labels.command("add")
+def labels_add(
+    model: ModelArgument,
+    file: Annotated[Path, typer.Argument(help="Parquet, CSV with a header, or JSON lines (.jsonl).")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add labels: columns request_id and label; row and observed_at if wanted. However late, in any order."""
+    from sabia.monitoring.labels import add
+
+    added = add(open_store(store), model, file)
+    if as_json:
+        print_json({"model": model, "labels": added.labels, "new": added.new})
+    else:
+        console.print(f"{added.labels:,} labels of {model}, {added.new:,} of them new", markup=False)
+
+
+@export.command("sql")
+def export_sql(
+    model: ModelArgument,
+    engine: Annotated[str, typer.Argument(help="athena, bigquery, redshift or trino.")],
+    location: Annotated[
+        str | None, typer.Option("--location", help="The store's root as the engine knows it, such as gs://bucket.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Print the statements that make a query engine see the log and the labels where they lie."""
+    from sabia.monitoring.export import ENGINES, ddl
+
+    if engine not in ENGINES:
+        raise CliError(f"There is no engine {engine!r}; there are {', '.join(ENGINES)}.", 2)
+    print(ddl(open_store(store), model, engine, location))
+
+
+@export.command("postgres")
+def export_postgres(
+    model: ModelArgument,
+    url: Annotated[
+        str, typer.Option("--url", envvar="SABIA_POSTGRES", help="postgresql://USER:PASSWORD@HOST/DATABASE.")
+    ],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    cache: CacheOption = None,
+    memory: MemoryOption = "1GB",
+    store: StoreOption = None,
+) -> None:
+    """Load some days into the schema `sabia` of a PostgreSQL, in place of what was there of them."""
+    from sabia.monitoring.archive import Archive
+    from sabia.monitoring.export import to_postgres
+
+    opened, (first, last) = open_store(store), _days(since, until)
+    with Archive(opened, model, first, last, cache=cache, memory=memory) as archive:
+        count = to_postgres(archive, opened, url)
+    console.print(f"{count:,} rows of {first} to {last}: sabia.inference_log, labels, answers, daily", markup=False)
+
+
+@export.command("duckdb")
+def export_duckdb(
+    model: ModelArgument,
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    cache: CacheOption = None,
+    memory: MemoryOption = "1GB",
+    store: StoreOption = None,
+) -> None:
+    """Write some days into a DuckDB file, in place of what was there."""
+    from sabia.monitoring.archive import Archive
+    from sabia.monitoring.export import to_duckdb
+
+    first, last = _days(since, until)
+    with Archive(open_store(store), model, first, last, cache=cache, memory=memory) as archive:
+        count = to_duckdb(archive, file)
+    console.print(f"{count:,} rows of {first} to {last}: inference_log, labels, answers, daily", markup=False)
+
+
+def _days(since: str | None, until: str | None) -> tuple[date, date]:
+    last = day(until) if until else datetime.now(UTC).date()
+    return (day(since) if since else last - timedelta(days=6)), last
+
+
+def day(text: str) -> date:
+    """A day as the command line has it.
+
+    Raises:
+        CliError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise CliError(f"{text!r} is no day; write 2026-03-01.", 2) from None

@@ -1,0 +1,204 @@
+"""Commands on models and their versions: train, versions, show, diff, alias, doctor."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.progress import Progress
+
+from sabia.cli.context import JsonOption, StoreOption, open_store
+from sabia.cli.output import console, errors, print_json, print_table, say
+from sabia.contract.layout import Version
+from sabia.contract.manifest import Manifest
+from sabia.registry import aliases as alias_room
+from sabia.registry import catalogue
+from sabia.registry.claim import Change
+from sabia.registry.verification import read_version
+from sabia.store.errors import VersionNotFound
+from sabia.store.objects import Store
+
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+Number = Annotated[str, typer.Argument(metavar="VERSION", help="MAJOR.MINOR, or an alias.")]
+
+
+def find(store: Store, name: str, text: str) -> Version:
+    """The version that `text` means: a number, or an alias."""
+    return Version.parse(text) if text[:1].isdigit() else alias_room.resolve(store, name, text)
+
+
+def train(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe file; without it, the breast-cancer one.", exists=True, dir_okay=False)
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and publish the versions of a recipe; what the store holds already is found, not written."""
+    rows = train_recipe(open_store(store, make=True), recipe)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(["version", "change", "note", "accuracy"], [list(row.values())[:4] for row in rows])
+    if all(row["change"] == Change.NOTHING for row in rows):
+        console.print("Nothing was written: the store holds every version of this recipe.")
+
+
+def train_recipe(store: Store, path: Path | None = None) -> list[dict[str, Any]]:
+    """Run a recipe (None: the breast-cancer one) under a progress bar; one row of facts for each version."""
+    from sabia.training.recipe import BREAST_CANCER, read
+    from sabia.training.run import run
+
+    recipe = read(path or BREAST_CANCER)
+    rows = []
+    with Progress(console=errors, transient=True) as progress:
+        task = progress.add_task(f"training {recipe.model}", total=len(recipe.versions))
+        for step, published in run(recipe, store):
+            manifest = published.manifest
+            rows.append(
+                {
+                    "version": manifest.version,
+                    "change": published.change,
+                    "note": step.note,
+                    "accuracy": round(manifest.metrics.accuracy, 4),
+                    "uri": published.uri,
+                    "digest": manifest.digest,
+                }
+            )
+            progress.update(task, advance=1, description=f"{recipe.model} {manifest.version}: {published.change}")
+    return rows
+
+
+def versions(
+    name: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Name of the model; all without it.")] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the versions of a model, or of every model."""
+    opened = open_store(store)
+    names = [name] if name else catalogue.models(opened)
+    rows = [_row(opened, model, manifest) for model in names for manifest in catalogue.manifests_of(opened, model)]
+    if name and not rows:
+        raise VersionNotFound(name, "any")
+    if as_json:
+        print_json(rows)
+        return
+    columns = ["model", "version", "aliases", "methods", "accuracy", "roc_auc", "created_at"]
+    print_table(columns, [[_cell(row[column]) for column in columns] for row in rows])
+
+
+def _row(store: Store, name: str, manifest: Manifest) -> dict[str, Any]:
+    pointing = [alias for alias, version in alias_room.aliases(store, name).items() if version == manifest.number]
+    return {
+        "model": name,
+        "version": manifest.version,
+        "aliases": pointing,
+        "methods": manifest.methods.estimator,
+        "accuracy": manifest.metrics.accuracy,
+        "roc_auc": manifest.metrics.roc_auc,
+        "created_at": manifest.created_at,
+        "digest": manifest.digest,
+        "parent": manifest.parent,
+    }
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return " → ".join(str(item).rpartition(".")[2] for item in value)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def show(name: Name, version: Number, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show one version: its card, or with --json its manifest. Every file is verified first."""
+    opened = open_store(store)
+    number = find(opened, name, version)
+    catalogue.manifest_of(opened, name, number)
+    artifact = read_version(opened, name, number)
+    if as_json:
+        print_json(artifact.manifest)
+        return
+    manifest = artifact.manifest
+    say(f"{manifest.name} {manifest.version}, created {manifest.created_at}, digest {manifest.digest[:12]}, verified")
+    console.print(artifact.files["CARD.md"].decode(), markup=False, soft_wrap=True)
+
+
+def diff(
+    name: Name,
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="MAJOR.MINOR, or an alias.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="MAJOR.MINOR, or an alias.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed between two versions: methods, data, hyper-parameters, metrics."""
+    opened = open_store(store)
+    pair = [catalogue.manifest_of(opened, name, find(opened, name, text)) for text in (before, after)]
+    changes = differences(*pair)
+    if as_json:
+        print_json({"before": pair[0].version, "after": pair[1].version, "changes": changes})
+        return
+    rows = [
+        [kind, field, _cell(old), _cell(new)]
+        for kind, fields in changes.items()
+        for field, (old, new) in fields.items()
+    ]
+    print_table(["what", "field", pair[0].version, pair[1].version], rows)
+
+
+def differences(before: Manifest, after: Manifest) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """The fields that differ, by what they belong to; each with its value before and after."""
+    pairs = {
+        "methods": (before.methods, after.methods),
+        "data": (before.provenance.dataset, after.provenance.dataset),
+        "hyper-parameters": (before.hyper_params, after.hyper_params),
+        "metrics": (before.metrics, after.metrics),
+    }
+    found = {kind: _changed(msgspec.to_builtins(old), msgspec.to_builtins(new)) for kind, (old, new) in pairs.items()}
+    return {kind: fields for kind, fields in found.items() if fields}
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    fields = sorted(before.keys() | after.keys())
+    return {field: (before.get(field), after.get(field)) for field in fields if before.get(field) != after.get(field)}
+
+
+def alias(
+    name: Name,
+    alias_name: Annotated[
+        str | None, typer.Argument(metavar="[ALIAS]", help="Such as champion; all without it.")
+    ] = None,
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Where to point it.")] = None,
+    retire: Annotated[bool, typer.Option("--retire", help="Let it point nowhere.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or move a model's aliases. A move that somebody else overtook is refused."""
+    opened = open_store(store)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if alias_name is None:
+        found = {name_: str(number) for name_, number in alias_room.aliases(opened, name).items()}
+        print_json(found) if as_json else print_table(["alias", "version"], found.items())
+        return
+    if retire:
+        alias_room.retire(opened, name, alias_name, at=now)
+    elif version is not None:
+        alias_room.point(opened, name, alias_name, find(opened, name, version), at=now)
+    history = alias_room.history(opened, name, alias_name)
+    if as_json:
+        print_json(history)
+        return
+    print_table(["version", "since"], [[move.version or "retired", move.at] for move in history.history])
+
+
+def doctor(name: Name, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Verify every version of a model, and list what no manifest claims. Exit code 4 when a version is damaged."""
+    opened = open_store(store)
+    for number in catalogue.versions(opened, name):
+        read_version(opened, name, number)
+    left = catalogue.unclaimed(opened, name)
+    if as_json:
+        print_json({"verified": [str(number) for number in catalogue.versions(opened, name)], "unclaimed": left})
+        return
+    print_table(["unclaimed keys: left by publishers that died or lost a race; harmless"], [[key] for key in left])

@@ -1,0 +1,1 @@
+"""Every format and name that crosses packages: layout, manifest, inference log, duration buckets."""

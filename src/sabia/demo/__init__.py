@@ -1,0 +1,1 @@
+"""The whole path of the data on real servers, checked."""

@@ -1,0 +1,1 @@
+"""Versions, routes and rollouts on a Kubernetes cluster."""

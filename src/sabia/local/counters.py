@@ -1,0 +1,37 @@
+"""Counters of the platform on this machine: its predictors' pages, and Envoy's counters of each version."""
+
+from __future__ import annotations
+
+import requests
+
+from sabia.local.envoy import Gateway as Envoy
+from sabia.local.process import answers
+from sabia.local.stack import State
+from sabia.rollout.counters import Gateway
+from sabia.rollout.errors import NotScraped
+from sabia.rollout.pages import Found, Pages, Replica
+
+_TIMEOUT = 2.0
+
+
+def pages(envoy: Envoy, state: State) -> Pages:
+    """The source of a running stack."""
+    versions = {server.service: server.version for server in state.servers}
+
+    def find() -> Found:
+        servers = [Replica(server.version, server.name, server.url) for server in state.servers]
+        ready: dict[str, list[bool]] = {}
+        for server in state.servers:
+            answering = answers(f"{server.url}/v1/models/{state.model}", seconds=_TIMEOUT)
+            ready.setdefault(server.version, []).append(answering)
+        trouble = {version: "it is not ready" for version, each in ready.items() if not any(each)}
+        return Found(servers, trouble)
+
+    def gateway() -> dict[str, Gateway]:
+        try:
+            seen = envoy.outcomes()
+        except requests.RequestException as error:
+            raise NotScraped(f"the gateway does not answer ({type(error).__name__})") from error
+        return {versions[service]: Gateway(*counts) for service, counts in seen.items() if service in versions}
+
+    return Pages(find, gateway)

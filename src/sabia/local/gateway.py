@@ -1,0 +1,174 @@
+"""The gateway's configuration, derived from an HTTPRoute: documents in, documents out, no process.
+
+Envoy watches two files: one lists the backends (clusters), one the routes with their weights. A file is replaced by
+renaming a new one over it, so that Envoy never reads half of it, and a change of weights touches nothing but the
+route: connections and requests under way stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sabia.kubernetes.specs import Match, PredictorSpec, RouteSpec, Rule
+
+Document = dict[str, Any]
+
+CLUSTERS_FILE = "clusters.json"
+ROUTES_FILE = "routes.json"
+ROUTE_CONFIG = "split"
+
+_TYPE = "type.googleapis.com/"
+_CLUSTER = _TYPE + "envoy.config.cluster.v3.Cluster"
+_ROUTES = _TYPE + "envoy.config.route.v3.RouteConfiguration"
+_ROUTER = _TYPE + "envoy.extensions.filters.http.router.v3.Router"
+_MANAGER = _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+# Shorter than the predictor keeps idle connections, so that the gateway is the one that closes them.
+_IDLE = "60s"
+_DEFAULT_TIMEOUT = 60.0
+
+# Requests that the split did not send, by a pin or as a copy, go to a cluster of their own with the same server behind
+# it: what Envoy counts of the other one is then what the split sent, and can be compared.
+ASIDE = ".aside"
+
+
+def bootstrap(*, port: int, admin_port: int, folder: Path) -> Document:
+    """Envoy's bootstrap: one listener and the admin page on loopback, everything else from the files in `folder`."""
+    return {
+        "node": {"id": "sabia", "cluster": "sabia"},
+        "admin": {"address": _address(admin_port)},
+        "layered_runtime": {
+            "layers": [{"name": "static", "static_layer": {"overload.global_downstream_max_connections": 50000}}]
+        },
+        "dynamic_resources": {"cds_config": _file(folder, CLUSTERS_FILE)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "http",
+                    "address": _address(port),
+                    "filter_chains": [{"filters": [{"name": "http", "typed_config": _manager(folder)}]}],
+                }
+            ]
+        },
+    }
+
+
+def _manager(folder: Path) -> Document:
+    return {
+        "@type": _MANAGER,
+        "stat_prefix": "gateway",
+        "rds": {"route_config_name": ROUTE_CONFIG, "config_source": _file(folder, ROUTES_FILE)},
+        "http_filters": [{"name": "router", "typed_config": {"@type": _ROUTER}}],
+        "normalize_path": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+    }
+
+
+def _file(folder: Path, name: str) -> Document:
+    source = {"path": str(folder / name), "watched_directory": {"path": str(folder)}}
+    return {"path_config_source": source, "resource_api_version": "V3"}
+
+
+def _address(port: int) -> Document:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def clusters(backends: Mapping[str, tuple[PredictorSpec, Sequence[int]]]) -> Document:
+    """The clusters file: two for each Service, with the predictors behind it and the ports they listen on."""
+    found = [(service + suffix, backend) for service, backend in sorted(backends.items()) for suffix in ("", ASIDE)]
+    return _discovery([_cluster(name, spec, ports) for name, (spec, ports) in found])
+
+
+def _cluster(name: str, spec: PredictorSpec, ports: Sequence[int]) -> Document:
+    probe = spec.readiness
+    return {
+        "@type": _CLUSTER,
+        "name": name,
+        "alt_stat_name": name.replace(".", "_"),
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}} for port in ports]}],
+        },
+        # The readiness probe, asked by the gateway: one that is not ready gets no request, as on a cluster.
+        "health_checks": [
+            {
+                "http_health_check": {"path": probe.path},
+                "timeout": f"{probe.timeout:g}s",
+                "interval": f"{probe.period:g}s",
+                "no_traffic_interval": f"{probe.period:g}s",
+                "unhealthy_threshold": probe.failures,
+                "healthy_threshold": 1,
+            }
+        ],
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": _TYPE + _HTTP_OPTIONS,
+                "common_http_protocol_options": {"idle_timeout": _IDLE},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+def routes(spec: RouteSpec) -> Document:
+    """The routes file. On one machine any host name is answered, so that clients need not send the route's own."""
+    found = [(match, rule) for rule in spec.rules for match in rule.matches]
+    # The Gateway API's precedence: exact paths, then longer prefixes, then more headers, then the order of the rules.
+    found.sort(key=lambda pair: (not pair[0].exact, -len(pair[0].path), -len(pair[0].headers)))
+    host = {"name": spec.name, "domains": ["*"], "routes": [_route(match, rule) for match, rule in found]}
+    return _discovery([{"@type": _ROUTES, "name": ROUTE_CONFIG, "virtual_hosts": [host]}])
+
+
+def _route(match: Match, rule: Rule) -> Document:
+    path = {"path": match.path} if match.exact else {"path_separated_prefix": match.path}
+    headers = [{"name": name, "string_match": {"exact": value}} for name, value in match.headers.items()]
+    suffix = ASIDE if match.headers else ""
+    weighted = [{"name": name + suffix, "weight": weight} for name, weight in rule.weights.items()]
+    return {
+        "match": path | {"headers": headers},
+        "route": {
+            "weighted_clusters": {"clusters": weighted},
+            "timeout": f"{rule.timeout or _DEFAULT_TIMEOUT:g}s",
+            "request_mirror_policies": [{"cluster": name + ASIDE} for name in rule.mirrors],
+        },
+    }
+
+
+def weights_of(document: Document) -> dict[str, int]:
+    """The weights, by Service name, that a routes file gives to requests without a pin."""
+    return {item["name"]: item["weight"] for item in _unpinned(document)["weighted_clusters"]["clusters"]}
+
+
+def mirrors_of(document: Document) -> list[str]:
+    """The Services that a routes file sends copies of requests without a pin to."""
+    return [item["cluster"].removesuffix(ASIDE) for item in _unpinned(document)["request_mirror_policies"]]
+
+
+def _unpinned(document: Document) -> Document:
+    routes = document["resources"][0]["virtual_hosts"][0]["routes"]
+    action: Document = next(route["route"] for route in routes if not route["match"]["headers"])
+    return action
+
+
+def _discovery(resources: list[Document]) -> Document:
+    body = json.dumps(resources, sort_keys=True)
+    return {"version_info": hashlib.sha256(body.encode()).hexdigest()[:16], "resources": resources}
+
+
+def with_weights(spec: RouteSpec, weights: Mapping[str, int]) -> RouteSpec:
+    """The route with other weights (by Service name) in its split; Services that are not named keep theirs."""
+    return replace(spec, split=replace(spec.split, weights={**spec.split.weights, **weights}))
+
+
+def with_mirrors(spec: RouteSpec, services: list[str]) -> RouteSpec:
+    """The route whose split sends copies to these Services."""
+    return replace(spec, split=replace(spec.split, mirrors=services))

@@ -1,0 +1,73 @@
+"""The split of the one-machine platform: in the files that Envoy watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sabia.kubernetes.specs import RouteSpec
+from sabia.local import errors as stack_errors
+from sabia.local import gateway as gateways
+from sabia.local.envoy import Gateway
+from sabia.local.stack import State
+from sabia.rollout.errors import NotConfirmed
+from sabia.rollout.split import check, check_version
+
+
+class EnvoySplit:
+    """The split of a running stack.
+
+    Args:
+        gateway: the stack's.
+        route: the route that the split is part of, as the manifests have it.
+        services: the Service of each version.
+    """
+
+    def __init__(self, gateway: Gateway, route: RouteSpec, services: Mapping[str, str]) -> None:
+        self._gateway = gateway
+        self._route = route
+        self._services = dict(services)
+
+    @classmethod
+    def of(cls, gateway: Gateway, state: State) -> EnvoySplit:
+        """The split of the stack with this gateway and state."""
+        return cls(gateway, state.route, {server.version: server.service for server in state.servers})
+
+    def weights(self) -> dict[str, int]:
+        """See `Split.weights`."""
+        by_service = self._gateway.weights()
+        return {version: by_service.get(service, 0) for version, service in self._services.items()}
+
+    def set_weights(self, weights: Mapping[str, int]) -> dict[str, int]:
+        """See `Split.set_weights`. Readiness is Envoy's to check here: it asks every server itself."""
+        check(weights, self._services)
+        by_service = {service: weights.get(version, 0) for version, service in self._services.items()}
+        self._apply(gateways.with_weights(self._current(), by_service))
+        return self.weights()
+
+    def mirror(self) -> str | None:
+        """See `Split.mirror`."""
+        mirrors = self._gateway.mirrors()
+        return next((version for version, service in self._services.items() if service in mirrors), None)
+
+    def set_mirror(self, version: str | None) -> None:
+        """See `Split.set_mirror`."""
+        if version is not None:
+            check_version(version, self._services)
+        self._apply(gateways.with_mirrors(self._current(), [self._services[version]] if version else []))
+
+    def requests_seen(self) -> dict[str, int]:
+        """See `Split.requests_seen`; counted by Envoy since it started."""
+        seen = self._gateway.requests_seen()
+        return {version: seen.get(service, 0) for version, service in self._services.items()}
+
+    def _current(self) -> RouteSpec:
+        """The manifests' route with the weights and mirrors in force."""
+        return gateways.with_mirrors(
+            gateways.with_weights(self._route, self._gateway.weights()), self._gateway.mirrors()
+        )
+
+    def _apply(self, route: RouteSpec) -> None:
+        try:
+            self._gateway.apply(route)
+        except stack_errors.NotConfirmed as error:
+            raise NotConfirmed(error.seconds) from error

@@ -1,0 +1,75 @@
+"""Where a model is served, as the live page needs to know it, and the page served for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sabia.kubernetes import counters as cluster_metrics
+from sabia.kubernetes import resources
+from sabia.kubernetes.cluster import Cluster
+from sabia.kubernetes.httproute import HttpRouteSplit
+from sabia.kubernetes.prometheus import Prometheus
+from sabia.monitoring.live.server import Decide, application, serve
+from sabia.monitoring.live.snapshot import Watcher
+from sabia.rollout.source import Source
+from sabia.rollout.split import Split
+from sabia.rollout.state import Verb
+from sabia.store.objects import Store
+
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who splits, who counts, who takes decisions."""
+
+    model: str
+    versions: list[str]
+    split: Split
+    source: Source
+    decide: Decide
+
+    def counted_by(self, prometheus: str | None) -> Place:
+        """The same place, with its counters from a Prometheus at this URL, if there is one."""
+        return self if prometheus is None else replace(self, source=Prometheus(prometheus, self.model, self.versions))
+
+
+def of_cluster(namespace: str, model: str, actor: str) -> Place:
+    """A namespace of the cluster that is reached from here. Counters are from the pods, where those are reached.
+
+    `actor` is who decides, as a rollout's record will have it.
+
+    Raises:
+        ClusterUnreachable, ClusterRefused: it does not say.
+    """
+    cluster = Cluster.connect(namespace)
+
+    def decide(name: str, verb: Verb, version: str | None) -> None:
+        resources.decide(cluster, model, name, verb, actor=actor, version=version)
+
+    versions = [each.version for each in cluster.versions(model)]
+    return Place(model, versions, HttpRouteSplit(cluster, model), cluster_metrics.pages(cluster, model), decide)
+
+
+def show(
+    place: Place,
+    store: Store,
+    *,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    token: str | None,
+    on_ready: Callable[[int], None],
+) -> None:
+    """Serve the page of a place until SIGINT or SIGTERM.
+
+    It answers to `names`, `host` and localhost. `token` is what whoever decides must know; without it nothing is
+    decided. `on_ready` is told the port.
+
+    Raises:
+        NoLivePage: nobody can listen there.
+    """
+    watcher = Watcher(store, place.model, place.split, place.source, decisions=token is not None)
+    hosts = ["localhost", "127.0.0.1", "[::1]", *names, *([] if host in _ANYWHERE else [host])]
+    serve(application(watcher, hosts=hosts, decide=place.decide, token=token), host, port, on_ready)

@@ -1,0 +1,219 @@
+"""The pictures of a report, as SVG that any page can hold: no script, no font, text that can be selected.
+
+Text and axes take the colour of the page's text, so a picture is as legible in the dark. Series are told apart by their
+line style or marker and by colour; the colours are near Okabe and Ito's, which people tell apart whatever they see
+of colour, and stand out from white and from black alike.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sabia.monitoring.drift import LEAST_INDEX, Compared
+from sabia.monitoring.facts import Served
+from sabia.monitoring.rollouts import Rollout
+
+BLUE, ORANGE, GREEN, PURPLE = "#2B85C0", "#D55E00", "#009E73", "#B8659A"
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+_LINES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D")
+# Stands for the colour of the page's text.
+_INK = "#010203"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "grid.color": _INK,
+    "grid.alpha": 0.15,
+}
+
+
+def rollout(found: Rollout) -> str:
+    """Weights over time, and below them the evidence against its thresholds, every look a mark."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+        weights, evidence = figure.subplots(2, 1, sharex=True)
+        elapsed = [look.elapsed for look in found.looks]
+        for at, canary in enumerate(found.canaries):
+            weights.step(
+                elapsed,
+                [look.weights.get(canary, 0) for look in found.looks],
+                where="post",
+                color=_COLOURS[at % 4],
+                linestyle=_LINES[at % 4],
+                label=f"{canary}, percent of traffic",
+            )
+            for name, series, marker, colour in (
+                ("harm", [look.against.get(canary, 0.0) for look in found.looks], "o", ORANGE),
+                ("safe at this step", [look.safe.get(canary, 0.0) for look in found.looks], "^", BLUE),
+            ):
+                values = np.clip(series, -3, 6)
+                evidence.plot(elapsed, values, marker=marker, markersize=3.5, color=colour, label=f"{canary}: {name}")
+        evidence.axhline(found.harm_limit, color=ORANGE, linestyle="--", linewidth=1)
+        evidence.axhline(found.safe_limit, color=BLUE, linestyle=":", linewidth=1)
+        evidence.annotate("rolls back", (0, found.harm_limit), xytext=(2, 2), textcoords="offset points")
+        evidence.annotate("goes on", (0, found.safe_limit), xytext=(2, 2), textcoords="offset points")
+        weights.set_ylim(-3, 103)
+        weights.set_ylabel("weight, %")
+        evidence.set_ylabel("evidence, log10 of odds")
+        evidence.set_xlabel("seconds since the start")
+        for axes in (weights, evidence):
+            axes.grid(visible=True)
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+        return _svg(figure, f"rollout-{found.name}")
+
+
+def drift(served: Served) -> str:
+    """The stability index of each feature beside its threshold, the largest first."""
+    compared = sorted(served.drift, key=lambda found: found.index)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.5, 0.9 + 0.19 * len(compared)), layout="constrained")
+        axes = figure.subplots()
+        at = np.arange(len(compared))
+        colours = [ORANGE if found.drifted else BLUE for found in compared]
+        axes.barh(at, [found.index for found in compared], color=colours, height=0.62)
+        for place, found in enumerate(compared):
+            threshold = found.index_threshold
+            if threshold is not None:
+                axes.plot([threshold] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=1.4)
+            if found.drifted:
+                axes.annotate(" drifted", (found.index, place), va="center", fontsize=8)
+        axes.set_yticks(at, [found.name for found in compared], fontsize=8)
+        axes.set_xlabel("population stability index; the upright line is the threshold")
+        axes.set_ylim(-0.7, len(compared) - 0.3)
+        axes.set_xlim(0, 1.12 * max([LEAST_INDEX * 1.5, *(_reach(found) for found in compared)]))
+        return _svg(figure, f"drift-{served.version}")
+
+
+def latency(versions: Sequence[Served]) -> str:
+    """What share of requests was answered within a time."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.7, 2.9), layout="constrained")
+        axes = figure.subplots()
+        for at, served in enumerate(found for found in versions if found.latency_cdf):
+            seconds, shares = zip(*served.latency_cdf, strict=True)
+            axes.plot(
+                1000 * np.array(seconds), shares, color=_COLOURS[at % 4], linestyle=_LINES[at % 4], label=served.version
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("milliseconds")
+        axes.set_ylabel("share answered within")
+        _finish(axes)
+        return _svg(figure, "latency")
+
+
+def reliability(versions: Sequence[Served]) -> str:
+    """How often it was so, where the model said how likely it was."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.7, 2.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5)
+        for at, served in enumerate(versions):
+            if served.quality is None:
+                continue
+            bins = served.quality.calibration
+            observed = np.array([found.observed.value for found in bins])
+            reach = [
+                observed - np.array([found.observed.low for found in bins]),
+                np.array([found.observed.high for found in bins]) - observed,
+            ]
+            axes.errorbar(
+                [found.predicted for found in bins],
+                observed,
+                yerr=np.abs(reach),
+                color=_COLOURS[at % 4],
+                marker=_MARKERS[at % 4],
+                markersize=4,
+                linewidth=1,
+                capsize=2,
+                label=served.version,
+            )
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("observed")
+        _finish(axes)
+        return _svg(figure, "reliability")
+
+
+def roc(versions: Sequence[Served]) -> str:
+    """The ROC curves."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.7, 2.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5)
+        for at, served in enumerate(versions):
+            if served.quality is None or not served.quality.curve or served.quality.auc is None:
+                continue
+            false, true = zip(*served.quality.curve, strict=True)
+            label = f"{served.version}: {served.quality.auc.value:.3f}"
+            axes.plot(false, true, color=_COLOURS[at % 4], linestyle=_LINES[at % 4], label=label)
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        _finish(axes, "lower right")
+        return _svg(figure, "roc")
+
+
+def days(versions: Sequence[Served]) -> str:
+    """Accuracy and the largest stability index, day by day."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.5, 3.2), layout="constrained")
+        accuracy, index = figure.subplots(1, 2)
+        for at, served in enumerate(versions):
+            style: dict[str, Any] = {
+                "color": _COLOURS[at % 4],
+                "marker": _MARKERS[at % 4],
+                "markersize": 4,
+                "label": served.version,
+            }
+            known = [day for day in served.days if day.accuracy is not None]
+            accuracy.plot(
+                [day.day[5:] for day in known], [day.accuracy.value for day in known if day.accuracy], **style
+            )
+            index.plot([day.day[5:] for day in served.days], [day.index for day in served.days], **style)
+        accuracy.set_ylabel("accuracy")
+        index.set_ylabel("largest stability index")
+        for axes in (accuracy, index):
+            axes.grid(visible=True)
+            axes.tick_params(axis="x", rotation=30)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(fontsize=8)
+        return _svg(figure, "days")
+
+
+def _reach(found: Compared) -> float:
+    return max(found.index, found.index_threshold or 0.0)
+
+
+def _finish(axes: Axes, where: Literal["best", "lower right"] = "best") -> None:
+    axes.grid(visible=True)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=where, fontsize=8)
+
+
+def _svg(figure: Figure, name: str) -> str:
+    sink = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = sink.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    # Described by its caption, and by the table behind it; ids of several pictures must not meet on one page.
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return re.sub(r"<svg ", '<svg aria-hidden="true" focusable="false" ', text, count=1)

@@ -1,0 +1,1 @@
+"""From a trained estimator to a draft of a version: conversion, parity, evaluation, reference, card."""

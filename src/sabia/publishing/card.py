@@ -1,0 +1,87 @@
+"""CARD.md: what a person should know before using the model, made from what was measured.
+
+It says nothing of number, time or commit: those belong to the claim, and manifest.json, which names this file, has
+them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sabia.contract.manifest import Evaluation, Feature, Methods
+
+_TEMPLATE = """\
+---
+library_name: onnx
+tags: [tabular-classification, sabia]
+model_name: {name}
+---
+# {name}
+
+Answers the probability of **{target}** from {columns} named features, as a number in [0, 1].
+
+## Methods
+{estimator}, fingerprint `{fingerprint}`.
+
+## Hyper-parameters
+```json
+{hyper_params}
+```
+
+## Data
+{rows} training rows of `{dataset}`, sha256 `{dataset_sha256}`.
+
+## Evaluation on {evaluated} held-out rows
+| metric | value |
+|---|---|
+| accuracy at 0.5 | {accuracy:.4f} |
+| ROC AUC | {roc_auc:.4f} |
+| log loss | {log_loss:.4f} |
+| Brier score | {brier_score:.4f} |
+| expected calibration error | {calibration_error:.4f} |
+| largest distance of the served model to the estimator | {parity_max_error:.2g} |
+
+## Features
+| name | unit | training minimum | training maximum |
+|---|---|---|---|
+{features}
+
+## Limits
+Trained and evaluated on one data set. An input outside the training range is answered and counted, not refused.
+"""
+
+
+def card(
+    *,
+    name: str,
+    methods: Methods,
+    hyper_params: dict[str, Any],
+    features: list[Feature],
+    metrics: Evaluation,
+    dataset: str,
+    dataset_sha256: str,
+    rows: int,
+) -> bytes:
+    """The bytes of CARD.md."""
+    table = (f"| {item.name} | {item.unit} | {item.minimum:g} | {item.maximum:g} |" for item in features)
+    text = _TEMPLATE.format(
+        name=name,
+        target=methods.target,
+        columns=len(features),
+        estimator=" → ".join(methods.estimator),
+        fingerprint=methods.fingerprint[:12],
+        hyper_params=json.dumps(hyper_params, indent=2, sort_keys=True),
+        rows=rows,
+        dataset=dataset,
+        dataset_sha256=dataset_sha256,
+        evaluated=metrics.rows,
+        accuracy=metrics.accuracy,
+        roc_auc=metrics.roc_auc,
+        log_loss=metrics.log_loss,
+        brier_score=metrics.brier_score,
+        calibration_error=metrics.calibration_error,
+        parity_max_error=metrics.parity_max_error,
+        features="\n".join(table),
+    )
+    return text.encode()

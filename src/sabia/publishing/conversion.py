@@ -1,0 +1,76 @@
+"""From a trained estimator to `model.onnx`: methods as data that no server has to trust as code.
+
+Every converted model has one input `features` of shape [rows, columns] and one output `prediction` of shape [rows].
+The opsets are pinned: a server of an older release reads what a newer one publishes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+from sabia.training.models import Array, LinearRegression, Model
+
+OPSET = {"": 17, "ai.onnx.ml": 1}
+INPUT = "features"
+OUTPUT = "prediction"
+
+
+def to_onnx(model: Model, columns: int) -> bytes:
+    """The model as ONNX; the same bytes for the same model."""
+    if model.estimator is None:
+        raise RuntimeError("train() comes before conversion")
+    tensor = DoubleTensorType if model.input_dtype == "float64" else FloatTensorType
+    final = model.estimator.steps[-1][1]
+    converted = convert_sklearn(
+        model.estimator,
+        name=model.name,
+        initial_types=[(INPUT, tensor([None, columns]))],
+        target_opset=OPSET,
+        options=None if isinstance(model, LinearRegression) else {id(final): {"zipmap": False}},
+    )
+    _pin_opsets(converted)
+    _finish(converted, clip=isinstance(model, LinearRegression), double=model.input_dtype == "float64")
+    onnx.checker.check_model(converted)
+    return bytes(converted.SerializeToString(deterministic=True))
+
+
+def _pin_opsets(converted: onnx.ModelProto) -> None:
+    """Import exactly `OPSET`: the converter writes what it happened to need, lower for some models, twice for others.
+
+    The operators that it uses mean the same from there up to `OPSET`; the publishing gate checks the answers.
+    """
+    del converted.opset_import[:]
+    converted.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in OPSET.items())
+
+
+def _finish(converted: onnx.ModelProto, *, clip: bool, double: bool) -> None:
+    """Let the graph end in one vector of probabilities, and nothing else."""
+    graph = converted.graph
+    kind, dtype = (TensorProto.DOUBLE, np.float64) if double else (TensorProto.FLOAT, np.float32)
+    constants: dict[str, NDArray[Any]] = {"sabia_shape": np.array([-1], dtype=np.int64)}
+    if clip:
+        constants |= {"sabia_zero": np.array(0, dtype=dtype), "sabia_one": np.array(1, dtype=dtype)}
+        tail = helper.make_node("Clip", [graph.output[0].name, "sabia_zero", "sabia_one"], ["sabia_column"])
+    else:
+        constants["sabia_positive"] = np.array([1], dtype=np.int64)
+        tail = helper.make_node("Gather", [graph.output[1].name, "sabia_positive"], ["sabia_column"], axis=1)
+    graph.node.extend([tail, helper.make_node("Reshape", ["sabia_column", "sabia_shape"], [OUTPUT])])
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, kind, [None]))
+
+
+def run(model_bytes: bytes, features: Array) -> Array:
+    """What a server would answer: predictions of shape (rows,) for features of shape (rows, columns)."""
+    session = onnxruntime.InferenceSession(model_bytes, providers=["CPUExecutionProvider"])
+    dtype = np.float64 if session.get_inputs()[0].type == "tensor(double)" else np.float32
+    (prediction,) = session.run([OUTPUT], {INPUT: features.astype(dtype)})
+    return np.asarray(prediction, dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Versions in a store: claimed, listed, verified, and named by aliases."""

@@ -1,0 +1,117 @@
+"""Names that move: `champion`, `challenger`, … each points to one version and keeps where it pointed before.
+
+An alias moves by compare-and-swap: whoever read an older state than the one in the store is told so and writes
+nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from sabia.contract.layout import Version, alias_key, alias_prefix
+from sabia.registry.catalogue import manifest_of
+from sabia.store.errors import AliasMoved, AliasNotFound, InvalidManifest, KeyNotFound, KeyTaken
+from sabia.store.objects import Store, Tagged
+
+SCHEMA_VERSION = 1
+
+
+class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One move: to which version (None: retired), and when (RFC 3339, UTC)."""
+
+    version: str | None
+    at: str
+
+
+class Alias(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An alias and its moves, oldest first."""
+
+    schema_version: int
+    alias: str
+    history: list[Move]
+
+    @property
+    def version(self) -> Version | None:
+        """The version it points to now, or None when it is retired."""
+        text = self.history[-1].version
+        return Version.parse(text) if text is not None else None
+
+
+def resolve(store: Store, name: str, alias: str) -> Version:
+    """The version an alias points to.
+
+    Raises:
+        AliasNotFound: it was never set, or is retired.
+    """
+    found = _read(store, name, alias)
+    version = found[0].version if found else None
+    if version is None:
+        raise AliasNotFound(name, alias)
+    return version
+
+
+def history(store: Store, name: str, alias: str) -> Alias:
+    """The alias with every move it made.
+
+    Raises:
+        AliasNotFound: it was never set.
+    """
+    found = _read(store, name, alias)
+    if found is None:
+        raise AliasNotFound(name, alias)
+    return found[0]
+
+
+def aliases(store: Store, name: str) -> dict[str, Version]:
+    """The aliases of a model that point somewhere, by name."""
+    prefix = alias_prefix(name)
+    names = sorted(entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix))
+    found = {alias: history(store, name, alias).version for alias in names}
+    return {alias: version for alias, version in found.items() if version is not None}
+
+
+def point(store: Store, name: str, alias: str, version: Version, *, at: str) -> Alias:
+    """Point an alias to a version that exists.
+
+    Raises:
+        VersionNotFound: nobody claimed the version.
+        AliasMoved: somebody else moved the alias at the same time; nothing was written.
+    """
+    manifest_of(store, name, version)
+    return _move(store, name, alias, Move(str(version), at))
+
+
+def retire(store: Store, name: str, alias: str, *, at: str) -> Alias:
+    """Let an alias point nowhere; its history stays.
+
+    Raises:
+        AliasNotFound: it points nowhere already.
+        AliasMoved: somebody else moved it at the same time; nothing was written.
+    """
+    resolve(store, name, alias)
+    return _move(store, name, alias, Move(None, at))
+
+
+def _move(store: Store, name: str, alias: str, move: Move) -> Alias:
+    found = _read(store, name, alias)
+    before, tagged = found or (Alias(SCHEMA_VERSION, alias, []), None)
+    after = Alias(SCHEMA_VERSION, alias, [*before.history, move])
+    try:
+        store.swap(alias_key(name, alias), msgspec.json.encode(after), expected=tagged)
+    except KeyTaken as error:
+        raise AliasMoved(name, alias) from error
+    return after
+
+
+def _read(store: Store, name: str, alias: str) -> tuple[Alias, Tagged] | None:
+    try:
+        tagged = store.get_tagged(alias_key(name, alias))
+    except KeyNotFound:
+        return None
+    try:
+        found = msgspec.json.decode(tagged.data, type=Alias)
+    except msgspec.MsgspecError as error:
+        raise InvalidManifest(f"alias {alias!r} cannot be read: {error}") from error
+    if found.schema_version != SCHEMA_VERSION or not found.history:
+        raise InvalidManifest(f"alias {alias!r} is of another schema")
+    return found, tagged

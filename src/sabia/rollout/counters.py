@@ -1,0 +1,136 @@
+"""What both arms have counted, as it was found at one instant, and what happened between two instants.
+
+Counters only ever grow, until a server starts again. A difference is made replica by replica, and only of replicas that
+were there at both instants and did not start again in between: nothing is known of the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sabia.contract.durations import EDGES
+
+Counts = NDArray[np.int64]
+
+BUCKETS = len(EDGES) + 1
+
+
+class Counters(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one replica has counted since it started, of the requests that the split sent it.
+
+    Attributes:
+        requests, errors: answered calls that are not the client's fault, and those of them that failed (5xx).
+        decision, duration: calls by bucket of the decision's own time and of the whole duration; not cumulative.
+        bins: predictions by bin, by the bin's name.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    decision: dict[int, int] = {}
+    duration: dict[int, int] = {}
+    bins: dict[str, int] = {}
+
+    def restarted_since(self, before: Counters) -> bool:
+        """Whether a counter is lower than before."""
+        pairs = [(self.requests, before.requests), (self.errors, before.errors)]
+        for name in ("decision", "duration", "bins"):
+            now = getattr(self, name)
+            pairs += [(now.get(key, 0), count) for key, count in getattr(before, name).items()]
+        return any(late < early for late, early in pairs)
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    """What the gateway has counted of one version: calls that the split sent there, and those that failed for whatever
+    reason, those that never reached a server among them.
+    """
+
+    requests: int
+    errors: int
+
+
+class Scrape(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The counters of every version of a rollout at one instant.
+
+    Attributes:
+        arms: by version, then by replica.
+        gateway: by version, where the gateway counts versions apart.
+        trouble: versions that cannot serve, and why.
+        labels: by the batch in which the predictions were made, and then by version: predictions whose truth is known,
+            and those that were wrong. Only batches that are closed: whose truths are all there, or will not be waited
+            for.
+    """
+
+    arms: dict[str, dict[str, Counters]]
+    gateway: dict[str, Gateway] = {}
+    trouble: dict[str, str] = {}
+    labels: dict[str, dict[str, tuple[int, int]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What happened in one arm between two scrapes.
+
+    Attributes:
+        n, errors: requests, and those that failed.
+        decision, duration: requests by bucket, shape (BUCKETS,); of replicas that are warm.
+        bins: predictions by bin.
+        labels: by closed batch, truths and those that the prediction missed; see `Scrape.labels`.
+    """
+
+    n: int = 0
+    errors: int = 0
+    decision: Counts = field(default_factory=lambda: np.zeros(BUCKETS, dtype=np.int64))
+    duration: Counts = field(default_factory=lambda: np.zeros(BUCKETS, dtype=np.int64))
+    bins: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def difference(before: Scrape, now: Scrape, version: str, *, cold: frozenset[str] = frozenset()) -> Arm:
+    """What happened in one arm; the times of `cold` replicas are left out, everything else of them counts."""
+    earlier = before.arms.get(version, {})
+    later = now.arms.get(version, {})
+    same = [name for name in sorted(later) if name in earlier and not later[name].restarted_since(earlier[name])]
+    pairs = [(earlier[name], later[name]) for name in same]
+    warm = [(earlier[name], later[name]) for name in same if name not in cold]
+    requests, errors = _gateway(before, now, version)
+    if requests is None or errors is None:
+        requests = sum(late.requests - early.requests for early, late in pairs)
+        errors = sum(late.errors - early.errors for early, late in pairs)
+    bins: dict[str, int] = {}
+    for early, late in pairs:
+        for name, count in late.bins.items():
+            bins[name] = bins.get(name, 0) + count - early.bins.get(name, 0)
+    return Arm(
+        n=requests,
+        errors=errors,
+        decision=_histogram([(early.decision, late.decision) for early, late in warm]),
+        duration=_histogram([(early.duration, late.duration) for early, late in warm]),
+        bins=bins,
+        labels={batch: arms[version] for batch, arms in now.labels.items() if version in arms},
+    )
+
+
+def _gateway(before: Scrape, now: Scrape, version: str) -> tuple[int | None, int | None]:
+    early, late = before.gateway.get(version), now.gateway.get(version)
+    if early is None or late is None or late.requests < early.requests or late.errors < early.errors:
+        return None, None
+    n = late.requests - early.requests
+    # An answer may be counted a moment after its request; it belongs to the next batch then.
+    return n, min(late.errors - early.errors, n)
+
+
+def total(scrape: Scrape, version: str, name: str) -> Counts:
+    """A histogram over all that the replicas of a version have counted since they started."""
+    return _histogram([({}, getattr(replica, name)) for replica in scrape.arms.get(version, {}).values()])
+
+
+def _histogram(pairs: list[tuple[dict[int, int], dict[int, int]]]) -> Counts:
+    found: Counts = np.zeros(BUCKETS, dtype=np.int64)
+    for early, late in pairs:
+        for bucket, count in late.items():
+            found[bucket] += count - early.get(bucket, 0)
+    return found

@@ -1,0 +1,34 @@
+"""Sequential tests on differences of counters: valid however often one looks. No I/O, no clock, nothing of ours."""
+
+from sabia.sequential.categories import Categories, total_variation
+from sabia.sequential.difference import DifferenceTest
+from sabia.sequential.dispersion import Dispersion, failing_clients
+from sabia.sequential.errors import EvidenceError, InvalidCounts, InvalidSetting
+from sabia.sequential.family import average, harmed
+from sabia.sequential.latency import Memory, exceedance, shifted
+from sabia.sequential.odds import Batch, OddsTest
+from sabia.sequential.paired import above_rate, sign_test
+from sabia.sequential.shares import mismatch
+from sabia.sequential.wealth import Wealth
+
+__all__ = [
+    "Batch",
+    "Categories",
+    "DifferenceTest",
+    "Dispersion",
+    "EvidenceError",
+    "InvalidCounts",
+    "InvalidSetting",
+    "Memory",
+    "OddsTest",
+    "Wealth",
+    "above_rate",
+    "average",
+    "exceedance",
+    "failing_clients",
+    "harmed",
+    "mismatch",
+    "shifted",
+    "sign_test",
+    "total_variation",
+]

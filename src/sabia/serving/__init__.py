@@ -1,0 +1,1 @@
+"""Serves one version over HTTP and gRPC."""

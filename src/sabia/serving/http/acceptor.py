@@ -1,0 +1,61 @@
+"""Taking connections from a socket that several processes share, each its part.
+
+The system wakes all of them for a newcomer and gives it to whoever is quickest, which is mostly the same one. Here a
+process that has more connections than another lets some milliseconds pass first, and takes what is still there then: so
+the parts become even, and nobody waits for a process that hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from sabia.serving.http.hub import Hub
+
+_COURTESY_SECONDS = 0.003
+
+
+class Acceptor:
+    """The taking of connections by one process.
+
+    Args:
+        hub: where they go.
+        listener: the shared socket.
+        least: how many connections the process has that has the fewest.
+    """
+
+    def __init__(self, hub: Hub, listener: socket.socket, least: Callable[[], int]) -> None:
+        self._hub, self._listener, self._least = hub, listener, least
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._closed = False
+        listener.setblocking(False)
+        self._loop.add_reader(listener, self._woken)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closed = True
+        self._loop.remove_reader(self._listener)
+
+    def _woken(self) -> None:
+        if len(self._hub.connections) <= self._least():
+            self._take()
+            return
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(_COURTESY_SECONDS, self._take_late)
+
+    def _take_late(self) -> None:
+        if not self._closed:
+            self._take()
+            self._loop.add_reader(self._listener, self._woken)
+
+    def _take(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another took it, or it is gone
+        client.setblocking(False)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._hub.connection, client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

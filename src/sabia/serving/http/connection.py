@@ -1,0 +1,435 @@
+"""One client's connection: bytes in, requests out, answers back in order.
+
+The bytes are parsed by llhttp, the parser of Node.js, through `httptools`. In its strict mode it refuses what two
+servers could read in two ways: lengths that repeat or contradict each other, a length beside a transfer encoding, bare
+line feeds, spaces before a colon. What llhttp leaves to its user is here: how long a head, a body and a pause may be,
+that HTTP/1.1 names its host, that trailers change nothing, and that answers go back in the order of the calls.
+
+A call may be answered at once or later. A connection has one call open at a time, so a client that sends many without
+waiting (pipelining) is read no further than it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from sabia.serving.errors import (
+    BodyTooLarge,
+    HeadTooLarge,
+    MalformedRequest,
+    Overloaded,
+    RequestError,
+    SlowRequest,
+    TooManyConnections,
+)
+from sabia.serving.http.messages import JSON, Answer, Request, head, refusal
+
+if TYPE_CHECKING:
+    from sabia.serving.http.hub import Hub
+
+NEVER = float("inf")
+# Given twice they would mean two things, and the next server might choose the other one.
+_SINGLE = frozenset({b"host", b"content-type", b"content-length", b"inference-header-content-length"})
+_UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
+# So many calls of one client that does not wait are answered before others get their turn, and so many bytes are parsed
+# at once, but for the rest of a body: with a dozen such clients the others wait for a dozen turns.
+_AT_ONCE = 2
+_PIECE = 8 * 1024
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """One connection.
+
+    Attributes:
+        deadline: until when its client may let it wait, by the hub's clock.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_busy",
+        "_chunks",
+        "_deaf",
+        "_declared",
+        "_dropped",
+        "_dry",
+        "_ended",
+        "_head_bytes",
+        "_head_complete",
+        "_headers",
+        "_held",
+        "_hub",
+        "_in_message",
+        "_limits",
+        "_method",
+        "_parser",
+        "_progress",
+        "_queue",
+        "_rest",
+        "_size",
+        "_started",
+        "_stuck",
+        "_target",
+        "_transport",
+        "_turn",
+        "_yielded",
+        "deadline",
+    )
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._limits = hub.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Request | RequestError] = deque()  # what waits for the call before it
+        self._rest = memoryview(b"")  # what has come and is not parsed
+        self._busy = False  # a call is being answered elsewhere
+        self._stuck = False  # the client reads slower than it asks
+        self._deaf = False  # no further call is taken from this client
+        self._ended = False  # the client has said that it sends no more
+        self._in_message = False  # a call has begun and is not whole
+        self._headers: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
+        self._broken: RequestError | None = None
+        self._dry = 0  # bytes since the parser gave the last part of a body
+        self._dropped = 0
+        self._turn = 0  # calls answered since the other connections had their turn
+        self._yielded = False
+        self._held = 0  # bytes of bodies that this connection has in memory
+        self.deadline = NEVER
+
+    # -- called by the loop ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is here."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.deadline = self._hub.now + self._limits.read_seconds
+        if not self._hub.opened(self):
+            self._refuse(TooManyConnections())
+            self._transport.close()  # it is not looked after, so it cannot stay
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes; any number of calls may end in them."""
+        self._turn = 0
+        if self._deaf:
+            self._drop(len(data))
+        elif len(data) <= _PIECE and not self._rest:
+            self._parse(data)
+        else:
+            # Some may have been on its way when reading was paused.
+            self._rest = memoryview(b"".join([self._rest, data]) if self._rest else data)
+            self._go_on()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parse some bytes; any number of calls may end in them."""
+        self._progress = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(bytes(data[upgrade.args[0] :]))
+        except httptools.HttpParserError:
+            if not self._deaf:
+                self._refuse(self._broken or MalformedRequest())
+        else:
+            # The parser keeps or reads heads, trailers and extensions of chunks before anything is seen of them here.
+            self._dry = 0 if self._progress else self._dry + len(data)
+            if self._dry > self._limits.head_bytes and not self._deaf:
+                self._refuse(HeadTooLarge(self._limits.head_bytes))
+
+    def eof_received(self) -> bool:
+        """The client sends no more, and may still read. False closes the connection."""
+        self._ended = True
+        return self._busy or bool(self._queue or self._rest)
+
+    def connection_lost(self, reason: Exception | None) -> None:
+        """It is over."""
+        del reason
+        self._deaf = True
+        self._queue.clear()
+        self._rest = memoryview(b"")
+        self._chunks = []
+        self._release(self._held)
+        self._hub.closed(self)
+
+    def pause_writing(self) -> None:
+        """The client reads slower than it asks."""
+        self._stuck = True
+        self._transport.pause_reading()
+        self.deadline = self._hub.now + self._limits.read_seconds
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._stuck = False
+        self._go_on()
+
+    # -- called by the parser ----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """The first byte of a call."""
+        if self._deaf:
+            return
+        self._in_message = True
+        self._head_complete = False
+        self._target = b""
+        self._headers = {}
+        self._head_bytes = 0
+        self._chunks = []
+        self._size = self._declared = 0
+        self.deadline = self._hub.now + self._limits.read_seconds
+
+    def on_url(self, part: bytes) -> None:
+        """The target, or a part of it."""
+        self._target = self._target + part if self._target else part
+        self._head_bytes += len(part)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer."""
+        self._head_bytes += len(name) + len(value)
+        headers = self._headers
+        if self._head_bytes > self._limits.head_bytes or len(headers) >= self._limits.headers:
+            self._break(HeadTooLarge(self._limits.head_bytes))
+        if self._head_complete:
+            return
+        name = name.lower()
+        if name in headers:
+            if name in _SINGLE:
+                self._break(MalformedRequest())
+            value = headers[name] + b", " + value
+        headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; a body may follow."""
+        if self._deaf:
+            return
+        self._head_complete = True
+        self._started = perf_counter()
+        headers = self._headers
+        version = self._parser.get_http_version()
+        self._method = self._parser.get_method()
+        if self._method == b"CONNECT" or version not in ("1.1", "1.0") or (b"host" not in headers and version == "1.1"):
+            self._break(MalformedRequest())
+        if self._head_bytes > self._limits.head_bytes:
+            self._break(HeadTooLarge(self._limits.head_bytes))
+        self._declared = int(headers.get(b"content-length", 0))
+        if self._declared > self._limits.body_bytes:
+            self._refuse(BodyTooLarge(self._limits.body_bytes))
+        elif b"expect" in headers and not (self._busy or self._queue):
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, chunk: bytes) -> None:
+        """A part of the body."""
+        if self._deaf:
+            return
+        self._progress = True
+        size, hub = len(chunk), self._hub
+        self._size += size
+        self._held += size
+        hub.held += size
+        if self._size > self._limits.body_bytes:
+            self._give_up(BodyTooLarge(self._limits.body_bytes))
+        elif hub.held > self._limits.held_bytes and self._size > self._limits.small_bytes:
+            self._give_up(Overloaded())
+        else:
+            self._chunks.append(chunk)
+
+    def on_message_complete(self) -> None:
+        """A call is whole."""
+        if self._deaf:
+            return
+        self._progress = True
+        parser = self._parser
+        if b"upgrade" in self._headers and parser.should_upgrade():
+            return  # the parser has left the body to whoever speaks that protocol
+        self._in_message = False
+        chunks = self._chunks
+        keep_alive = parser.should_keep_alive()
+        request = Request(
+            self._method,
+            self._target,
+            self._headers,
+            chunks[0] if len(chunks) == 1 else b"".join(chunks),
+            self._started,
+            keep_alive,
+        )
+        if not keep_alive:
+            self._deaf = True
+        if self._busy or self._stuck or self._queue or self._turn >= _AT_ONCE:
+            self._queue.append(request)
+            self._transport.pause_reading()
+            self._yield()
+        else:
+            self._turn += 1
+            self._take(request)
+
+    # -- answering ---------------------------------------------------------------------------------------------------
+
+    def _take(self, item: Request | RequestError) -> None:
+        """Answer the next call, or say why what came in its place is none."""
+        if isinstance(item, RequestError):
+            self._send(refusal(item, close=True), b"", keep_alive=False, body=True)
+            return
+        answer = self._hub.respond(item)
+        if type(answer) is Answer:
+            self.deadline = self._hub.now + self._limits.idle_seconds
+            self._release(len(item.body))
+            self._send(answer, item.id, keep_alive=item.keep_alive, body=item.method != b"HEAD")
+        else:
+            self._busy = True  # what comes meanwhile is held back once it is seen
+            self.deadline = NEVER
+            cast("asyncio.Future[Answer]", answer).add_done_callback(partial(self._answered, item))
+
+    def _answered(self, request: Request, answer: asyncio.Future[Answer]) -> None:
+        self._busy = False
+        if self._transport.is_closing() or answer.cancelled():
+            return
+        self.deadline = self._hub.now + self._limits.idle_seconds
+        self._release(len(request.body))
+        self._send(answer.result(), request.id, keep_alive=request.keep_alive, body=request.method != b"HEAD")
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer what waited for its turn, parse what has come, then read on."""
+        self._turn = 0
+        while (self._queue or self._rest) and not (self._busy or self._stuck or self._transport.is_closing()):
+            if self._turn >= _AT_ONCE:
+                self._yield()
+                break
+            if self._queue:
+                self._turn += 1
+                self._take(self._queue.popleft())
+            else:
+                size = max(_PIECE, self._declared - self._size) if self._in_message else _PIECE
+                piece, self._rest = self._rest[:size], self._rest[size:]
+                self._parse(piece)
+                if self._deaf:
+                    self._drop(len(self._rest))
+                    self._rest = memoryview(b"")
+        if self._transport.is_closing():
+            return
+        if self._rest:
+            self._transport.pause_reading()
+        elif self._busy or self._stuck or self._queue:
+            return
+        elif self._ended:
+            self._transport.close()
+        else:
+            self._transport.resume_reading()
+
+    def _yield(self) -> None:
+        """Let the other connections have their turn before going on."""
+        if not self._yielded and not self._busy and not self._stuck:
+            self._yielded = True
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._yielded = False
+        self._go_on()
+
+    def _send(self, answer: Answer, request_id: bytes, *, keep_alive: bool, body: bool) -> None:
+        hub = self._hub
+        content = answer.body
+        close = not keep_alive or answer.close or hub.draining
+        # HTTP/1.0 asks for a connection that stays, and must be told that it gets one.
+        keep = b"connection" in self._headers
+        if answer.status == 200 and not (close or keep or answer.headers) and body and answer.media_type == JSON:
+            line = b"x-request-id: %b\r\n" % request_id if request_id else b""
+            self._transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (hub.ok_json, line, len(content), content))
+            return
+        lines = head(answer, hub.lines, request_id=request_id, close=close, keep=keep)
+        self._transport.write(lines + content if body else lines)
+        if close:
+            self._part()
+
+    def _part(self) -> None:
+        """Close, after what was written is sent.
+
+        A client in the middle of a call is let finish: to close on what it still sends would reset the connection, and
+        it might never see the answer.
+        """
+        self._queue.clear()
+        self._deaf = True
+        if self._in_message and not self._ended:
+            self.deadline = self._hub.now + self._limits.read_seconds
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        else:
+            self._transport.close()
+
+    def _give_up(self, reason: RequestError) -> None:
+        """Refuse a body that there is no room for, and forget what came of it."""
+        self._chunks.clear()
+        self._release(self._size)
+        self._refuse(reason)
+
+    def _release(self, size: int) -> None:
+        self._held -= size
+        self._hub.held -= size
+
+    def _break(self, reason: RequestError) -> None:
+        """Refuse from within the parser, which then stops.
+
+        Raises:
+            RequestError: always.
+        """
+        self._broken = reason
+        raise reason
+
+    def _refuse(self, reason: RequestError) -> None:
+        """Say, when its turn comes, why this is no call, and take no other."""
+        self._deaf = self._in_message = True  # whatever it was, it may go on
+        self._hub.refused(reason)
+        if self._busy or self._stuck or self._queue:
+            self._queue.append(reason)
+        else:
+            self._take(reason)
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read a call as if its client had not asked for another protocol, as clients that prefer HTTP/2 do."""
+        lines = [b"%b %b HTTP/1.1" % (self._method, self._target)]
+        lines += [b"%b: %b" % item for item in self._headers.items() if item[0] not in _UPGRADE]
+        self._parser = httptools.HttpRequestParser(self)
+        self._parse(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    def _drop(self, size: int) -> None:
+        """Bytes of a client that has its answer and goes on sending."""
+        self._dropped += size
+        if self._dropped > self._limits.dropped_bytes:
+            self._transport.abort()
+
+    # -- called by the hub -------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for its client's next call."""
+        return not (self._busy or self._in_message or self._queue or self._rest or self._stuck)
+
+    @property
+    def spare(self) -> int | None:
+        """How well it could be done without: best (0) when it is only let finish, then when it is idle, then when its
+        client has begun a call and lets it wait; None when a call is being answered.
+        """
+        if self._busy or self._queue or self._rest:
+            return None
+        return 0 if self._deaf else 2 if self._in_message else 1
+
+    def expire(self) -> None:
+        """Its client has let it wait too long."""
+        if self._stuck or self._deaf:
+            self._transport.abort()
+        elif self._in_message:
+            self._refuse(SlowRequest())
+        else:
+            self._transport.close()
+
+    def close(self) -> None:
+        """Leave, after what was written is sent."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Leave now."""
+        self._transport.abort()

@@ -1,0 +1,143 @@
+"""What the connections of one process share: their bounds, their clock, and who answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from email.utils import formatdate
+
+from sabia.serving.errors import RequestError
+from sabia.serving.http.connection import Connection
+from sabia.serving.http.limits import Limits
+from sabia.serving.http.messages import JSON, Answer, Request
+
+_SWEEP_SECONDS = 0.5
+
+
+def _order(connection: Connection) -> tuple[int, float]:
+    return connection.spare or 0, connection.deadline
+
+
+Respond = Callable[[Request], "Answer | asyncio.Future[Answer]"]
+
+
+class Hub:
+    """The connections of one process.
+
+    Args:
+        respond: answers a call, now or later.
+        limits: what a connection may cost.
+        headers: what every answer carries.
+        on_refusal: is told the name of the error whenever a connection is refused or closed for a bound.
+        on_count: is told how many connections there are whenever that changes.
+        on_sweep: is called about twice a second.
+
+    Attributes:
+        now: the loop's clock, as of the last sweep.
+        held: how many bytes of bodies are in memory, of all connections.
+        draining: True when every answer is to be the last of its connection.
+        lines: the headers of every answer.
+        ok_json: the head of a good answer, up to what differs between two of them.
+    """
+
+    def __init__(
+        self,
+        respond: Respond,
+        limits: Limits,
+        headers: dict[str, str],
+        on_refusal: Callable[[str], None],
+        on_count: Callable[[int], None],
+        on_sweep: Callable[[], None],
+    ) -> None:
+        self.respond = respond
+        self.limits = limits
+        self.draining = False
+        self.held = 0
+        self.connections: dict[Connection, None] = {}
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+        self._on_refusal, self._on_count, self._on_sweep = on_refusal, on_count, on_sweep
+        self._spare: list[Connection] = []
+        self._next: asyncio.TimerHandle | None = None
+        self._empty: asyncio.Event | None = None
+        self.now = 0.0
+        self._tell_the_time()
+
+    def start(self) -> None:
+        """Begin to look after the connections; to be called on the loop."""
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        self._tell_the_time()
+        self._next = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def stop(self) -> None:
+        """Look after nothing any more."""
+        if self._next is not None:
+            self._next.cancel()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def connection(self) -> Connection:
+        """A new connection, for the loop's server."""
+        return Connection(self)
+
+    def opened(self, connection: Connection) -> bool:
+        """Take a connection in, at the cost of one that does nothing; False when there is no room."""
+        if len(self.connections) >= self.limits.connections and not self._make_room():
+            return False
+        self.connections[connection] = None
+        self._on_count(len(self.connections))
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.connections.pop(connection, None)
+        self._on_count(len(self.connections))
+        if self._empty is not None and not self.connections:
+            self._empty.set()
+
+    def refused(self, reason: RequestError) -> None:
+        """Count what a connection was refused for."""
+        self._on_refusal(type(reason).__name__)
+
+    def drain(self) -> None:
+        """Close the connections that wait for a call; the others close with their answer."""
+        self.draining = True
+        for connection in list(self.connections):
+            if connection.idle:
+                connection.close()
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until there is no connection, at most so long."""
+        self._empty = asyncio.Event()
+        if not self.connections:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), seconds)
+
+    def _make_room(self) -> bool:
+        # Looking at every connection for every newcomer would be the attack. One look finds a twentieth of them.
+        if not self._spare:
+            found = sorted((item for item in self.connections if item.spare is not None), key=_order)
+            self._spare = found[: max(1, self.limits.connections // 20)][::-1]
+        while self._spare:
+            candidate = self._spare.pop()
+            if candidate in self.connections and candidate.spare is not None:
+                del self.connections[candidate]
+                candidate.abort()
+                self._on_refusal("IdleConnection")
+                return True
+        return False
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = self.now = loop.time()
+        for connection in [item for item in self.connections if item.deadline <= now]:
+            connection.expire()
+        self._tell_the_time()
+        self._on_sweep()
+        self._next = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _tell_the_time(self) -> None:
+        self.lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._headers)
+        self.ok_json = b"HTTP/1.1 200 OK\r\n%bcontent-type: %b\r\n" % (self.lines, JSON.encode())

@@ -1,0 +1,88 @@
+"""What goes over a connection: a request read whole, and the answer to it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from sabia.serving.errors import RequestError, status_of
+
+JSON = "application/json"
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class Request(msgspec.Struct, gc=False):
+    """One call, read whole.
+
+    Attributes:
+        method: as it was sent; the protocol's methods are upper case.
+        target: path and query as they were sent.
+        headers: names in lower case.
+        body: at most as long as the limit.
+        started: when its head was complete, by `time.perf_counter`, in seconds.
+        keep_alive: whether the client wants to go on with this connection.
+        id: what the call is known by, once somebody has asked; answered as `x-request-id`.
+    """
+
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    started: float
+    keep_alive: bool = True
+    id: bytes = b""
+
+    def header(self, name: bytes, default: str = "") -> str:
+        """A header's value as text."""
+        value = self.headers.get(name)
+        return default if value is None else value.decode("latin-1")
+
+    @property
+    def media_type(self) -> str:
+        """The content type without parameters, lower case; empty when the client sent none."""
+        return self.header(b"content-type").partition(";")[0].strip().lower()
+
+
+class Answer(msgspec.Struct):
+    """What goes back.
+
+    Attributes:
+        body: left out when the call was a HEAD.
+        headers: beside the type, the length, the date and what every answer of this server carries.
+        close: the connection ends with this answer.
+        measured: for whoever counts; a connection does not look at it.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    media_type: str = JSON
+    headers: dict[str, str] = {}
+    close: bool = False
+    measured: Any = None
+
+
+def head(answer: Answer, lines: bytes, *, request_id: bytes, close: bool, keep: bool) -> bytes:
+    """Status line and headers; `lines` are the headers that every answer carries."""
+    parts = [
+        b"HTTP/1.1 %d %b\r\n" % (answer.status, _REASONS.get(answer.status, b"")),
+        lines,
+        b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media_type.encode(), len(answer.body)),
+    ]
+    if request_id:
+        parts.append(b"x-request-id: %b\r\n" % request_id)
+    parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers.items()]
+    if close:
+        parts.append(b"connection: close\r\n")
+    elif keep:
+        parts.append(b"connection: keep-alive\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def refusal(reason: RequestError, *, close: bool = False) -> Answer:
+    """One sentence, in the form that both protocols have for it."""
+    return Answer(
+        status_of(reason), msgspec.json.encode({"error": str(reason)}), headers=dict(reason.headers), close=close
+    )

@@ -1,0 +1,1 @@
+"""What a model computes, and how: one row, many rows, batches, threads."""

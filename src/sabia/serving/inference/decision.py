@@ -1,0 +1,384 @@
+"""The decision: rows in, predictions out. Knows no protocol.
+
+Everything that a version decides with is made here, once, from verified bytes: the ONNX session, the feature schema,
+the bins of its prediction and, for linear methods, the parts of an explanation.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, NoReturn
+
+import msgspec
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from sabia.contract.manifest import MODEL_FILE, REFERENCE_FILE, STATE_FILE
+from sabia.registry.verification import Artifact
+from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, NotExplainable
+
+Array = NDArray[np.float64]
+
+INPUT = "features"
+OUTPUT = "prediction"
+_FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(double)": np.float64, "tensor(float)": np.float32}
+# Sums of products of larger values may overflow a float64; no measurement is near.
+LARGEST = 1e100
+# How many rows are compared with the ranges at once.
+_BLOCK = 32
+# How many rows are timed at loading to learn what a row costs.
+_TIMED_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A linear version's score, before it becomes a probability: intercept + sum of contributions.
+
+    All arrays have shape (columns,). A contribution is the coefficient times the standardised value, so it is 0 at the
+    mean of the training rows.
+    """
+
+    means: Array
+    scales: Array
+    coefficients: Array
+    intercept: float
+
+    def contributions(self, rows: Array) -> Array:
+        """Shape (rows, columns)."""
+        return (rows - self.means) / self.scales * self.coefficients
+
+
+class Decision:
+    """One version, ready to answer.
+
+    Attributes:
+        names: the features, in the order of the columns.
+        minimum, maximum: the training rows' range, shape (columns,).
+        bins: the inner edges of the prediction's bins.
+        dtype: the precision that the model reads its input in.
+        largest: values further from zero are refused: the arithmetic could overflow.
+        linear: the parts of an explanation, or None when the methods have none.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        manifest = artifact.manifest
+        self.manifest = manifest
+        self.name = manifest.name
+        self.version = manifest.version
+        self.names = tuple(feature.name for feature in manifest.features)
+        self.width = len(self.names)
+        self.column = {name: at for at, name in enumerate(self.names)}
+        self.minimum = np.array([feature.minimum for feature in manifest.features])
+        self.maximum = np.array([feature.maximum for feature in manifest.features])
+        self._minima, self._maxima = np.tile(self.minimum, _BLOCK), np.tile(self.maximum, _BLOCK)
+        self.bins = _prediction_bins(artifact.files[REFERENCE_FILE])
+        self.linear = _linear(artifact.files[STATE_FILE], self.width)
+        self._session = _session(artifact.files[MODEL_FILE])
+        self.dtype = _input_dtype(self._session, self.width)
+        self.largest = min(LARGEST, float(np.finfo(self.dtype).max) / 2)
+        self._one: Callable[[Sequence[float]], float] = _One(self._session, self.dtype, self.width)
+        self._prove_it_answers()
+        self._short = self._shorter()
+        self._one = self._short or self._one
+        self._call_cost, self._row_cost = self._time()
+
+    def predict(self, rows: Array) -> Array:
+        """Predictions of shape (rows,) for float64 rows of shape (rows, columns).
+
+        The same row gets the same prediction, up to `SHORTCUT_TOLERANCE` where a short form exists.
+
+        Raises:
+            InvalidInput: a value is not a finite number, or larger than `largest`.
+            ModelFailed: the model raised, or answered something that is not a number.
+        """
+        # What is not a number compares as false, so it is found here as well.
+        if not (rows.max() <= self.largest and rows.min() >= -self.largest):
+            self._refuse_value(rows)
+        if self._short is None:
+            answer = self._predict(rows)
+        elif len(rows) == 1:  # so that a row alone gets one answer, whichever way it comes
+            answer = np.array([self._short(rows[0].tolist())])
+        else:
+            answer = self._short.many(rows)
+        if not np.isfinite(answer).all():
+            raise ModelFailed
+        return answer
+
+    def _predict(self, rows: Array) -> Array:
+        values = rows.astype(self.dtype, copy=False)
+        try:
+            (prediction,) = self._session.run([OUTPUT], {INPUT: values})
+        except (
+            Exception
+        ) as error:  # ONNX Runtime raises classes of its own, and RuntimeError, for whatever a graph meets
+            raise ModelFailed from error
+        answer = np.asarray(prediction, dtype=np.float64)
+        if answer.shape != (len(rows),):
+            raise ModelFailed
+        return answer
+
+    def predict_one(self, row: Sequence[float]) -> float:
+        """The prediction of one row of finite numbers; the same as `predict` gives, without making arrays.
+
+        Not to be called from two threads at once: the row is written where the model reads it.
+
+        Raises:
+            InvalidInput: a value is larger than `largest`.
+            ModelFailed: the model raised, or answered something that is not a number.
+        """
+        if max(row) > self.largest or min(row) < -self.largest:
+            self._refuse_value(np.array([row], dtype=np.float64))
+        try:
+            prediction = self._one(row)
+        except Exception as error:  # as in predict()
+            raise ModelFailed from error
+        if not math.isfinite(prediction):
+            raise ModelFailed
+        return prediction
+
+    @property
+    def is_short(self) -> bool:
+        """Whether predictions are made by the short form of a linear version."""
+        return self._short is not None
+
+    def expected_seconds(self, rows: int) -> float:
+        """How long `predict` will take for so many rows, by what it took lately."""
+        return self._call_cost + rows * self._row_cost
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Learn from one call of `predict`: at once that it has become slower, by and by that it is faster again."""
+        cost = max(0.0, seconds - self._call_cost) / rows
+        self._row_cost = cost if cost > self._row_cost else 0.9 * self._row_cost + 0.1 * cost
+
+    def explain(self, rows: Array) -> tuple[Array, float]:
+        """Contributions of shape (rows, columns) and the intercept that they add up to the score with.
+
+        Raises:
+            NotExplainable: the methods are not linear.
+        """
+        if self.linear is None:
+            raise NotExplainable
+        return self.linear.contributions(rows), self.linear.intercept
+
+    def out_of_range(self, rows: Array) -> NDArray[np.int64]:
+        """For each feature, how many of the rows lie outside the training range; shape (columns,)."""
+        # Comparing blocks of rows with as many copies of the ranges is three times as fast as comparing row by row.
+        blocked = len(rows) // _BLOCK * _BLOCK
+        outside = np.empty(rows.shape, dtype=np.bool_)
+        blocks = rows[:blocked].reshape(-1, _BLOCK * self.width)
+        outside[:blocked].reshape(blocks.shape)[:] = (blocks < self._minima) | (blocks > self._maxima)
+        outside[blocked:] = (rows[blocked:] < self.minimum) | (rows[blocked:] > self.maximum)
+        # A product with ones is three times as fast as counting along the first axis, and exact up to 2**24 rows.
+        counts = np.ones(len(rows), dtype=np.float32) @ outside.astype(np.float32)
+        return np.asarray(counts, dtype=np.int64)
+
+    def bin_counts(self, prediction: Array) -> NDArray[np.int64]:
+        """How many predictions fall into each bin; shape (bins,)."""
+        at = np.searchsorted(self.bins, prediction, side="right")
+        return np.bincount(at, minlength=len(self.bins) + 1)
+
+    def _refuse_value(self, rows: Array) -> NoReturn:
+        """Say which value is no number, or too large."""
+        row, column = np.argwhere(~(np.abs(rows) <= self.largest))[0]
+        problem = f"is larger than {self.largest:.3g}" if np.isfinite(rows[row, column]) else "is not a finite number"
+        raise InvalidInput(f'row {row}, feature "{self.names[column]}"', problem)
+
+    def _prove_it_answers(self) -> None:
+        middle = (self.minimum / 2 + self.maximum / 2).reshape(1, -1)
+        try:
+            together, alone = self._predict(middle), self.predict_one(middle[0].tolist())
+        except (ModelFailed, InvalidInput) as error:
+            raise LoadFailed("the model does not answer a row from the middle of its training range.") from error
+        if not math.isfinite(alone) or together[0] != alone:
+            raise LoadFailed("the model answers the same row in two ways.")
+
+    def _shorter(self) -> Short | None:
+        """The short form of a linear version, when it gives what the model gives."""
+        if self.linear is None:
+            return None
+        rows = _probes(self.minimum, self.maximum)
+        expected = self._predict(rows)
+        for link in LINKS:
+            short = Short(self.linear, link)
+            for found in (short.many(rows), np.array([short(row) for row in rows.tolist()])):
+                if not (np.abs(found - expected) <= SHORTCUT_TOLERANCE).all():
+                    break
+            else:
+                return short
+        return None
+
+    def _time(self) -> tuple[float, float]:
+        """Seconds a call and seconds a row, the best of a few."""
+        middle = (self.minimum / 2 + self.maximum / 2).reshape(1, -1)
+        one, many = (
+            min(_seconds(self._predict, rows) for _ in range(3))
+            for rows in (middle, middle.repeat(_TIMED_ROWS, axis=0))
+        )
+        return one, max(0.0, many - one) / _TIMED_ROWS
+
+
+class _One:
+    """A session bound to the memory of one row and one prediction: a call neither makes nor copies an array."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, dtype: type[np.floating[Any]], width: int) -> None:
+        output = next(node for node in session.get_outputs() if node.name == OUTPUT)
+        if output.type not in _FLOATS:
+            raise LoadFailed(f"model.onnx must answer {OUTPUT!r} in floats.")
+        self._row = np.zeros((1, width), dtype=dtype)
+        self._prediction = np.zeros(1, dtype=_FLOATS[output.type])
+        self._bytes = self._row.data.cast("B")
+        self._pack = struct.Struct(f"{width}{self._row.dtype.char}").pack_into
+        self._session = session
+        self._binding = session.io_binding()
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._row, self._prediction)]
+        self._binding.bind_ortvalue_input(INPUT, values[0])
+        self._binding.bind_ortvalue_output(OUTPUT, values[1])
+
+    def __call__(self, row: Sequence[float]) -> float:
+        self._pack(self._bytes, 0, *row)
+        self._session.run_with_iobinding(self._binding)
+        return float(self._prediction[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What makes a prediction of a linear score: of one, and of many."""
+
+    one: Callable[[float], float]
+    many: Callable[[Array], Array]
+
+
+class Short:
+    """A linear version's prediction: a sum of products and a link.
+
+    It takes a microsecond where ONNX Runtime takes twenty, and is used only where it was seen to give the same.
+    """
+
+    def __init__(self, linear: Linear, link: Link) -> None:
+        self._weights = linear.coefficients / linear.scales
+        self._list: list[float] = self._weights.tolist()
+        self._offset = linear.intercept - math.fsum((linear.means * self._weights).tolist())
+        self._link = link
+
+    def __call__(self, row: Sequence[float]) -> float:
+        """The prediction of finite numbers, one for each column."""
+        return self._link.one(sum(map(operator.mul, row, self._list), self._offset))
+
+    def many(self, rows: Array) -> Array:
+        """Predictions of shape (rows,) for finite rows of shape (rows, columns)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._link.many(rows @ self._weights + self._offset)
+
+
+def logistic(score: float) -> float:
+    """1 / (1 + exp(-score)), without overflow."""
+    if score >= 0:
+        return 1.0 / (1.0 + math.exp(-score))
+    odds = math.exp(score)
+    return odds / (1.0 + odds)
+
+
+def clipped(score: float) -> float:
+    """The score, kept between 0 and 1; what is not a number stays none."""
+    return score if math.isnan(score) else min(1.0, max(0.0, score))
+
+
+LINKS = (
+    Link(logistic, lambda scores: 1.0 / (1.0 + np.exp(-scores))),
+    Link(clipped, lambda scores: np.clip(scores, 0.0, 1.0)),
+    Link(lambda score: score, lambda scores: scores),
+)
+# The largest distance, on any of the probes, between the short form and the model. Both add the same thirty or so
+# products in float64; the publishing gate lets the model itself be 1e-9 from the estimator.
+SHORTCUT_TOLERANCE = 1e-12
+_PROBES = 256
+
+
+def _probes(minimum: Array, maximum: Array) -> Array:
+    """Rows to compare two forms of a model on, shape (rows, columns).
+
+    They lie in the training range, around it, and far outside, where a link that clips or saturates shows; in some each
+    feature alone is at its ends, and one is the middle.
+    """
+    middle, reach = minimum / 2 + maximum / 2, maximum / 2 - minimum / 2
+    draws = np.random.default_rng(0).uniform(-1, 1, (_PROBES, len(middle)))
+    spread = np.geomspace(1, 100, _PROBES).reshape(-1, 1)
+    corners = np.concatenate([np.diag(reach), -np.diag(reach)])
+    return np.concatenate([middle + reach * draws * spread, middle + corners, middle.reshape(1, -1)])
+
+
+def _seconds(call: Callable[[Array], object], rows: Array) -> float:
+    started = perf_counter()
+    call(rows)
+    return perf_counter() - started
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # One row is microseconds of work; a pool of threads would cost more than it saves, and fight other workers.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as in predict(): its classes have no common base of their own
+        raise LoadFailed("model.onnx is not a model that ONNX Runtime can load.") from error
+
+
+def _input_dtype(session: onnxruntime.InferenceSession, width: int) -> type[np.floating[Any]]:
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = [node.name for node in session.get_outputs()]
+    node = inputs.get(INPUT)
+    if list(inputs) != [INPUT] or OUTPUT not in outputs or node is None or node.type not in _FLOATS:
+        raise LoadFailed(f"model.onnx must have one float input {INPUT!r} and an output {OUTPUT!r}.")
+    if len(node.shape) != 2 or node.shape[1] != width:
+        raise LoadFailed(f"model.onnx takes rows of {node.shape[1:]}, the manifest names {width} features.")
+    return _FLOATS[node.type]
+
+
+class _Histogram(msgspec.Struct):
+    edges: list[float]
+
+
+class _Reference(msgspec.Struct):
+    prediction: _Histogram
+
+
+class _LinearParams(msgspec.Struct):
+    means: list[float]
+    scales: list[float]
+    coefficients: list[float]
+    intercept: float
+
+
+class _State(msgspec.Struct):
+    params: dict[str, Any]
+
+
+def _prediction_bins(data: bytes) -> Array:
+    try:
+        return np.array(msgspec.json.decode(data, type=_Reference).prediction.edges)
+    except msgspec.MsgspecError as error:
+        raise LoadFailed("reference.json does not describe the prediction's bins.") from error
+
+
+def _linear(data: bytes, width: int) -> Linear | None:
+    try:
+        params = msgspec.json.decode(data, type=_State).params
+    except msgspec.MsgspecError as error:
+        raise LoadFailed("state.json does not hold the model's params.") from error
+    if "coefficients" not in params:
+        return None
+    try:
+        found = msgspec.convert(params, _LinearParams)
+    except msgspec.ValidationError as error:
+        raise LoadFailed("state.json has coefficients, but not all that belongs to them.") from error
+    if not len(found.means) == len(found.scales) == len(found.coefficients) == width:
+        raise LoadFailed(f"state.json must have one mean, scale and coefficient for each of {width} features.")
+    return Linear(np.array(found.means), np.array(found.scales), np.array(found.coefficients), found.intercept)

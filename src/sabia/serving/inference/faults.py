@@ -1,0 +1,133 @@
+"""Faults on demand: a version that fails as versions do, so that whoever relies on a rollout can see it fail.
+
+Off unless configured. `faults` names them, with commas between: `errors=0.05,delay=200ms,after=500`.
+
+| fault | what happens |
+|---|---|
+| `errors=SHARE` | this share of the calls is answered 500 |
+| `delay=TIME` | every decision takes this much longer |
+| `wrong=SHARE` | this share of the calls gets the opposite answer (1 - prediction) |
+| `constant=VALUE` | every answer is this one |
+| `leak=BYTES` | every call keeps so much memory, for ever |
+| `after=CALLS` | the first so many calls are answered as if nothing were wrong |
+
+Answers that a fault has made carry the header `x-sabia-fault`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sabia.serving.errors import ModelFailed
+
+Array = NDArray[np.float64]
+
+HEADER = "x-sabia-fault"
+_TIME = re.compile(r"([0-9.]+)(ms|s)?")
+
+
+class InjectedFailure(ModelFailed):
+    """A failure that was asked for."""
+
+    headers = MappingProxyType({HEADER: "errors"})
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{text} is not a share between 0 and 1")
+    return value
+
+
+def _time(text: str) -> float:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text} is not a time such as 200ms or 1.5s")
+    return float(match[1]) * (0.001 if match[2] == "ms" else 1.0)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(f"{text} is negative")
+    return value
+
+
+_READ: dict[str, Callable[[str], float | int]] = {
+    "errors": _share,
+    "delay": _time,
+    "wrong": _share,
+    "constant": float,
+    "leak": _count,
+    "after": _count,
+}
+
+
+NAMES = frozenset(_READ)
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults of one server."""
+
+    errors: float = 0.0
+    delay: float = 0.0
+    wrong: float = 0.0
+    constant: float | None = None
+    leak: int = 0
+    after: int = 0
+    calls: int = 0
+    kept: list[bytes] = field(default_factory=list)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, predict: Callable[[Array], Array], rows: Array) -> tuple[Array, str | None]:
+        """The prediction as it comes out, and which fault made it.
+
+        Raises:
+            InjectedFailure: it was this call's turn to fail.
+        """
+        with self._counting:  # calls that take long are decided in threads
+            self.calls += 1
+            early = self.calls <= self.after
+        if early:
+            return predict(rows), None
+        if random.random() < self.errors:  # noqa: S311  nothing secret
+            raise InjectedFailure
+        found, made = predict(rows), None
+        if self.delay:
+            time.sleep(self.delay)
+            made = "delay"
+        if self.leak:
+            self.kept.append(bytes(self.leak))
+            made = "leak"
+        if self.constant is not None:
+            return np.full_like(found, self.constant), "constant"
+        if self.wrong and random.random() < self.wrong:  # noqa: S311
+            return 1 - found, "wrong"
+        return found, made
+
+
+def read(text: str) -> Faults | None:
+    """The faults that a setting names; None when it names none.
+
+    Raises:
+        ValueError: it names one that is not known, or a value that is not one.
+    """
+    if not text.strip():
+        return None
+    found: dict[str, float | int] = {}
+    for part in text.split(","):
+        name, separator, value = part.strip().partition("=")
+        if name not in NAMES or not separator:
+            raise ValueError(f"{part.strip()!r} is not a fault; known are {', '.join(sorted(NAMES))}")
+        found[name] = _READ[name](value)
+    return Faults(**found)  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""Decisions that take too long for the event loop: a few threads, a bounded queue before them, and a deadline.
+
+ONNX Runtime lets other threads run while it computes, so health, metrics and small calls are answered meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from time import perf_counter
+from typing import Generic, TypeVar
+
+from sabia.serving.errors import DeadlineExceeded, Overloaded
+
+Result = TypeVar("Result")
+
+
+class Pool(Generic[Result]):
+    """Threads for work that returns one kind of result.
+
+    Attributes:
+        open: how many calls wait or are worked on.
+    """
+
+    def __init__(self, threads: int, queue: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decision")
+        self._room = threads + queue
+        self.open = 0
+
+    def submit(
+        self, work: Callable[[], Result], deadline: float, finish: Callable[[Result | BaseException], Result]
+    ) -> asyncio.Future[Result]:
+        """Have work done in a thread.
+
+        Args:
+            work: what to do.
+            deadline: by `time.perf_counter`; past it, work that has not begun is left undone.
+            finish: makes the result, on the loop, of what work gave or raised; DeadlineExceeded when it gave nothing
+                in time. Must not raise.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        if self.open >= self._room:
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Result] = loop.create_future()
+
+        def settle(outcome: Result | BaseException) -> None:
+            if not result.done():
+                timer.cancel()
+                result.set_result(finish(outcome))
+
+        def expire() -> None:
+            working.cancel()
+            settle(DeadlineExceeded())
+
+        def done(future: Future[Result]) -> None:
+            self.open -= 1
+            if not future.cancelled():
+                error = future.exception()
+                settle(future.result() if error is None else error)
+
+        self.open += 1
+        working = self._executor.submit(partial(_in_time, work, deadline))
+        timer = loop.call_later(max(0.0, deadline - perf_counter()), expire)
+        working.add_done_callback(lambda future: _on_loop(loop, partial(done, future)))
+        return result
+
+    def close(self) -> None:
+        """Take no more work, and do not wait for what is being done."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_time(work: Callable[[], Result], deadline: float) -> Result:
+    if perf_counter() > deadline:
+        raise DeadlineExceeded
+    return work()
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(call)

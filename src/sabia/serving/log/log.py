@@ -1,0 +1,291 @@
+"""The log of one process: records are kept on the event loop, and a thread writes them to the store.
+
+An answer never waits for the log. What does not fit is dropped and counted: records that memory has no room for while
+the thread is behind, and files that neither the store nor the disk takes. A process that is killed loses what it had
+in memory: at most what it answered in the last `log_seconds`, and what the thread was writing.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic, perf_counter, time
+from uuid import uuid4
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sabia.contract.inferencelog import log_key
+from sabia.serving.errors import LoadFailed
+from sabia.serving.inference.decision import Decision
+from sabia.serving.log import parquet
+from sabia.serving.log.records import Block
+from sabia.serving.log.spool import Spool
+from sabia.serving.settings import Config
+from sabia.serving.telemetry.metrics import ROUTES, VersionMetrics
+from sabia.store.errors import ArtifactError
+from sabia.store.objects import Store
+
+Array = NDArray[np.float64]
+
+_ROUTE_NUMBERS = {route: number for number, route in enumerate(ROUTES)}
+
+logger = logging.getLogger("sabia.predictor")
+
+# How long the store may take for one file before the file goes to disk instead, and how often it is asked again.
+_PATIENCE_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+
+
+class InferenceLog:
+    """What one process was asked and answered.
+
+    Everything but `_write` and what it calls happens on the event loop.
+
+    Args:
+        decision: the version.
+        config: where the log goes, and its bounds.
+        metrics: where drops are counted.
+        open_store: makes the store, in the thread and not before: a process that has used a store must not fork.
+    """
+
+    def __init__(
+        self, decision: Decision, config: Config, metrics: VersionMetrics, open_store: Callable[[], Store]
+    ) -> None:
+        self._model, self._width = decision.name, decision.width
+        self._described = parquet.Described(
+            model=decision.name,
+            version=decision.version,
+            digest=decision.manifest.digest,
+            server=config.log_server or socket.gethostname(),
+            features=decision.names,
+            sample_rate=config.log_sample,
+            redacted=frozenset(redacted(config)),
+        )
+        parquet.warm_up(self._described)
+        self._metrics = metrics
+        self._open_store = open_store
+        self._sample = int(config.log_sample * 2**32) if config.log_sample < 1 else None
+        self._file_rows, self._seconds, self._memory = config.log_rows, config.log_seconds, config.log_memory_bytes
+        folder = Path(config.log_spool or Path(tempfile.gettempdir(), "sabia-inference-log"))
+        self._spool = Spool(folder, config.log_spool_bytes)
+        self._block = Block(self._width)
+        self._blocks: list[Block] = []  # full ones of the next file
+        self._since = monotonic()
+        self._waiting: deque[list[Block]] = deque()  # files that the thread has yet to write
+        self._held = 0  # bytes of blocks that are handed over and not written
+        self._written = 0
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._write, name="inference-log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write, with what an earlier process has left on disk; after this the process must not fork."""
+        self._wake.set()
+        self._thread.start()
+
+    # -- on the event loop -------------------------------------------------------------------------------------------
+
+    def singles(
+        self, ids: Sequence[bytes], rows: Array, prediction: Array, started: Array, seconds: Array, route: str
+    ) -> None:
+        """Keep the rows of some requests of one row each: shape (rows, columns), everything else (rows,).
+
+        `started` is by `time.perf_counter`.
+        """
+        arrived = started + (time() - perf_counter())
+        if self._sample is not None:
+            kept = [at for at, each in enumerate(ids) if self._sampled(each)]
+            ids = [ids[at] for at in kept]
+            rows, prediction, arrived, seconds = rows[kept], prediction[kept], arrived[kept], seconds[kept]
+        self._keep(ids, rows, prediction, arrived, seconds, np.zeros(len(rows), dtype=np.int64), route)
+
+    def many(self, request_id: bytes, rows: Array, prediction: Array, seconds: float, route: str) -> None:
+        """Keep the rows of one request, shape (rows, columns), and their predictions, shape (rows,)."""
+        if not self._sampled(request_id):
+            return
+        count = len(rows)
+        arrived, took = np.full(count, time() - seconds), np.full(count, seconds)
+        self._keep(request_id, rows, prediction, arrived, took, np.arange(count), route)
+
+    def refused(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
+        """Keep a request that was refused."""
+        if not self._sampled(request_id):
+            return
+        self._block.add_refused(request_id, status, body, time() - seconds, seconds, _ROUTE_NUMBERS[route])
+        if self._block.full:
+            self._next_block()
+
+    def tick(self) -> None:
+        """Hand over what has waited long enough; to be called some times a second."""
+        if monotonic() - self._since >= self._seconds:
+            self._hand_over()
+        self._metrics.log_waits(sum(map(len, self._blocks)) + len(self._block) + sum(map(_rows, list(self._waiting))))
+
+    def close(self, seconds: float) -> None:
+        """Write what there is, within so many seconds; what then has not reached the store stays on disk, or is lost
+        and counted. Blocks.
+        """
+        self._hand_over()
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(seconds)
+        lost = sum(map(_rows, list(self._waiting)))
+        if lost:
+            self._metrics.log_dropped(lost)
+            logger.warning("inference log: %d records were not written in time and are lost", lost)
+        left = len(self._spool.waiting())
+        if left:
+            logger.warning("inference log: %d files stay on disk; the next server with that folder sends them", left)
+
+    def _sampled(self, request_id: bytes) -> bool:
+        # By the id, so that a mirrored copy of a request is kept whenever the request is.
+        return self._sample is None or crc32(request_id) < self._sample
+
+    def _keep(
+        self,
+        ids: bytes | Sequence[bytes],
+        rows: Array,
+        prediction: Array,
+        arrived: Array,
+        seconds: Array,
+        places: NDArray[np.int64],
+        route: str,
+    ) -> None:
+        number, at = _ROUTE_NUMBERS[route], 0
+        while at < len(rows):
+            part = slice(at, None)
+            at += self._block.add(
+                ids if isinstance(ids, bytes) else ids[part],
+                rows[part],
+                prediction[part],
+                arrived[part],
+                seconds[part],
+                places[part],
+                number,
+            )
+            if self._block.full:
+                self._next_block()
+
+    def _next_block(self) -> None:
+        self._blocks.append(self._block)
+        self._block = Block(self._width)
+        if _rows(self._blocks) >= self._file_rows or len(self._blocks) * self._block.nbytes >= self._memory // 4:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._since = monotonic()
+        if len(self._block):
+            self._blocks.append(self._block)
+            self._block = Block(self._width)
+        if not self._blocks:
+            return
+        blocks, self._blocks = self._blocks, []
+        size = sum(block.nbytes for block in blocks)
+        if self._held - self._written + size > self._memory:
+            self._metrics.log_dropped(_rows(blocks))
+            return
+        self._held += size
+        self._waiting.append(blocks)
+        self._wake.set()
+
+    # -- in the thread -----------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        sender = _Sender(self._open_store, self._spool)
+        while True:
+            self._wake.wait(sender.next_try())
+            self._wake.clear()
+            while self._waiting:
+                self._write_file(self._waiting[0], sender)
+                self._written += sum(block.nbytes for block in self._waiting.popleft())
+            sender.send_spooled(hurry=self._stopping.is_set())
+            if self._stopping.is_set() and not self._waiting:
+                return
+
+    def _write_file(self, blocks: list[Block], sender: _Sender) -> None:
+        try:
+            for day, rows, data in parquet.files(blocks, self._described):
+                key = log_key(self._model, day, self._described.server, uuid4())
+                if sender.send(key, data):
+                    self._metrics.log_kept(rows)
+                else:
+                    self._metrics.log_dropped_late(rows)
+        except Exception:
+            # Whatever it is, serving goes on and the loss is counted.
+            logger.exception("inference log: records could not be written")
+            self._metrics.log_dropped_late(_rows(blocks))
+
+
+class _Sender:
+    """Sends files to the store, or to the disk while the store is away."""
+
+    def __init__(self, open_store: Callable[[], Store], spool: Spool) -> None:
+        self._open, self._spool = open_store, spool
+        self._store: Store | None = None
+        self._pause = 0.0
+        self._not_before = 0.0
+
+    def send(self, key: str, data: bytes) -> bool:
+        """Whether the file is safe: in the store, or on disk for later."""
+        return (not self._away and self._put(key, data)) or self._spool.put(key, data)
+
+    def send_spooled(self, *, hurry: bool) -> None:
+        """Send what waits on disk, as long as the store takes it; `hurry` asks it once more before its time."""
+        if self._away and not hurry:
+            return
+        for key in self._spool.waiting():
+            data = self._spool.read(key)
+            if data is not None and not self._put(key, data):
+                return
+            self._spool.remove(key)
+
+    def next_try(self) -> float | None:
+        """In how many seconds the store is to be asked again; None when nothing waits for it."""
+        return max(0.0, self._not_before - monotonic()) if self._pause else None
+
+    @property
+    def _away(self) -> bool:
+        return self._pause > 0 and monotonic() < self._not_before
+
+    def _put(self, key: str, data: bytes) -> bool:
+        try:
+            if self._store is None:
+                self._store = self._open()
+            self._store.add(key, data)
+        except ArtifactError as error:
+            if not self._pause:
+                logger.warning("inference log: %s Files wait on disk meanwhile.", error)
+            self._pause = min(max(2 * self._pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+            self._not_before = monotonic() + self._pause
+            return False
+        if self._pause:
+            logger.info("inference log: the store takes files again")
+        self._pause = 0.0
+        return True
+
+
+def opened(decision: Decision, config: Config, url: str, metrics: VersionMetrics) -> InferenceLog:
+    """The log that the settings ask for, in the store at this URL; nothing is written before it is started.
+
+    Raises:
+        LoadFailed: they name something to leave empty that is not there.
+    """
+    for name in redacted(config):
+        if name not in (*decision.names, *parquet.REDACTABLE):
+            raise LoadFailed(f"log_redact names {name!r}, which is neither a feature nor a column that may be empty.")
+    return InferenceLog(decision, config, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
+
+
+def redacted(config: Config) -> list[str]:
+    """The columns that are to stay empty, as the setting names them."""
+    return [name for name in (part.strip() for part in config.log_redact.split(",")) if name]
+
+
+def _rows(blocks: list[Block]) -> int:
+    return sum(map(len, blocks))

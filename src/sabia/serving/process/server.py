@@ -1,0 +1,194 @@
+"""One process that serves: it listens, answers, and leaves in order.
+
+On SIGTERM or SIGINT readiness says no at once, requests are still taken for `drain_seconds` (whoever routes here needs
+that long to notice), then the listener closes, connections that wait for a call are closed, requests in flight are
+answered, the inference log is written, and the process ends with 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import uvloop
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from sabia.serving.app import App
+from sabia.serving.errors import LoadFailed
+from sabia.serving.http.acceptor import Acceptor
+from sabia.serving.http.hub import Hub
+from sabia.serving.http.limits import MEBIBYTE, Limits
+from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.loading import load
+from sabia.serving.settings import Config
+from sabia.serving.telemetry.metrics import VersionMetrics
+
+logger = logging.getLogger("sabia.predictor")
+
+_BACKLOG = 4096
+_SWITCH_SECONDS = 0.0005
+# What is left of the inference log is written within so long, after the last answer.
+LOG_SECONDS = 5.0
+# From malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def serve(config: Config) -> None:
+    """Load the version and serve it until SIGTERM or SIGINT.
+
+    Raises:
+        LoadFailed: it cannot be served; nothing was listening.
+    """
+    if config.workers > 1:
+        from sabia.serving.process.workers import supervise  # noqa: PLC0415  most servers have one process
+
+        supervise(config)
+        return
+    decision = load(config)
+    listener = listen(config)
+    metrics = VersionMetrics(decision, REGISTRY)
+    app = app_of(decision, config, REGISTRY, metrics)
+    run(app, config, listener, on_ready=lambda: tell(decision, config, listener))
+
+
+def app_of(decision: Decision, config: Config, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
+    """One process's application, with its inference log when there is to be one.
+
+    Raises:
+        LoadFailed: the log cannot be what the settings say.
+    """
+    log = None
+    if config.log is not None:
+        try:
+            from sabia.serving.log.log import opened  # noqa: PLC0415  50 MB that a server without a log does without
+        except ModuleNotFoundError as error:
+            raise LoadFailed("the inference log needs the package pyarrow, which is not installed.") from error
+        log = opened(decision, config, config.log, metrics)
+    return App(decision, config, registry, metrics, log)
+
+
+def listen(config: Config) -> socket.socket:
+    """The socket that clients connect to.
+
+    Raises:
+        LoadFailed: the port is taken, or not ours to take.
+    """
+    try:
+        return socket.create_server((config.host, config.http_port), backlog=_BACKLOG)
+    except OSError as error:
+        raise LoadFailed(f"cannot listen on {config.host}:{config.http_port} ({error.strerror}).") from error
+
+
+def tell(decision: Decision, config: Config, listener: socket.socket) -> None:
+    """Say what is served where. Whoever waits for this line may send a signal at once, so it is said late."""
+    if config.faults:
+        logger.warning("FAULTS ARE ON, on purpose: %s", config.faults)
+    host, port = listener.getsockname()[:2]
+    logger.info("serving %s %s on http://%s:%d", decision.name, decision.version, host, port)
+
+
+def run(app: App, config: Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve in this process until SIGTERM or SIGINT; `on_ready` is called once both are heard."""
+    # Every connection is a file; the soft limit of many systems is 1,024.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _keep_memory()
+    # A thread that reads a large body gives way to the event loop after so long; five milliseconds would be felt.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # What was made until now stays: looking through it again and again would be felt as pauses.
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, config, listener, on_ready))
+
+
+def _keep_memory() -> None:
+    """Have the C library keep the memory of a call for the next one, up to some MiB.
+
+    By default it gives blocks of 128 KiB back to the system at once, and gets them anew, page by page, for the next
+    call of a thousand rows: a tenth of what such a call costs. Only glibc has the knob.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 4 * MEBIBYTE)
+        mallopt(_M_TRIM_THRESHOLD, 32 * MEBIBYTE)
+
+
+def limits_of(config: Config) -> Limits:
+    """The bounds of one process's connections."""
+    return Limits(
+        body_bytes=config.max_body_bytes,
+        held_bytes=config.max_held_bytes,
+        head_bytes=config.max_head_bytes,
+        connections=config.max_connections,
+        read_seconds=config.read_timeout_seconds,
+        idle_seconds=config.idle_timeout_seconds,
+    )
+
+
+async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    grpc_server = None
+    if config.grpc_port is not None:
+        from sabia.serving.protocols import grpc  # noqa: PLC0415  a tenth of a second that others need not wait
+
+        grpc_server = await grpc.start(app, config)
+    log = app.observed.log
+    if log is not None:
+        log.start()
+    hub = hub_of(app, config)
+    hub.start()
+    server: Acceptor | asyncio.Server
+    if config.workers > 1:
+        server = Acceptor(hub, listener, app.metrics.least_connections)
+    else:
+        server = await loop.create_server(hub.connection, sock=listener, backlog=_BACKLOG)
+    on_ready()
+    await stopping.wait()
+    logger.info("stopping: not ready any more, draining")
+    app.draining = hub.draining = True
+    if grpc_server is not None:
+        await grpc_server.drain()
+    await asyncio.sleep(config.drain_seconds)
+    server.close()
+    hub.drain()
+    logger.info("closing: %d connections are open", len(hub.connections))
+    if grpc_server is not None:
+        await grpc_server.stop(config.grace_seconds)
+    await hub.emptied(config.grace_seconds)
+    hub.stop()
+    app.close()
+    if log is not None:
+        await asyncio.to_thread(log.close, LOG_SECONDS)
+
+
+def hub_of(app: App, config: Config) -> Hub:
+    """The connections of one process, which this application answers."""
+    return Hub(
+        app.respond,
+        limits_of(config),
+        {"x-model-version": app.decision.version},
+        on_refusal=app.metrics.refused,
+        on_count=app.metrics.connected,
+        on_sweep=partial(_sweep, app),
+    )
+
+
+def _sweep(app: App) -> None:
+    app.metrics.alive(app.waiting)
+    app.observed.settle()
+    if app.observed.log is not None:
+        app.observed.log.tick()

@@ -1,0 +1,302 @@
+"""The Open Inference Protocol over gRPC, with the standard health and reflection services.
+
+The messages are those of KServe's SDK, read from its file: importing the SDK itself would cost a second and most of the
+memory of this server. A call is read into the same tensors as a V2 call and decided by the same code; the status of a
+refusal becomes the gRPC code that means the same.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import msgspec
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from numpy.typing import NDArray
+
+from sabia.serving.errors import InvalidInput, LoadFailed, UnknownModel, UnknownVersion
+from sabia.serving.http.messages import Answer, Request
+from sabia.serving.inference.decision import OUTPUT, Decision
+from sabia.serving.protocols import v2
+from sabia.serving.protocols.jobs import Job
+from sabia.serving.settings import Config
+
+if TYPE_CHECKING:
+    from sabia.serving.app import App
+
+Array = NDArray[np.float64]
+Context = Any  # grpc.aio.ServicerContext; the library publishes no types
+
+SERVICE = "inference.GRPCInferenceService"
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    501: grpc.StatusCode.UNIMPLEMENTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+# The field of `contents` that holds a datatype's values, by the protocol.
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+def _messages() -> ModuleType:
+    kserve = importlib.util.find_spec("kserve")
+    if kserve is None or not kserve.submodule_search_locations:
+        raise LoadFailed("gRPC needs the messages of KServe's SDK, which is not installed.")
+    path = Path(kserve.submodule_search_locations[0], "protocol", "grpc", "grpc_predict_v2_pb2.py")
+    spec = importlib.util.spec_from_file_location("sabia.serving.protocols.grpc_predict_v2_pb2", path)
+    if spec is None or spec.loader is None:
+        raise LoadFailed("the messages of KServe's SDK cannot be read.")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+messages = _messages()
+
+
+class Server:
+    """The gRPC server of one process."""
+
+    def __init__(self, server: grpc.aio.Server, checks: health.aio.HealthServicer, port: int) -> None:
+        self._server, self._checks = server, checks
+        self.port = port
+
+    async def drain(self) -> None:
+        """Say that this server is not ready any more."""
+        await self._checks.enter_graceful_shutdown()
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more calls, and wait so long for those that are being answered."""
+        await self._server.stop(seconds)
+
+
+async def start(app: App, config: Config) -> Server:
+    """Serve on the configured port.
+
+    Raises:
+        LoadFailed: the port is taken, or not ours to take.
+    """
+    server = grpc.aio.server(
+        maximum_concurrent_rpcs=config.max_connections,
+        options=[
+            ("grpc.max_receive_message_length", config.max_body_bytes),
+            ("grpc.max_metadata_size", config.max_head_bytes),
+            ("grpc.so_reuseport", int(config.workers > 1)),
+        ],
+    )
+    service = Service(app)
+    handlers = {
+        method.name: grpc.unary_unary_rpc_method_handler(getattr(service, _snake(method.name)))
+        for method in messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    for name in ("", SERVICE, app.decision.name):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    try:
+        port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+    except RuntimeError as error:
+        raise LoadFailed(f"cannot listen on {config.host}:{config.grpc_port} for gRPC.") from error
+    await server.start()
+    return Server(server, checks, port)
+
+
+class Service:
+    """The calls of `inference.GRPCInferenceService`; bytes in, bytes out."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._decision = app.decision
+
+    async def server_live(self, body: bytes, context: Context) -> bytes:
+        """Whether the server lives."""
+        del body, context
+        return _bytes(messages.ServerLiveResponse(live=True))
+
+    async def server_ready(self, body: bytes, context: Context) -> bytes:
+        """Whether every model is ready."""
+        del body, context
+        return _bytes(messages.ServerReadyResponse(ready=self._app.ready))
+
+    async def model_ready(self, body: bytes, context: Context) -> bytes:
+        """Whether a model is ready."""
+        request = await _parsed(messages.ModelReadyRequest, body, context)
+        await self._check(request.name, request.version, context)
+        return _bytes(messages.ModelReadyResponse(ready=self._app.ready))
+
+    async def server_metadata(self, body: bytes, context: Context) -> bytes:
+        """What this server is."""
+        del body, context
+        from sabia.serving.app import server_metadata  # noqa: PLC0415  the application imports the protocols
+
+        return _bytes(messages.ServerMetadataResponse(**server_metadata()))
+
+    async def model_metadata(self, body: bytes, context: Context) -> bytes:
+        """What a model takes and answers."""
+        request = await _parsed(messages.ModelMetadataRequest, body, context)
+        await self._check(request.name, request.version, context)
+        found = v2.metadata(self._decision)
+        tensors = {
+            side: [
+                messages.ModelMetadataResponse.TensorMetadata(
+                    name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"]
+                )
+                for tensor in found[side]
+            ]
+            for side in ("inputs", "outputs")
+        }
+        return _bytes(
+            messages.ModelMetadataResponse(
+                name=found["name"], versions=found["versions"], platform=found["platform"], **tensors
+            )
+        )
+
+    async def model_infer(self, body: bytes, context: Context) -> bytes:
+        """Predict."""
+        left = context.time_remaining()
+        headers = {name.lower().encode(): _text(value) for name, value in context.invocation_metadata() or ()}
+        if left is not None:
+            headers[b"x-request-timeout-ms"] = b"%d" % max(1, min(left * 1000, 10**8))
+        request = Request(b"POST", SERVICE.encode(), headers, body, perf_counter())
+        answer = self._app.answer(request, partial(self._app.decide, "predict", request, None, read))
+        found = answer if isinstance(answer, Answer) else await answer
+        if found.status != 200:
+            await _abort(context, found)
+        return found.body
+
+    async def repository_model_load(self, body: bytes, context: Context) -> bytes:
+        """Refused: what is served is decided by who deploys."""
+        del body
+        return await _refuse_repository(context)
+
+    async def repository_model_unload(self, body: bytes, context: Context) -> bytes:
+        """Refused, as loading is."""
+        del body
+        return await _refuse_repository(context)
+
+    async def _check(self, name: str, version: str, context: Context) -> None:
+        try:
+            check_identity(name, version, self._decision)
+        except (UnknownModel, UnknownVersion) as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+
+
+def check_identity(name: str, version: str, decision: Decision) -> None:
+    """Refuse a call for what is not served here; an empty version is any.
+
+    Raises:
+        UnknownModel, UnknownVersion: it is another.
+    """
+    if name != decision.name:
+        raise UnknownModel(name)
+    if version not in ("", decision.version):
+        raise UnknownVersion(version, decision.version)
+
+
+def read(request: Request, decision: Decision) -> Job:
+    """Read an infer call from its bytes.
+
+    Raises:
+        RequestError: says what is wrong with it.
+    """
+    call = messages.ModelInferRequest()
+    try:
+        call.ParseFromString(request.body)
+    except DecodeError as error:
+        raise InvalidInput("The message", "is not a ModelInferRequest") from error
+    check_identity(call.model_name, call.model_version, decision)
+    raw = list(call.raw_input_contents)
+    if raw and len(raw) != len(call.inputs):
+        raise InvalidInput('"raw_input_contents"', f"has {len(raw)} entries for {len(call.inputs)} inputs")
+    if not call.inputs:
+        raise InvalidInput('"inputs"', "is empty; send at least one tensor")
+    inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(call.inputs)]
+    v2.check_outputs(output.name for output in call.outputs)
+    rows = v2.read_rows(inputs, memoryview(b"".join(raw)), decision)
+    return Job(rows, partial(_write, call.id, bool(raw), decision))
+
+
+def _input(at: int, tensor: Any, raw: bytes | None) -> v2.Input:
+    kind = tensor.datatype.upper()
+    found = v2.Input(name=tensor.name, shape=list(tensor.shape), datatype=tensor.datatype)
+    filled = [field.name for field, _ in tensor.contents.ListFields()]
+    if raw is not None:
+        if filled:
+            raise InvalidInput(f"inputs[{at}].contents", "must be empty when raw_input_contents is given")
+        found.parameters = {"binary_data_size": len(raw)}
+        return found
+    field = _CONTENTS.get(kind)
+    if field is not None and filled and filled != [field]:
+        raise InvalidInput(f"inputs[{at}].contents", f"must be in {field} for {kind}")
+    found.data = list(getattr(tensor.contents, field)) if field is not None else []
+    return found
+
+
+def _write(call_id: str, raw: bool, decision: Decision, prediction: Array) -> Answer:
+    output = {"name": OUTPUT, "datatype": "FP64", "shape": [len(prediction)]}
+    response = messages.ModelInferResponse(model_name=decision.name, model_version=decision.version, id=call_id)
+    tensor = response.outputs.add(**output)
+    if raw:
+        response.raw_output_contents.append(prediction.astype("<f8").tobytes())
+    else:
+        tensor.contents.fp64_contents.extend(prediction.tolist())
+    return Answer(body=_bytes(response), media_type="application/grpc")
+
+
+async def _parsed(kind: Callable[[], Any], body: bytes, context: Context) -> Any:
+    found = kind()
+    try:
+        found.ParseFromString(body)
+    except DecodeError:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The message is not what this call takes.")
+    return found
+
+
+async def _abort(context: Context, answer: Answer) -> None:
+    sentence = msgspec.json.decode(answer.body)["error"]
+    await context.abort(CODES[answer.status], sentence, tuple(answer.headers.items()))
+
+
+async def _refuse_repository(context: Context) -> bytes:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Loading and unloading is off; deploy another version instead.")
+    raise AssertionError  # abort() has raised
+
+
+def _bytes(message: Message) -> bytes:
+    found: bytes = message.SerializeToString()
+    return found
+
+
+def _text(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).removeprefix("_")

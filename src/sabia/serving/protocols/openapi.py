@@ -1,0 +1,255 @@
+"""What this server answers, as OpenAPI 3.1 documents: one for each protocol, made for the version that is served.
+
+The paths, the number of features, their names and the range that the model's precision allows are the version's own, so
+a document is true as it stands. What a schema cannot say (that a tensor's data must fit its shape) is in descriptions.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata as packages
+from typing import Any
+
+from sabia.serving.inference.decision import INPUT, OUTPUT, Decision
+from sabia.serving.protocols.v2 import DATATYPES
+
+Document = dict[str, Any]
+
+_ERROR = {"$ref": "#/components/schemas/Error"}
+_SCHEMAS: Document = {
+    "Error": {
+        "type": "object",
+        "properties": {"error": {"type": "string"}},
+        "required": ["error"],
+        "additionalProperties": False,
+    },
+    "Ready": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "ready": {"type": "boolean"}},
+        "required": ["name", "ready"],
+    },
+    "Models": {
+        "type": "object",
+        "properties": {"models": {"type": "array", "items": {"type": "string"}}},
+        "required": ["models"],
+    },
+}
+_REASONS = {
+    400: "The request is not one that the model takes; the sentence names the field.",
+    404: "No such model, version or path.",
+    405: "The path has no such method.",
+    408: "The request did not arrive in time.",
+    413: "The body is too large.",
+    415: "The body is in a form that is not read.",
+    431: "The head is too large.",
+    500: "The model failed.",
+    501: "These methods cannot do that.",
+    503: "Not ready, or too many calls wait; with Retry-After in the second case.",
+    504: "The call took longer than it may.",
+}
+# What any call may meet, and what a call with a body may meet beside it.
+_ANY = (400, 404, 405, 408, 431, 503)
+_BODY = (413, 415, 500, 504)
+
+
+def v1(decision: Decision) -> Document:
+    """The document of the V1 protocol, and of the platforms' names for it."""
+    model = f"/v1/models/{decision.name}"
+    predict = _post("Predict", _rows(), _ref("Predictions"), *_BODY)
+    return _document(
+        decision,
+        "V1",
+        {
+            "/v1/models": _get("List the models", "Models"),
+            model: _get("Whether the model is ready", "Ready", ready=True),
+            f"{model}:predict": predict,
+            f"{model}:explain": _post("Explain", _rows(), _ref("Explanations"), *_BODY, 501),
+            "/invocations": _post("Predict, as SageMaker calls it", _rows(), _ref("Predictions"), *_BODY),
+            "/ping": _get("Whether the model is ready, as SageMaker asks", "Ready", ready=True),
+        },
+        {
+            "Row": _row(decision),
+            "Predictions": _object(predictions={"type": "array", "items": {"type": "number"}}),
+            "Explanations": _object(explanations={"type": "array", "items": _explanation()}),
+        },
+    )
+
+
+def v2(decision: Decision) -> Document:
+    """The document of the Open Inference Protocol."""
+    model = f"/v2/models/{decision.name}"
+    version = f"{model}/versions/{decision.version}"
+    infer = _post("Infer", _ref("InferRequest"), _ref("InferResponse"), *_BODY, binary=True)
+    live = {"type": "object", "properties": {"live": {"type": "boolean"}}, "required": ["live"]}
+    ready = {"type": "object", "properties": {"ready": {"type": "boolean"}}, "required": ["ready"]}
+    return _document(
+        decision,
+        "Open Inference Protocol",
+        {
+            "/v2": _get("What this server is", "Server"),
+            "/v2/health/live": _get("Whether the server lives", "Live"),
+            "/v2/health/ready": _get("Whether every model is ready", "ServerReady", ready=True),
+            "/v2/models": _get("List the models", "Models"),
+            model: _get("What the model takes and answers", "Model"),
+            version: _get("What the model takes and answers", "Model"),
+            f"{model}/ready": _get("Whether the model is ready", "Ready", ready=True),
+            f"{version}/ready": _get("Whether the model is ready", "Ready", ready=True),
+            f"{model}/infer": infer,
+            f"{version}/infer": infer,
+        },
+        {
+            "Server": _object(
+                name={"type": "string"},
+                version={"type": "string"},
+                extensions={"type": "array", "items": {"type": "string"}},
+            ),
+            "Live": live,
+            "ServerReady": ready,
+            "Model": _object(
+                name={"type": "string"},
+                versions={"type": "array", "items": {"type": "string"}},
+                platform={"type": "string"},
+                inputs={"type": "array", "items": {"type": "object"}},
+                outputs={"type": "array", "items": {"type": "object"}},
+            ),
+            "InferRequest": _infer_request(decision),
+            "InferResponse": _infer_response(),
+        },
+    )
+
+
+def _document(decision: Decision, protocol: str, paths: Document, schemas: Document) -> Document:
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"{decision.name} {decision.version}: {protocol}",
+            "version": packages.version("sabia"),
+            "description": "Every answer carries `x-model-version`. A refusal is one sentence that names the field.",
+        },
+        "paths": paths,
+        "components": {"schemas": _SCHEMAS | schemas},
+    }
+
+
+def _responses(schema: Document, statuses: tuple[int, ...], *, binary: bool = False) -> Document:
+    content: Document = {"application/json": {"schema": schema}}
+    if binary:
+        content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
+    found: Document = {"200": {"description": "The answer.", "content": content}}
+    for status in sorted(statuses):
+        found[str(status)] = {"description": _REASONS[status], "content": {"application/json": {"schema": _ERROR}}}
+    return found
+
+
+def _get(summary: str, schema: str, *, ready: bool = False) -> Document:
+    responses = _responses(_ref(schema), _ANY)
+    if ready:
+        either = {"oneOf": [_ref(schema), _ERROR]}
+        responses["503"] = {"description": "Not ready.", "content": {"application/json": {"schema": either}}}
+    return {"get": {"summary": summary, "responses": responses}}
+
+
+def _post(summary: str, body: Document, answer: Document, *statuses: int, binary: bool = False) -> Document:
+    content: Document = {"application/json": {"schema": body}}
+    return {
+        "post": {
+            "summary": summary,
+            "requestBody": {"required": True, "content": content},
+            "responses": _responses(answer, (*_ANY, *statuses), binary=binary),
+        }
+    }
+
+
+def _ref(name: str) -> Document:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(**properties: Document) -> Document:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _rows() -> Document:
+    """`instances`, or `inputs`, which means the same."""
+    rows = {"type": "array", "items": _ref("Row"), "minItems": 1}
+    return {
+        "oneOf": [
+            {"type": "object", "properties": {field: rows, other: False}, "required": [field]}
+            for field, other in (("instances", "inputs"), ("inputs", "instances"))
+        ]
+    }
+
+
+def _number(decision: Decision) -> Document:
+    return {"type": "number", "minimum": -decision.largest, "maximum": decision.largest}
+
+
+def _row(decision: Decision) -> Document:
+    number = _number(decision)
+    return {
+        "oneOf": [
+            {"type": "array", "items": number, "minItems": decision.width, "maxItems": decision.width},
+            {
+                "type": "object",
+                "properties": dict.fromkeys(decision.names, number),
+                "required": list(decision.names),
+                "additionalProperties": False,
+            },
+        ]
+    }
+
+
+def _explanation() -> Document:
+    number = {"type": "number"}
+    return _object(
+        prediction=number,
+        score=number,
+        intercept=number,
+        contributions={"type": "object", "additionalProperties": number},
+    )
+
+
+def _infer_request(decision: Decision) -> Document:
+    parameters = {"type": ["object", "null"]}
+    tensor = {
+        "type": "object",
+        "description": (
+            f'One tensor "{INPUT}" of shape [rows, {decision.width}], or one for each feature of shape [rows]; the '
+            "data fits the shape."
+        ),
+        "properties": {
+            "name": {"enum": [INPUT, *decision.names]},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": -1, "maximum": 2**31}, "maxItems": 2},
+            "datatype": {"enum": [name for name in DATATYPES if name != "FP16"]},
+            "data": {"type": "array", "minItems": 1},
+            "parameters": parameters,
+        },
+        "required": ["name", "shape", "datatype", "data"],
+    }
+    output = {
+        "type": "object",
+        "properties": {"name": {"const": OUTPUT}, "parameters": parameters},
+        "required": ["name"],
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "id": {"type": ["string", "null"]},
+            "parameters": parameters,
+            "inputs": {"type": "array", "items": tensor, "minItems": 1},
+            "outputs": {"type": ["array", "null"], "items": output},
+        },
+        "required": ["inputs"],
+    }
+
+
+def _infer_response() -> Document:
+    output = _object(
+        name={"const": OUTPUT},
+        shape={"type": "array", "items": {"type": "integer"}},
+        datatype={"const": "FP64"},
+        data={"type": "array", "items": {"type": "number"}},
+    )
+    found = _object(
+        model_name={"type": "string"}, model_version={"type": "string"}, outputs={"type": "array", "items": output}
+    )
+    found["properties"]["id"] = {"type": "string"}
+    return found

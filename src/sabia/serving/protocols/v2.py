@@ -1,0 +1,344 @@
+"""V2 tensors: the Open Inference Protocol's JSON and binary inputs become float64 rows, and predictions a response.
+
+Inputs are either one tensor called `features` of shape [rows, columns], or one tensor for each feature, called as the
+feature is, of shape [rows] or [rows, 1]. Nothing is reinterpreted: booleans and strings are not numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sabia.serving.errors import InvalidInput, quote
+from sabia.serving.http.messages import Answer, Request
+from sabia.serving.inference.decision import INPUT, OUTPUT, Decision
+from sabia.serving.protocols import headers, pieces
+from sabia.serving.protocols.jobs import Job, Row
+
+Array = NDArray[np.float64]
+
+DATATYPES = {
+    "FP64": "<f8",
+    "FP32": "<f4",
+    "FP16": "<f2",
+    "INT64": "<i8",
+    "INT32": "<i4",
+    "INT16": "<i2",
+    "INT8": "<i1",
+    "UINT64": "<u8",
+    "UINT32": "<u4",
+    "UINT16": "<u2",
+    "UINT8": "<u1",
+}
+_INTEGERS = {name: np.iinfo(dtype) for name, dtype in DATATYPES.items() if "INT" in name}
+_OTHER = ("BOOL", "BYTES")
+
+
+class Input(msgspec.Struct):
+    """An input tensor as the protocol writes it."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Any = None
+    parameters: dict[str, Any] | None = None
+
+
+class RequestedOutput(msgspec.Struct):
+    """An output that the client asks for."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(msgspec.Struct):
+    """The JSON part of an infer call."""
+
+    inputs: list[Input]
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[RequestedOutput] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An infer call, checked: its rows, shape (rows, columns), and how it wants to be answered."""
+
+    rows: Array
+    id: str | None
+    binary_output: bool
+
+
+_DECODER = msgspec.json.Decoder(InferRequest)
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[float]
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The shape that nearly every good JSON request has."""
+
+    inputs: list[_Tensor]
+    id: str | None = None
+
+
+_FAST = msgspec.json.Decoder(_Plain)
+
+
+def fast(request: Request, decision: Decision) -> Row | Job | None:
+    """The call, when it is one plain row of FP64; None is no error, and `read` finds out what it is."""
+    if not headers.is_plain(request) or b"inference-header-content-length" in request.headers:
+        return None
+    if len(request.body) > pieces.PIECE_BYTES:
+        return _fast_large(request.body, decision)
+    try:
+        plain = _FAST.decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    tensor = plain.inputs[0] if len(plain.inputs) == 1 else None
+    if tensor is None or (tensor.name, tensor.datatype, tensor.shape) != (INPUT, "FP64", [1, decision.width]):
+        return None
+    if len(tensor.data) != decision.width:
+        return None
+    named = b"" if plain.id is None else b',"id":%b' % msgspec.json.encode(plain.id)
+    before = b'{"model_name":"%b","model_version":"%b"%b,"outputs":[{"name":"%b","shape":[1],"datatype":"FP64","data":['
+    return Row(
+        tensor.data, before % (decision.name.encode(), decision.version.encode(), named, OUTPUT.encode()), b"]}]}"
+    )
+
+
+def _fast_large(body: bytes, decision: Decision) -> Job | None:
+    """The call, when it is many plain rows of FP64 in one flat list."""
+    taken = pieces.take_data(body)
+    try:
+        plain = None if taken is None else _FAST.decode(taken[0])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if taken is None or plain is None or len(plain.inputs) != 1:
+        return None
+    tensor, data, width = plain.inputs[0], taken[1], decision.width
+    rows = len(data) // width
+    fits = len(tensor.shape) == 2 and tensor.shape[0] in (rows, -1) and tensor.shape[1] in (width, -1)
+    if not fits or (tensor.name, tensor.datatype) != (INPUT, "FP64") or len(data) != rows * width:
+        return None
+    call = Call(data.reshape(rows, width), plain.id, binary_output=False)
+    return Job(call.rows, partial(_write, call, decision))
+
+
+def read(request: Request, decision: Decision) -> Job:
+    """Read an infer call.
+
+    Raises:
+        RequestError: says what is wrong with it.
+    """
+    headers.check(request)
+    length = headers.json_length(request)
+    with pieces.one_at_a_time(headers.json_bytes(request)):
+        call = read_call(request.body, length, decision)
+    return Job(call.rows, partial(_write, call, decision))
+
+
+def _write(call: Call, decision: Decision, prediction: Array) -> Answer:
+    body, json_length = write_answer(call, prediction, decision)
+    if json_length is None:
+        return Answer(body=body)
+    length = {"inference-header-content-length": str(json_length)}
+    return Answer(body=body, media_type=headers.BINARY, headers=length)
+
+
+def read_call(body: bytes, header_length: int | None, decision: Decision) -> Call:
+    """Read an infer call; `header_length` is the length of the JSON part when binary data follows it.
+
+    Raises:
+        InvalidInput: names the first field that is wrong.
+    """
+    head, tail = _parts(body, header_length)
+    try:
+        request = _DECODER.decode(head)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("The request", f"does not follow the protocol: {quote_reason(error)}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("The body", "is not JSON") from error
+    if not request.inputs:
+        raise InvalidInput('"inputs"', "is empty; send at least one tensor")
+    rows = read_rows(request.inputs, tail, decision)
+    return Call(rows, request.id, _wants_binary(request))
+
+
+def quote_reason(error: msgspec.ValidationError) -> str:
+    """The decoder's reason, short, with the field that it names."""
+    return str(error)[:300]
+
+
+def _parts(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
+    if header_length is None:
+        return body, memoryview(b"")
+    if not 0 < header_length <= len(body):
+        raise InvalidInput("Header Inference-Header-Content-Length", "does not fit the body")
+    return body[:header_length], memoryview(body)[header_length:]  # not copied
+
+
+def read_rows(inputs: list[Input], tail: memoryview, decision: Decision) -> Array:
+    """Rows of shape (rows, columns) from tensors, and the binary data behind them.
+
+    Raises:
+        InvalidInput: names the first field that is wrong.
+    """
+    tensors: dict[str, Array] = {}
+    for at, tensor in enumerate(inputs):
+        field = f"inputs[{at}]"
+        if tensor.name != INPUT and tensor.name not in decision.column:
+            raise InvalidInput(
+                f"{field}.name", f'is {quote(tensor.name)}; "{INPUT}" or the name of a feature is needed'
+            )
+        if tensor.name in tensors:
+            raise InvalidInput(f"{field}.name", f"{quote(tensor.name)} is given twice")
+        values, tail = _values(field, tensor, tail)
+        tensors[tensor.name] = _shaped(field, tensor, values, decision)
+    if tail:
+        raise InvalidInput("The body", f"has {len(tail)} bytes that no input claims")
+    return _joined(tensors, decision)
+
+
+def _joined(tensors: dict[str, Array], decision: Decision) -> Array:
+    if INPUT in tensors:
+        if len(tensors) > 1:
+            raise InvalidInput('"inputs"', f'must be "{INPUT}" alone or the single features, not both')
+        return tensors[INPUT]
+    for name in decision.names:
+        if name not in tensors:
+            raise InvalidInput('"inputs"', f'lacks feature "{name}"')
+    columns = [tensors[name] for name in decision.names]
+    if len({len(column) for column in columns}) != 1:
+        raise InvalidInput('"inputs"', "must all have the same number of rows")
+    return np.concatenate(columns, axis=1)
+
+
+def _values(field: str, tensor: Input, tail: memoryview) -> tuple[Array, memoryview]:
+    """The tensor's values, flat, and what remains of the binary part."""
+    kind = tensor.datatype.upper()
+    if kind in _OTHER:
+        raise InvalidInput(f"{field}.datatype", f"{kind} is not numeric; the model takes numbers")
+    if kind not in DATATYPES:
+        raise InvalidInput(f"{field}.datatype", f"{quote(tensor.datatype)} is not a datatype of the protocol")
+    size = (tensor.parameters or {}).get("binary_data_size")
+    if size is None:
+        return _json_values(field, tensor, kind), tail
+    if tensor.data is not None:
+        raise InvalidInput(f"{field}.data", "must be absent when binary_data_size is given")
+    if type(size) is not int or not 0 <= size <= len(tail):
+        raise InvalidInput(f"{field}.parameters.binary_data_size", "does not fit the body")
+    if size % np.dtype(DATATYPES[kind]).itemsize:
+        raise InvalidInput(f"{field}.parameters.binary_data_size", f"is no whole number of {kind} values")
+    return np.frombuffer(tail[:size], dtype=DATATYPES[kind]).astype(np.float64), tail[size:]
+
+
+def _json_values(field: str, tensor: Input, kind: str) -> Array:
+    if kind == "FP16":
+        raise InvalidInput(f"{field}.datatype", "FP16 has no JSON form; send it as binary data")
+    if not isinstance(tensor.data, list):
+        raise InvalidInput(f"{field}.data", "is missing; a list of numbers is needed")
+    cells = _flat(f"{field}.data", tensor.data, depth=len(tensor.shape))
+    if kind in _INTEGERS:
+        _check_integers(f"{field}.data", cells, kind)
+    elif not set(map(type, cells)) <= {int, float}:
+        raise InvalidInput(f"{field}.data", "has values that are not numbers")
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(cells, dtype=np.float64).astype(DATATYPES[kind]).astype(np.float64)
+    except OverflowError as error:
+        raise InvalidInput(f"{field}.data", f"has values out of the range of {kind}") from error
+
+
+def _flat(field: str, data: list[Any], *, depth: int) -> list[Any]:
+    """The cells of a flat list, or of lists nested as deep as the shape and equally long at each depth."""
+    while any(isinstance(cell, list) for cell in data):
+        if depth <= 1:
+            raise InvalidInput(field, "is nested deeper than its shape")
+        if not all(isinstance(cell, list) for cell in data) or len({len(cell) for cell in data}) != 1:
+            raise InvalidInput(field, "is ragged")
+        data = [cell for inner in data for cell in inner]
+        depth -= 1
+    return data
+
+
+def _check_integers(field: str, cells: list[Any], kind: str) -> None:
+    if not set(map(type, cells)) <= {int}:
+        raise InvalidInput(field, f"has values that are not whole numbers, as {kind} needs")
+    if cells and not (_INTEGERS[kind].min <= min(cells) and max(cells) <= _INTEGERS[kind].max):
+        raise InvalidInput(field, f"has values out of the range of {kind}")
+
+
+def _shaped(field: str, tensor: Input, values: Array, decision: Decision) -> Array:
+    width = decision.width if tensor.name == INPUT else 1
+    shape = tensor.shape if tensor.name == INPUT or len(tensor.shape) == 2 else [*tensor.shape, 1]
+    if len(shape) != 2 or shape[1] not in (width, -1) or len(values) % width:
+        raise InvalidInput(f"{field}.shape", f"is {quote(tensor.shape)}; [rows, {width}] is needed")
+    rows = len(values) // width
+    if shape[0] not in (rows, -1):
+        raise InvalidInput(f"{field}.shape", f"says {quote(shape[0])} rows; the data has {rows}")
+    if not rows:
+        raise InvalidInput(f"{field}.data", "is empty; send at least one row")
+    return values.reshape(rows, width)
+
+
+def _wants_binary(request: InferRequest) -> bool:
+    outputs = request.outputs or []
+    check_outputs(output.name for output in outputs)
+    binary = bool((request.parameters or {}).get("binary_data_output", False))
+    for output in outputs:
+        binary = bool((output.parameters or {}).get("binary_data", binary))
+    return binary
+
+
+def check_outputs(names: Iterable[str]) -> None:
+    """Refuse a call that asks for an output that the model does not have.
+
+    Raises:
+        InvalidInput: names it.
+    """
+    for at, name in enumerate(names):
+        if name != OUTPUT:
+            raise InvalidInput(f"outputs[{at}].name", f'is {quote(name)}; the model has "{OUTPUT}"')
+
+
+def write_answer(call: Call, prediction: Array, decision: Decision) -> tuple[bytes, int | None]:
+    """The response body, and the length of its JSON part when binary data follows it."""
+    output: dict[str, Any] = {"name": OUTPUT, "shape": [len(prediction)], "datatype": "FP64"}
+    document: dict[str, Any] = {"model_name": decision.name, "model_version": decision.version}
+    if call.id is not None:
+        document["id"] = call.id
+    if not call.binary_output:
+        return msgspec.json.encode(document | {"outputs": [output | {"data": prediction.tolist()}]}), None
+    data = prediction.astype("<f8").tobytes()
+    head = msgspec.json.encode(document | {"outputs": [output | {"parameters": {"binary_data_size": len(data)}}]})
+    return head + data, len(head)
+
+
+def metadata(decision: Decision) -> dict[str, Any]:
+    """The model's metadata: what it is, and what it takes and answers."""
+    features = decision.manifest.features
+    names = {
+        "features": [feature.name for feature in features],
+        "units": [feature.unit for feature in features],
+        "minimum": [feature.minimum for feature in features],
+        "maximum": [feature.maximum for feature in features],
+    }
+    return {
+        "name": decision.name,
+        "versions": [decision.version],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": INPUT, "datatype": "FP64", "shape": [-1, decision.width], "parameters": names}],
+        "outputs": [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}],
+        "parameters": {"version": decision.version, "digest": decision.manifest.digest},
+    }

@@ -1,0 +1,280 @@
+"""What the predictor tells Prometheus of its version. Both arms of a canary export the same names.
+
+The counts are numbers in memory that the workers share; they become metric families only when somebody looks, and then
+they are those of all workers. KServe's own histograms are fed as well, so that dashboards made for KServe keep working.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from sabia.contract.durations import EDGES, LABELS
+from sabia.serving.inference.decision import Decision
+from sabia.serving.telemetry.shared import Shared
+
+Array = NDArray[np.float64]
+
+# How a request came here: by the weights; by a header that names the version; as a copy whose answer nobody sees. Only
+# the first are a fair sample, so whoever compares versions leaves the others out.
+SPLIT, PIN, MIRROR = "split", "pin", "mirror"
+ROUTES = (SPLIT, PIN, MIRROR)
+
+STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+# What a connection may be refused for, or closed; the names are those of the errors.
+REFUSALS = (
+    "BodyTooLarge",
+    "HeadTooLarge",
+    "IdleConnection",
+    "MalformedRequest",
+    "Overloaded",
+    "SlowRequest",
+    "TooManyConnections",
+)
+DIED, STUCK = "died", "stuck"
+# What becomes of a record of the inference log: it is safe in the store or on disk, or it was dropped, because memory
+# was full, because store and disk took nothing, or because the worker that held it died.
+KEPT, NO_MEMORY, NO_STORE = "kept", "memory", "store"
+LOG_FATES = (KEPT, NO_MEMORY, NO_STORE, DIED)
+
+# KServe's names, and the buckets that its client library gives a histogram that asks for none.
+STAGES = ("preprocess", "predict", "postprocess", "explain")
+STAGE_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_STAGE_LABELS = (*(str(edge) for edge in STAGE_EDGES), "+Inf")
+
+_EDGES, _STAGE_EDGES = np.array(EDGES), np.array(STAGE_EDGES)
+_BUCKETS = len(EDGES) + 1
+_STAGE_BUCKETS = len(STAGE_EDGES) + 1
+
+
+class _Layout:
+    """Where each count is among a part's integers; the same for every worker of a version."""
+
+    def __init__(self, bins: int, features: int) -> None:
+        self.statuses, self.durations = 0, len(STATUS_CLASSES)
+        self.decisions = self.durations + _BUCKETS
+        self.predictions = self.decisions + _BUCKETS
+        self.route = self.predictions + bins  # the length of one route's counts
+        self.outside = self.route * len(ROUTES)
+        self.stages = self.outside + features
+        self.refusals = self.stages + _STAGE_BUCKETS * len(STAGES)
+        self.restarts = self.refusals + len(REFUSALS)
+        self.log = self.restarts + 2
+        self.connections = self.log + len(LOG_FATES)
+        self.waiting = self.connections + 1
+        self.log_waiting = self.waiting + 1
+        self.beats = self.log_waiting + 1
+        self.integers = self.beats + 1
+        self.stage_sums = 2 * len(ROUTES)  # after two sums for each route
+        self.floats = self.stage_sums + len(STAGES)
+        self.bins, self.features = bins, features
+
+
+class VersionMetrics(Collector):
+    """The metrics of one version.
+
+    Args:
+        decision: the version.
+        registry: where they are to be found.
+        workers: how many processes count; each calls `be` with its number, once, before it counts.
+    """
+
+    def __init__(self, decision: Decision, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
+        self._name, self._version = decision.name, decision.version
+        self._digest = decision.manifest.digest
+        self._features = decision.names
+        self._workers = workers
+        self._at = _Layout(len(decision.bins) + 1, decision.width)
+        self._bases = {route: at * self._at.route for at, route in enumerate(ROUTES)}
+        # One part more than workers, for whoever looks after them.
+        self._shared = Shared(workers + 1, self._at.integers, self._at.floats)
+        self.be(0)
+        if registry is not None:
+            registry.register(self)
+
+    def be(self, worker: int) -> None:
+        """Count as this worker from now on; `workers` itself is whoever looks after them."""
+        self._ints = self._shared.integers(worker)
+        self._floats = self._shared.floats(worker)
+        self._array = np.frombuffer(self._ints, dtype=np.int64)
+
+    # -- counting: on the event loop and nowhere else, since an addition is two steps ------------------------------
+
+    def answered(self, status: int, seconds: float, route: str = SPLIT) -> None:
+        """Count one answered request and its whole duration, from its head to its answer."""
+        base, ints = self._bases[route], self._ints
+        ints[base + status // 100 - 2] += 1
+        ints[base + self._at.durations + bisect_left(EDGES, seconds)] += 1
+        self._floats[2 * ROUTES.index(route)] += seconds
+
+    def decided(self, seconds: Array, route: str = SPLIT) -> None:
+        """Count what the version itself took for some calls, shape (calls,), no waiting: reading, deciding, writing."""
+        self._add(self._bases[route] + self._at.decisions, _histogram(_EDGES, seconds))
+        self._floats[2 * ROUTES.index(route) + 1] += float(seconds.sum())
+
+    def predicted(self, bin_counts: NDArray[np.int64], out_of_range: NDArray[np.int64], route: str = SPLIT) -> None:
+        """Count predictions by bin, shape (bins,), and inputs outside the training range, shape (features,)."""
+        self._add(self._bases[route] + self._at.predictions, bin_counts)
+        self._add(self._at.outside, out_of_range)
+
+    def stage(self, name: str, seconds: Array) -> None:
+        """Feed KServe's histogram of one stage with some calls, shape (calls,)."""
+        which = STAGES.index(name)
+        self._add(self._at.stages + which * _STAGE_BUCKETS, _histogram(_STAGE_EDGES, seconds))
+        self._floats[self._at.stage_sums + which] += float(seconds.sum())
+
+    def refused(self, reason: str) -> None:
+        """Count a connection that was refused or closed."""
+        self._ints[self._at.refusals + REFUSALS.index(reason)] += 1
+
+    def restarted(self, reason: str) -> None:
+        """Count a worker that was replaced."""
+        self._ints[self._at.restarts + (reason == STUCK)] += 1
+
+    def connected(self, connections: int) -> None:
+        """Say how many connections there are."""
+        self._ints[self._at.connections] = connections
+
+    def alive(self, waiting: int) -> None:
+        """Give a sign of life, and say how many calls wait for a thread or are decided in one."""
+        self._ints[self._at.waiting] = waiting
+        self._ints[self._at.beats] += 1
+
+    def log_dropped(self, records: int) -> None:
+        """Count records of the inference log that memory had no room for, or that were left when time was up."""
+        self._ints[self._at.log + LOG_FATES.index(NO_MEMORY)] += records
+
+    def log_waits(self, records: int) -> None:
+        """Say how many records wait in memory."""
+        self._ints[self._at.log_waiting] = records
+
+    def least_connections(self) -> int:
+        """How many connections the worker has that has the fewest."""
+        return min(self._shared.integers(worker)[self._at.connections] for worker in range(self._workers))
+
+    def beats(self, worker: int) -> int:
+        """How many signs of life a worker has given."""
+        found: int = self._shared.integers(worker)[self._at.beats]
+        return found
+
+    def forget(self, worker: int) -> None:
+        """Of a worker that is gone, what was true only of that moment; the records that it held are lost."""
+        ints = self._shared.integers(worker)
+        ints[self._at.log + LOG_FATES.index(DIED)] += ints[self._at.log_waiting]
+        ints[self._at.connections] = ints[self._at.waiting] = ints[self._at.log_waiting] = 0
+
+    # -- counting: in the thread that writes the inference log and nowhere else ----------------------------------------
+
+    def log_kept(self, records: int) -> None:
+        """Count records that are safe."""
+        self._ints[self._at.log + LOG_FATES.index(KEPT)] += records
+
+    def log_dropped_late(self, records: int) -> None:
+        """Count records that neither store nor disk took."""
+        self._ints[self._at.log + LOG_FATES.index(NO_STORE)] += records
+
+    def _add(self, at: int, counts: NDArray[np.int64]) -> None:
+        self._array[at : at + len(counts)] += counts
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families, made now, of all workers."""
+        counts, sums = self._shared.integer_sums().tolist(), self._shared.float_sums().tolist()
+        yield from self._routed(counts, sums)
+        yield from self._served(counts)
+        yield from self._kserve(counts, sums)
+
+    def _routed(self, counts: list[int], sums: list[float]) -> Iterator[Metric]:
+        own, at = (self._name, self._version), self._at
+        labels = ["model", "version", "route"]
+        requests = CounterMetricFamily("sabia_requests", "Answered calls.", labels=[*labels, "status_class"])
+        durations = HistogramMetricFamily("sabia_request_duration_seconds", "Whole duration of a call.", labels=labels)
+        decisions = HistogramMetricFamily("sabia_decision_duration_seconds", "What the version took.", labels=labels)
+        predictions = CounterMetricFamily("sabia_predictions", "Predictions.", labels=[*labels, "bin"])
+        for which, (name, base) in enumerate(self._bases.items()):
+            statuses = counts[base : base + len(STATUS_CLASSES)]
+            # Of the other routes only what was ever used: four hundred empty buckets tell nobody anything.
+            if name != SPLIT and not sum(statuses):
+                continue
+            for status_class, count in zip(STATUS_CLASSES, statuses, strict=True):
+                if count or status_class != "3xx":
+                    requests.add_metric([*own, name, status_class], count)
+            for family, start, total in (
+                (durations, at.durations, sums[2 * which]),
+                (decisions, at.decisions, sums[2 * which + 1]),
+            ):
+                found = counts[base + start : base + start + _BUCKETS]
+                family.add_metric([*own, name], cumulative(LABELS, found), total)
+            for place, count in enumerate(counts[base + at.predictions : base + at.predictions + at.bins]):
+                predictions.add_metric([*own, name, str(place)], count)
+        yield from (requests, durations, decisions, predictions)
+
+    def _served(self, counts: list[int]) -> Iterator[Metric]:
+        own, at = (self._name, self._version), self._at
+        labels = ["model", "version"]
+        outside = CounterMetricFamily(
+            "sabia_inputs_out_of_range", "Inputs outside the training range.", labels=[*labels, "feature"]
+        )
+        for feature, count in zip(self._features, counts[at.outside : at.stages], strict=True):
+            outside.add_metric([*own, feature], count)
+        yield outside
+        kept = CounterMetricFamily("sabia_log_kept", "Records of the inference log that are safe.", labels=labels)
+        kept.add_metric(own, counts[at.log])
+        yield kept
+        dropped = CounterMetricFamily(
+            "sabia_log_dropped", "Records of the inference log that were dropped.", labels=[*labels, "reason"]
+        )
+        for reason, count in zip(LOG_FATES[1:], counts[at.log + 1 : at.connections], strict=True):
+            dropped.add_metric([*own, reason], count)
+        yield dropped
+        refused = CounterMetricFamily(
+            "sabia_connections_refused", "Connections refused, or closed for a bound.", labels=[*labels, "reason"]
+        )
+        for reason, count in zip(REFUSALS, counts[at.refusals : at.restarts], strict=True):
+            refused.add_metric([*own, reason], count)
+        yield refused
+        restarts = CounterMetricFamily("sabia_worker_restarts", "Workers replaced.", labels=[*labels, "reason"])
+        for reason, count in zip((DIED, STUCK), counts[at.restarts : at.log], strict=True):
+            restarts.add_metric([*own, reason], count)
+        yield restarts
+        for name, text, value in (
+            ("sabia_connections", "Open connections.", counts[at.connections]),
+            ("sabia_waiting_calls", "Calls that wait for a thread or are decided in one.", counts[at.waiting]),
+            ("sabia_log_waiting", "Records of the inference log that wait in memory.", counts[at.log_waiting]),
+            ("sabia_workers", "Processes that serve.", self._workers),
+        ):
+            gauge = GaugeMetricFamily(name, text, labels=labels)
+            gauge.add_metric(own, value)
+            yield gauge
+        info = GaugeMetricFamily("sabia_model_info", "What is served.", labels=[*labels, "digest"])
+        info.add_metric([*own, self._digest], 1)
+        yield info
+
+    def _kserve(self, counts: list[int], sums: list[float]) -> Iterator[Metric]:
+        for which, stage in enumerate(STAGES):
+            start = self._at.stages + which * _STAGE_BUCKETS
+            family = HistogramMetricFamily(
+                f"request_{stage}_seconds", f"{stage} request latency", labels=["model_name"]
+            )
+            buckets = cumulative(_STAGE_LABELS, counts[start : start + _STAGE_BUCKETS])
+            family.add_metric([self._name], buckets, sums[self._at.stage_sums + which])
+            yield family
+
+
+def _histogram(edges: Array, values: Array) -> NDArray[np.int64]:
+    """How many values fall into each bucket; an upper edge belongs to its bucket, as Prometheus has it."""
+    return np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
+
+
+def cumulative(labels: Sequence[str], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Counts by bucket as Prometheus wants them: how many were at most each upper edge."""
+    return [(label, float(count)) for label, count in zip(labels, accumulate(counts), strict=True)]

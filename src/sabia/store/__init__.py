@@ -1,0 +1,1 @@
+"""An object store: create-only writes, compare-and-swap, listing."""

@@ -1,0 +1,265 @@
+"""One object store, by URL: `s3://`, `gs://`, `az://`, `file://`, `memory://`.
+
+Endpoint, region and credentials come from the standard environment names of each cloud (`AWS_ENDPOINT_URL`,
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, …).
+
+Two kinds of writing, no third: `create` never overwrites, `swap` replaces only what the caller has read. Both hold
+when an answer is lost: whoever finds "already exists" or "precondition failed" reads back, and the same bytes mean
+that the first try had worked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore import exceptions
+from obstore.store import LocalStore, MemoryStore, from_url
+
+from sabia.store.errors import InvalidName, KeyNotFound, KeyTaken, StoreError, StoreRefused, StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("s3", "gs", "az", "file", "memory")
+_ATTEMPTS = 3
+
+# The library's own retries cover reads; create-only writes are not idempotent to it, so `_persist` repeats those.
+_PATIENCE_SECONDS = 20.0
+_BACKOFF: Any = {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object: its key under the store's root, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """An object's bytes with the tag that says which bytes they were."""
+
+    data: bytes
+    tag: str
+
+
+class Store:
+    """Objects under one root."""
+
+    def __init__(self, url: str, backend: ObjectStore) -> None:
+        self.url = url.rstrip("/") + "/"
+        self._backend = backend
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        make: bool = False,
+        environment: Mapping[str, str] | None = None,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> Store:
+        """Open the store at `url`.
+
+        Args:
+            url: one of the schemes above, with a prefix if wanted.
+            make: create the folder of a `file://` URL.
+            environment: names and values that go before those of the process's environment.
+            patience: how many seconds a call to a store that does not answer may take.
+
+        Raises:
+            InvalidName: not a URL of a known scheme.
+            StoreRefused: the folder is not there, or the configuration is not one of this store.
+        """
+        scheme, rest = _split(url)
+        if scheme == "memory":
+            return cls(url, MemoryStore())
+        with _translated("opening the store"):
+            if scheme == "file":
+                return cls(url, _local(Path(unquote(rest)), make=make))
+            return cls(url, _remote(url, scheme, environment or {}, patience))
+
+    def uri(self, key: str = "") -> str:
+        """The URI that other tools know this key by."""
+        return self.url + key
+
+    def get(self, key: str) -> bytes:
+        """The bytes under `key`.
+
+        Raises:
+            KeyNotFound: there are none.
+            StoreError: the store failed.
+        """
+        return self.get_tagged(key).data
+
+    def get_tagged(self, key: str) -> Tagged:
+        """The bytes under `key` and their tag, for `swap`."""
+        with _translated(f"reading {key!r}", key=key):
+            result = obstore.get(self._backend, key)
+            return Tagged(bytes(result.bytes()), result.meta["e_tag"] or "")
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Every object whose key starts with `prefix`, which ends with a slash."""
+        with _translated(f"listing {prefix!r}"):
+            for batch in obstore.list(self._backend, prefix=prefix):
+                for meta in batch:
+                    yield Entry(meta["path"], meta["size"])
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put `data` where nothing was. True when this call wrote it, False when the same bytes were there already.
+
+        Raises:
+            KeyTaken: other bytes lie under the key; they stay.
+            StoreError: the store failed.
+        """
+        if self._persist(f"creating {key!r}", lambda: self._put_new(key, data)):
+            return True
+        if self.get(key) == data:
+            return False
+        raise KeyTaken(key)
+
+    def add(self, key: str, data: bytes) -> None:
+        """Put `data` under a key that nobody else would choose, such as one with a UUID in it.
+
+        What lies there already is what an earlier try has put, so this needs no right to read. It tries once.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        with _translated(f"creating {key!r}"):
+            self._put_new(key, data)
+
+    def swap(self, key: str, data: bytes, *, expected: Tagged | None) -> None:
+        """Replace what lies under `key`, if it is still `expected` (None: if nothing is there).
+
+        Raises:
+            KeyTaken: something else lies there now.
+            StoreError: the store failed.
+        """
+        if expected is None:
+            self.create(key, data)
+            return
+        swapped = self._persist(f"replacing {key!r}", lambda: self._put_over(key, data, expected))
+        if not swapped and self.get(key) != data:
+            raise KeyTaken(key)
+
+    def _persist(self, what: str, put: Callable[[], bool]) -> bool:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with _translated(what):
+                    return put()
+            except StoreUnavailable:
+                if attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    def _put_new(self, key: str, data: bytes) -> bool:
+        try:
+            obstore.put(self._backend, key, data, mode="create", use_multipart=False)
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            return False
+        return True
+
+    def _put_over(self, key: str, data: bytes, expected: Tagged) -> bool:
+        if isinstance(self._backend, LocalStore):
+            return self._put_over_file(key, data, expected)
+        try:
+            obstore.put(self._backend, key, data, mode={"e_tag": expected.tag}, use_multipart=False)
+        except (exceptions.PreconditionError, exceptions.NotFoundError, FileNotFoundError):
+            return False
+        return True
+
+    def _put_over_file(self, key: str, data: bytes, expected: Tagged) -> bool:
+        # A file system has no compare-and-swap; a lock held by every writer of this class makes one of read and
+        # rename. It lies beside the data, not among the keys.
+        root = cast("LocalStore", self._backend).prefix
+        with (Path(str(root)) / ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.get_tagged(key) != expected:
+                return False
+            obstore.put(self._backend, key, data, mode="overwrite", use_multipart=False)
+            return True
+
+
+def _split(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise InvalidName("store URL", url, f"start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+    if parts.scheme in ("s3", "gs", "az") and not parts.netloc:
+        raise InvalidName("store URL", url, f"write {parts.scheme}://BUCKET/PREFIX")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise InvalidName("store URL", url, "write file:///ABSOLUTE/PATH")
+    return parts.scheme, parts.path
+
+
+def _local(folder: Path, *, make: bool) -> LocalStore:
+    if not make and not folder.is_dir():
+        raise StoreRefused("to open", "the folder of this file:// URL does not exist")
+    return LocalStore(folder, mkdir=make)
+
+
+def _remote(url: str, scheme: str, environment: Mapping[str, str], patience: float) -> ObjectStore:
+    options: dict[str, Any] = {
+        "retry_config": {"max_retries": 4, "retry_timeout": timedelta(seconds=patience), "backoff": _BACKOFF},
+        "client_options": {},
+    }
+    if patience < _PATIENCE_SECONDS:
+        options["client_options"] = {"timeout": timedelta(seconds=patience)}
+    if scheme == "s3":
+        everything = os.environ | dict(environment)
+        endpoint = everything.get("AWS_ENDPOINT_URL_S3") or everything.get("AWS_ENDPOINT_URL") or ""
+        config = {name.lower(): value for name, value in environment.items() if name.startswith("AWS_")}
+        options["config"] = config | ({"aws_endpoint_url": endpoint} if endpoint else {})
+        # Plain HTTP only where the operator wrote it: an endpoint inside a cluster or on this machine.
+        options["client_options"]["allow_http"] = endpoint.startswith("http://")
+    return from_url(url.rstrip("/"), **options)
+
+
+@contextmanager
+def _translated(what: str, key: str | None = None) -> Iterator[None]:
+    """Turn the library's errors into ours, by class; their texts carry paths and bodies and are dropped."""
+    try:
+        yield
+    except (exceptions.NotFoundError, FileNotFoundError) as error:
+        raise KeyNotFound(key or what) from error
+    except Exception as error:
+        raise translate(error, what) from error
+
+
+def translate(error: Exception, what: str) -> Exception:
+    """Our error for one of the library's; anything that is not the library's comes back as it is."""
+    if isinstance(error, StoreError):
+        return error
+    if "NoSuchBucket" in str(error):  # the library has no class for it
+        return StoreRefused(what, "there is no such bucket")
+    reason = next((text for kind, text in REFUSALS.items() if isinstance(error, kind)), None)
+    if reason is not None:
+        return StoreRefused(what, reason)
+    if isinstance(error, (exceptions.BaseError, OSError)):
+        return StoreUnavailable(what)
+    return error
+
+
+REFUSALS: dict[type[Exception], str] = {
+    exceptions.PermissionDeniedError: "the credentials do not allow it",
+    PermissionError: "the credentials do not allow it",
+    exceptions.UnauthenticatedError: "the credentials are not known there",
+    exceptions.InvalidPathError: "the key is not one that this store can hold",
+    exceptions.NotSupportedError: "this store cannot do it",
+    NotImplementedError: "this store cannot do it",
+    exceptions.UnknownConfigurationKeyError: "its configuration has a key that is not known",
+    exceptions.AlreadyExistsError: "something is there already",
+    exceptions.PreconditionError: "it changed in the meantime",
+    exceptions.NotModifiedError: "it has not changed",
+    ValueError: "its configuration is not valid",
+}

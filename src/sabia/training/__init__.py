@@ -1,0 +1,1 @@
+"""Trains and publishes the versions of a recipe."""

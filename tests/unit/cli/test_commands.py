@@ -1,0 +1,203 @@
+"""Commands on a store: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sabia.local.errors as local_errors
+import sabia.rollout.errors as rollout_errors
+import sabia.serving.errors as serving_errors
+import sabia.store.errors as store_errors
+import sabia.training.errors as training_errors
+from sabia.cli.errors import KNOWN, CliError, code_of
+from sabia.cli.versions import differences
+from sabia.store.objects import Store
+from sabia.training.recipe import BREAST_CANCER, read
+from sabia.training.run import run
+from tests.conftest import MODEL
+
+Sabia = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a store with the six versions, that these tests may write to."""
+    url = tmp_path_factory.mktemp("store").as_uri()
+    for _ in run(read(BREAST_CANCER), Store.open(url)):
+        pass
+    return url
+
+
+@pytest.fixture
+def sabia(own_store: str, tmp_path: Path) -> Sabia:
+    """Runs a command in an empty folder."""
+
+    def call(*arguments: str, store: str | None = own_store) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sabia.cli", *arguments, *(["--store", store] if store else [])]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
+
+    return call
+
+
+def facts(done: subprocess.CompletedProcess[str]) -> Any:
+    """What a command printed as JSON."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_training_again_says_that_nothing_was_written(sabia: Sabia) -> None:
+    assert {row["change"] for row in facts(sabia("train", "--json"))} == {"nothing changed"}
+    assert "Nothing was written" in sabia("train").stdout
+
+
+def test_versions_are_listed_in_the_order_of_their_numbers(sabia: Sabia) -> None:
+    rows = facts(sabia("versions", MODEL, "--json"))
+    assert [row["version"] for row in rows] == ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"]
+    assert facts(sabia("versions", "--json")) == rows
+
+
+def test_a_version_is_shown_as_its_card_or_as_its_manifest(sabia: Sabia) -> None:
+    assert "## Evaluation on 143 held-out rows" in sabia("show", MODEL, "2.0").stdout
+    assert facts(sabia("show", MODEL, "2.0", "--json"))["version"] == "2.0"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("1.0", "1.1", {"data", "metrics"}),
+        ("1.1", "1.2", {"hyper-parameters", "metrics"}),
+        ("1.2", "2.0", {"methods", "data", "hyper-parameters", "metrics"}),
+        ("2.0", "2.0", set()),
+    ],
+)
+def test_diff_says_what_changed(sabia: Sabia, before: str, after: str, changed: set[str]) -> None:
+    found = facts(sabia("diff", MODEL, before, after, "--json"))
+    assert set(found["changes"]) == changed
+    assert (found["before"], found["after"]) == (before, after)
+
+
+def test_diff_gives_both_values_of_what_changed(published: Store) -> None:
+    from sabia.contract.layout import Version
+    from sabia.registry.catalogue import manifest_of
+
+    pair = [manifest_of(published, MODEL, Version(1, minor)) for minor in (1, 2)]
+    assert differences(*pair)["hyper-parameters"] == {"alpha": (1.0, 30.0)}
+
+
+def test_an_alias_is_set_shown_used_and_retired(sabia: Sabia) -> None:
+    facts(sabia("alias", MODEL, "champion", "1.2", "--json"))
+    assert facts(sabia("alias", MODEL, "--json")) == {"champion": "1.2"}
+    assert facts(sabia("show", MODEL, "champion", "--json"))["version"] == "1.2"
+    history = facts(sabia("alias", MODEL, "champion", "--retire", "--json"))["history"]
+    assert [move["version"] for move in history] == ["1.2", None]
+    assert sabia("show", MODEL, "champion").returncode == 3
+
+
+def test_doctor_verifies_every_version_and_lists_what_nobody_claims(sabia: Sabia, own_store: str) -> None:
+    Store.open(own_store).create(f"models/{MODEL}/9.0/abc/model.onnx", b"half a publisher")
+    found = facts(sabia("doctor", MODEL, "--json"))
+    assert len(found["verified"]) == 6
+    assert found["unclaimed"] == [f"models/{MODEL}/9.0/abc/model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["versions", "nothing"], 3, "has no version"),
+        (["show", MODEL, "9.9"], 3, "has no version '9.9'"),
+        (["show", MODEL, "champion-of-nothing"], 3, "has no alias"),
+        (["show", MODEL, "1.x"], 2, "MAJOR.MINOR"),
+        (["show", "Bad Name", "1.0"], 2, "model name"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_exit_codes_say_what_went_wrong(sabia: Sabia, arguments: list[str], code: int, said: str) -> None:
+    done = sabia(*arguments)
+    assert done.returncode == code
+    assert said in re.sub(r"\s+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_version_is_exit_code_4(tmp_path: Path, sabia: Sabia) -> None:
+    url = (tmp_path / "store").as_uri()
+    assert sabia("train", store=url).returncode == 0
+    damaged = next((tmp_path / "store").glob("models/*/1.0/*/state.json"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    for command in (("show", MODEL, "1.0"), ("doctor", MODEL)):
+        done = sabia(*command, store=url)
+        assert (done.returncode, "state.json" in done.stderr) == (4, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["versions"], ["status"], ["down"], ["predict", "[[1]]"], ["traffic"], ["traffic", "1.2=100"]]
+)
+def test_without_a_stack_or_a_store_it_is_exit_code_5(sabia: Sabia, arguments: list[str]) -> None:
+    done = sabia(*arguments, store=None)
+    assert done.returncode == 5
+    assert "sabia up" in done.stderr
+
+
+def test_a_store_that_does_not_answer_is_exit_code_5(sabia: Sabia, tmp_path: Path) -> None:
+    assert sabia("versions", store=(tmp_path / "nowhere").as_uri()).returncode == 5
+
+
+NO_API = """
+apiVersion: v1
+kind: Config
+current-context: nobody
+contexts: [{name: nobody, context: {cluster: nobody, user: nobody}}]
+clusters: [{name: nobody, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: nobody, user: {}}]
+"""
+
+
+@pytest.mark.parametrize("kubeconfig", ["", NO_API], ids=["no kubeconfig", "nobody answers"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["traffic"],
+        ["traffic", "1.2=1"],
+        ["predict", "[[1]]"],
+        ["deploy", MODEL, "1.2"],
+        ["undeploy", MODEL, "1.2"],
+    ],
+    ids=" ".join,
+)
+def test_a_cluster_that_cannot_be_reached_is_exit_code_5(
+    sabia: Sabia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubeconfig: str, arguments: list[str]
+) -> None:
+    file = tmp_path / "kubeconfig"
+    if kubeconfig:
+        file.write_text(kubeconfig)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    done = sabia(*arguments, "--namespace", "any", store=None)
+    assert (done.returncode, done.stderr.startswith("error: The cluster cannot be reached")) == (5, True), done.stderr
+
+
+def test_every_error_of_ours_has_an_exit_code() -> None:
+    for room in (store_errors, serving_errors, rollout_errors, local_errors, training_errors):
+        for _, kind in inspect.getmembers(room, inspect.isclass):
+            if kind.__module__ == room.__name__:
+                assert issubclass(kind, KNOWN), f"{kind} would be a traceback"
+                assert code_of(kind.__new__(kind)) in range(1, 6)
+    assert code_of(CliError("no", 7)) == 7
+
+
+def test_serving_what_was_not_published_is_one_line_and_never_listens(sabia: Sabia, folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    done = sabia("serve", str(folder), "--port", "0", store=None)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Not serving: There is no manifest.json at the given place, so there is no version to read."
+    ]

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from sabia.contract.manifest import content_digest, decode, encode, fingerprint, json_schema
+from sabia.registry.claim import publish
+from sabia.registry.verification import Artifact
+from sabia.store.errors import IntegrityError, InvalidManifest, UnknownSchema
+from sabia.store.objects import Store
+from tests.drafts import a_draft
+
+PUBLISHED = Path(__file__).parents[3] / "docs" / "manifest.schema.json"
+
+
+@pytest.fixture
+def document(store: Store) -> dict[str, Any]:
+    """A good manifest, as JSON."""
+    found: dict[str, Any] = json.loads(encode(publish(store, a_draft()).manifest))
+    return found
+
+
+def test_a_manifest_reads_back_what_it_writes(store: Store) -> None:
+    manifest = publish(store, a_draft()).manifest
+    assert decode(encode(manifest)) == manifest
+
+
+def test_the_published_schema_is_the_one_that_the_code_reads_by() -> None:
+    assert json.loads(PUBLISHED.read_text()) == json_schema()
+
+
+def test_a_real_manifest_follows_the_published_schema(linear: Artifact) -> None:
+    jsonschema.validate(json.loads(encode(linear.manifest)), json.loads(PUBLISHED.read_text()))
+
+
+@pytest.mark.parametrize("found", [0, 2, "1", None, True, 1.0])
+def test_another_schema_version_is_refused_by_that_reason_alone(found: object) -> None:
+    with pytest.raises(UnknownSchema, match="schema_version"):
+        decode(json.dumps({"schema_version": found, "everything": "else differs"}).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"null", b"[" * 100_000])
+def test_what_is_no_json_object_is_refused(data: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "Not A Name"),
+        ("version", "1"),
+        ("files", []),
+        ("features", []),
+        ("metrics", {"accuracy": "high"}),
+        ("surprise", 1),
+        ("target", None),
+    ],
+)
+def test_a_wrong_field_is_refused(document: dict[str, Any], field: str, value: object) -> None:
+    with pytest.raises(InvalidManifest):
+        decode(json.dumps(document | {field: value}).encode())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "model.onnx",
+        "../../etc/passwd",
+        "{d}/../model.onnx",
+        "/{d}/model.onnx",
+        "{d}/a/b",
+        "{d}/.hidden",
+        "{d}\\model.onnx",
+    ],
+)
+def test_a_path_that_could_leave_the_version_is_refused(document: dict[str, Any], path: str) -> None:
+    document["files"][0]["path"] = path.format(d="0" * 64)
+    with pytest.raises(InvalidManifest, match=r"files\[0\]\.path"):
+        decode(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(("field", "value"), [("size", 0), ("size", -1), ("sha256", "ABC")])
+def test_a_file_has_a_size_and_a_digest(document: dict[str, Any], field: str, value: object) -> None:
+    document["files"][0][field] = value
+    with pytest.raises(InvalidManifest, match=field):
+        decode(json.dumps(document).encode())
+
+
+def test_a_file_named_twice_is_refused(document: dict[str, Any]) -> None:
+    document["files"].append(document["files"][0])
+    with pytest.raises(InvalidManifest, match="one name each"):
+        decode(json.dumps(document).encode())
+
+
+def test_the_content_digest_covers_names_and_bytes_but_not_the_card() -> None:
+    files = {"a": b"1", "b": b"2"}
+    assert content_digest(files) == content_digest(files | {"CARD.md": b"prose"})
+    assert content_digest(files) != content_digest({"a": b"2", "b": b"1"})
+    assert content_digest(files) != content_digest({"a": b"1", "c": b"2"})
+
+
+def test_the_order_of_the_features_is_part_of_the_methods() -> None:
+    columns = [("x", "float64", "1"), ("y", "float64", "1")]
+    one, other = (
+        fingerprint(estimator=["e"], features=order, target="t", prediction="p", code_major=1)
+        for order in (columns, columns[::-1])
+    )
+    assert one.fingerprint != other.fingerprint

@@ -1,0 +1,120 @@
+"""What users can type, call, set or read is documented, and what is documented exists."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sabia.cli import rollouts
+from sabia.cli.__main__ import app
+from sabia.rollout.plan import Plan, of, read
+from sabia.serving.app import routes
+from sabia.serving.errors import STATUS
+from sabia.serving.inference import faults
+from sabia.serving.settings import Config
+
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+SERVING = (ROOT / "docs" / "serving.md").read_text()
+ROLLOUTS = (ROOT / "docs" / "rollouts.md").read_text()
+VERBS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
+OURS = [
+    "benchmarks",
+    "docs",
+    "examples",
+    "manifests",
+    "notebooks",
+    "predictor",
+    "scripts",
+    "src",
+    "tests",
+    "training",
+]
+
+
+def test_the_makefile_has_at_most_twelve_verbs_each_with_its_help() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert phony is not None
+    assert sorted(phony[1].split()) == sorted(VERBS)
+    assert len(VERBS) <= 12
+
+
+def test_every_make_verb_that_is_mentioned_exists() -> None:
+    texts = [README, (ROOT / "CONTRIBUTING.md").read_text()]
+    mentioned = {verb for text in texts for verb in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)}
+    assert {"demo", "test"} <= mentioned <= set(VERBS)
+
+
+@pytest.mark.parametrize("command", [str(item.callback.__name__) for item in app.registered_commands if item.callback])
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"`sabia {command}" in README
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [command.name or command.callback.__name__ for command in rollouts.app.registered_commands if command.callback],
+)
+def test_every_verb_of_a_rollout_is_in_the_readme(verb: str) -> None:
+    assert f"`sabia rollout {verb}" in README
+
+
+@pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(Plan)])
+def test_every_field_of_a_plan_is_documented(name: str) -> None:
+    assert re.search(rf"^{name}:", ROLLOUTS, re.MULTILINE)
+
+
+def test_the_plan_that_is_documented_is_the_default() -> None:
+    text = re.search(r"```yaml\n(model: .*?)```", ROLLOUTS, re.DOTALL)
+    assert text is not None
+    assert read(text[1]) == of({"model": "breast-cancer", "stable": "1.2", "canary": "2.0"})
+
+
+def test_the_example_is_a_plan() -> None:
+    for path in (ROOT / "examples").glob("*.yaml"):
+        assert read(path.read_text()).model == "breast-cancer"
+
+
+@pytest.mark.parametrize("fault", sorted(faults.NAMES))
+def test_every_fault_is_documented(fault: str) -> None:
+    assert f"`{fault}=" in SERVING
+
+
+@pytest.mark.parametrize("path", routes())
+def test_every_call_is_documented(path: str) -> None:
+    assert f"{path}`" in SERVING
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(Config)])
+def test_every_setting_is_documented(setting: str) -> None:
+    assert f"| `{setting}`" in SERVING or f", `{setting}`" in SERVING
+
+
+@pytest.mark.parametrize("status", sorted(set(STATUS.values())))
+def test_every_refusal_is_documented(status: int) -> None:
+    assert f"| {status} |" in SERVING
+
+
+@pytest.mark.parametrize(
+    "document", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.name
+)
+def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_lock_holds_names_versions_and_hashes_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    requirements = re.findall(r"^([A-Za-z0-9_.-]+)==\S+", lock, re.MULTILINE)
+    assert len(requirements) == len(re.findall(r"^[A-Za-z0-9]", lock, re.MULTILINE))
+    assert lock.count("--hash=sha256:") >= len(requirements)
+
+
+@pytest.mark.parametrize("room", OURS)
+def test_the_readme_names_every_room(room: str) -> None:
+    assert f"`{room}/`" in README

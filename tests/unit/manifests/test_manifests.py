@@ -1,0 +1,232 @@
+"""Every kustomization renders, every document is one that a real cluster accepts, and they say what they should."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from sabia.contract.layout import Version, version_prefix
+from sabia.kubernetes.manifests import ROOT, predictor, render, route
+from sabia.local.process import installed
+from sabia.rollout.plan import Errors, Labels, Latency, Plan, Predictions
+from tests.unit.manifests.folders import KUSTOMIZATIONS
+from tests.unit.manifests.schemas import FOLDER, problems
+
+Document = dict[str, Any]
+
+VERSIONS = sorted(path.parent for path in (ROOT / "versions").glob("*/version.yaml"))
+
+
+def named(documents: list[Document], kind: str) -> Document:
+    """The one document of a kind."""
+    (found,) = [document for document in documents if document["kind"] == kind]
+    return found
+
+
+def container(documents: list[Document]) -> Document:
+    """The container of the InferenceService."""
+    (found,) = named(documents, "InferenceService")["spec"]["predictor"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=str)
+def test_every_document_is_one_that_the_cluster_takes_whole(folder: Path) -> None:
+    documents = render(ROOT / folder)
+    assert documents
+    assert {f"{item['kind']} {item['metadata']['name']}": problems(item) for item in documents if problems(item)} == {}
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=str)
+def test_kustomize_has_nothing_to_warn_of(folder: Path) -> None:
+    command = [installed("kubectl"), "kustomize", str(ROOT / folder)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("spec", "predictor", "containers"), None),
+        (("spec", "predictor", "minReplicas"), "one"),
+        (("spec", "predictor", "surprise"), 1),
+        (("spec", "predictor", "deploymentStrategy", "rollingUpdate", "maxSruge"), 1),
+    ],
+)
+def test_the_schemas_refuse_what_the_cluster_would_refuse_or_drop(path: tuple[str, ...], value: object) -> None:
+    """A check that cannot fail proves nothing."""
+    document = copy.deepcopy(named(render(VERSIONS[0]), "InferenceService"))
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert problems(document)
+
+
+def test_the_schemas_are_of_the_platform_that_the_manifests_are_for() -> None:
+    versions = json.loads((FOLDER / "versions.json").read_text())
+    assert versions["kserve"] == "v0.20.0"
+    assert set(versions) == {"kserve", "kubernetes", "gateway-api"}
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
+def test_a_version_is_served_from_its_own_place_and_says_who_it_must_be(folder: Path) -> None:
+    data = yaml.safe_load((folder / "version.yaml").read_text())["data"]
+    number = Version.parse(data["version"])
+    assert folder.name == data["name"] == f"{data['model']}-v{number.major}-{number.minor}"
+    documents = render(folder)
+    spec = predictor(documents, where=folder.name)
+    assert spec.storage_uri == f"s3://sabia/{version_prefix(data['model'], number)}"
+    assert spec.args == [f"--model_name={data['model']}", f"--model_version={number}"]
+    assert spec.readiness.path == spec.startup.path == f"/v1/models/{data['model']}"
+    for kind, selector in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        labels = named(documents, kind)["spec"][selector]["matchLabels"]
+        assert labels == {"serving.kserve.io/inferenceservice": data["name"]}
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
+def test_a_version_runs_in_standard_mode_reached_only_through_the_route(folder: Path) -> None:
+    metadata = named(render(folder), "InferenceService")["metadata"]
+    assert metadata["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+    assert metadata["annotations"]["serving.kserve.io/autoscalerClass"] == "none"
+    assert metadata["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
+def test_a_pod_has_no_root_no_writable_root_and_no_token(folder: Path) -> None:
+    documents = render(folder)
+    pod, context = named(documents, "InferenceService")["spec"]["predictor"], container(documents)["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] > 0
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
+def test_a_pod_has_time_to_leave_in_order(folder: Path) -> None:
+    """The gateway's time, the predictor's drain and grace, the last of the log, all before the kubelet kills."""
+    from sabia.serving.process.server import LOG_SECONDS
+    from sabia.serving.settings import Config
+
+    documents = render(folder)
+    sleep = int(container(documents)["lifecycle"]["preStop"]["exec"]["command"][1])
+    grace = named(documents, "InferenceService")["spec"]["predictor"]["terminationGracePeriodSeconds"]
+    assert sleep + Config().drain_seconds + Config().grace_seconds + LOG_SECONDS < grace
+
+
+def test_the_route_sends_every_call_to_a_version_that_has_a_folder() -> None:
+    services = {predictor(render(folder), where=folder.name).service for folder in VERSIONS}
+    assert set(route(render(ROOT / "traffic"), where="traffic").services) <= services
+
+
+def test_the_route_matches_each_call_and_nothing_else() -> None:
+    """No bare prefix: /metrics and whatever else a predictor offers stay inside."""
+    for rule in route(render(ROOT / "traffic"), where="traffic").rules:
+        assert {(match.path, match.exact) for match in rule.matches} == {
+            ("/v1/models/breast-cancer", True),
+            ("/v1/models/breast-cancer:predict", True),
+            ("/v1/models/breast-cancer:explain", True),
+            ("/v2/models/breast-cancer", False),
+        }
+
+
+def test_each_version_of_the_split_can_be_pinned() -> None:
+    spec = route(render(ROOT / "traffic"), where="traffic")
+    pins = {next(iter(rule.weights)): rule.matches[0].headers for rule in spec.pins}
+    assert set(pins) == set(spec.split.weights)
+    for folder in VERSIONS:
+        version = predictor(render(folder), where=folder.name)
+        assert pins[version.service] == {"x-model-version": version.version}
+
+
+def test_the_weights_of_the_split_are_percentages() -> None:
+    assert sum(route(render(ROOT / "traffic"), where="traffic").split.weights.values()) == 100
+
+
+def test_kserves_ingress_setting_is_given_whole() -> None:
+    """The controller reads it as one document; without `ingressGateway`, which Standard mode does not use, it stops."""
+    settings = named(render(ROOT / "platform" / "kserve-settings"), "ConfigMap")["data"]
+    ingress = json.loads(settings["ingress"])
+    assert ingress["enableGatewayApi"] is True
+    gateway = named(render(ROOT / "platform" / "gateway"), "Gateway")["metadata"]
+    assert ingress["kserveIngressGateway"] == f"{gateway['namespace']}/{gateway['name']}"
+    assert {"ingressGateway", "localGateway", "localGatewayService", "ingressDomain", "domainTemplate"} <= set(ingress)
+
+
+def test_an_autoscaled_version_is_the_target_of_its_autoscaler() -> None:
+    documents = render(ROOT / "autoscaling" / "breast-cancer-v1-2")
+    spec = predictor(documents, where="autoscaling")
+    scaler = named(documents, "HorizontalPodAutoscaler")
+    assert (scaler["metadata"]["name"], scaler["spec"]["scaleTargetRef"]["name"]) == (spec.name, spec.service)
+    assert scaler["spec"]["minReplicas"] >= 2
+    annotations = named(documents, "InferenceService")["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/autoscalerClass"] == "external"
+
+
+def test_the_shadow_gets_copies_and_no_share() -> None:
+    spec = route(render(ROOT / "shadow"), where="shadow")
+    (shadow,) = spec.split.mirrors
+    assert spec.split.weights[shadow] == 0
+    assert sum(spec.split.weights.values()) == 100
+
+
+def test_the_image_is_the_same_everywhere() -> None:
+    """One image, so that what was trained with is what serves; MinIO and KServe's initializer are others'."""
+    images = {
+        line.split("image:")[1].split("#")[0].strip()
+        for path in ROOT.rglob("*.yaml")
+        for line in path.read_text().splitlines()
+        if line.strip().startswith("image: ")
+    }
+    assert {image for image in images if image.startswith("sabia:")} == {"sabia:0.1.0"}
+    assert {image for image in images if not image.startswith("sabia:")} == {
+        "minio",
+        "docker.io/kserve/storage-initializer:v0.20.0",
+    }
+
+
+def a_rollout_schema() -> Document:
+    """The schema of a `Rollout`, from its definition."""
+    documents = render(ROOT / "operator")
+    (definition,) = (item for item in documents if item["kind"] == "CustomResourceDefinition")
+    schema: Document = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def test_a_rollouts_spec_has_the_fields_of_a_plan_and_a_decision() -> None:
+    properties = a_rollout_schema()["properties"]["spec"]["properties"]
+    assert set(properties) == {field.name for field in msgspec.structs.fields(Plan)} | {"decision"}
+    for name, struct in (("errors", Errors), ("latency", Latency), ("predictions", Predictions), ("labels", Labels)):
+        fields = {field.name for field in msgspec.structs.fields(struct)}
+        assert set(properties["watch"]["properties"][name]["properties"]) == fields
+
+
+def test_every_field_of_a_plan_that_may_not_change_is_guarded() -> None:
+    spec = a_rollout_schema()["properties"]["spec"]
+    guarded = {
+        match for rule in spec["x-kubernetes-validations"] for match in re.findall(r"self\.(\w+) ==", rule["rule"])
+    }
+    # The canary may be a list, which the API cannot compare; the operator does.
+    assert guarded == {field.name for field in msgspec.structs.fields(Plan)} - {"canary"}
+
+
+def test_the_stores_set_up_may_read_the_secrets_that_it_makes() -> None:
+    spec = importlib.util.spec_from_file_location("setup", ROOT / "store" / "minio" / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    setup = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(setup)
+    roles = [item for item in render(ROOT / "store" / "minio") if item["kind"] in ("Role", "ClusterRole")]
+    named = {name for role in roles for rule in role["rules"] for name in rule.get("resourceNames", [])}
+    assert {secret for secret, _ in setup.USERS.values()} | {"minio-root"} <= named

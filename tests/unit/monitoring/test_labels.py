@@ -1,0 +1,113 @@
+"""Labels: what is read, what is refused, which of several counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sabia.monitoring import labels
+from sabia.monitoring.archive import Archive
+from sabia.monitoring.errors import InvalidLabels
+from sabia.store.objects import Store
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+DAY = date(2026, 3, 1)
+
+
+def counted(store: Store) -> dict[tuple[str, int], float]:
+    """The labels that count."""
+    with Archive(store, "toy", DAY, DAY) as archive:
+        return {(name, row): label for name, row, label in archive.rows('SELECT request_id, "row", label FROM labels')}
+
+
+def written(path: Path, text: str) -> Path:
+    """A file."""
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """The same labels in every form."""
+    table = {"request_id": ["a", "b"], "row": [0, 1], "label": [1.0, 0.0]}
+    pq.write_table(pa.table(table), tmp_path / "labels.parquet")
+    return [
+        tmp_path / "labels.parquet",
+        written(tmp_path / "labels.csv", "request_id,row,label\na,0,1\nb,1,0\n"),
+        written(tmp_path / "true.csv", "request_id,row,label\na,0,true\nb,1,False\n"),
+        written(
+            tmp_path / "labels.jsonl",
+            '{"request_id": "a", "row": 0, "label": 1}\n{"request_id": "b", "row": 1, "label": 0}\n',
+        ),
+    ]
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_every_form_is_read(store: Store, files: list[Path], at: int) -> None:
+    added = labels.add(store, "toy", files[at], now=NOW)
+    assert (added.labels, added.new) == (2, 2)
+    assert counted(store) == {("a", 0): 1.0, ("b", 1): 0.0}
+
+
+def test_without_a_row_a_label_is_the_first_rows(store: Store, tmp_path: Path) -> None:
+    labels.add(store, "toy", written(tmp_path / "x.csv", "request_id,label\na,1\n"), now=NOW)
+    assert counted(store) == {("a", 0): 1.0}
+
+
+def test_the_same_file_twice_is_added_once(store: Store, files: list[Path]) -> None:
+    first = labels.add(store, "toy", files[0], now=NOW)
+    again = labels.add(store, "toy", files[0], now=NOW + timedelta(minutes=1))
+    assert (first.new, again.new) == (2, 0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_labels_the_one_observed_last_counts_whichever_came_first(
+    store: Store, tmp_path: Path, order: int
+) -> None:
+    early = written(tmp_path / "early.csv", "request_id,label,observed_at\na,0,2026-03-01T10:00:00Z\n")
+    late = written(tmp_path / "late.csv", "request_id,label,observed_at\na,1,2026-03-01T11:00:00Z\n")
+    for number, path in enumerate([early, late][::order]):
+        labels.add(store, "toy", path, now=NOW + timedelta(days=number))
+    assert counted(store) == {("a", 0): 1.0}
+
+
+def test_of_two_that_were_observed_together_the_one_added_last_counts(store: Store, tmp_path: Path) -> None:
+    for number, label in enumerate((1, 0)):
+        path = written(tmp_path / f"{number}.csv", f"request_id,label,observed_at\na,{label},2026-03-01T10:00:00Z\n")
+        labels.add(store, "toy", path, now=NOW + timedelta(hours=number))
+    assert counted(store) == {("a", 0): 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("x.csv", "request_id,label\na,1\nb,maybe\n", "a label is no finite number, in line 2"),
+        ("x.csv", "request_id,label\na,inf\n", "a label is no finite number, in line 1"),
+        ("x.csv", "request_id,label\n,1\n", "a request_id is empty, in line 1"),
+        ("x.csv", "request_id,row,label\na,-1,1\n", "a row is no place in a request"),
+        ("x.csv", "request_id,label,observed_at\na,1,yesterday\n", "a time cannot be read, in line 1"),
+        ("x.csv", "id,label\na,1\n", "no column 'request_id'"),
+        ("x.jsonl", '{"request_id": "a"}\n', "no column 'label'"),
+        ("x.jsonl", "not json\n", "cannot be read as what its name says"),
+        ("x.txt", "", "ends with one of"),
+    ],
+)
+def test_what_is_no_label_is_refused_and_nothing_is_added(
+    store: Store, tmp_path: Path, name: str, text: str, problem: str
+) -> None:
+    with pytest.raises(InvalidLabels, match=problem):
+        labels.add(store, "toy", written(tmp_path / name, text), now=NOW)
+    assert list(store.list("labels/")) == []
+
+
+def test_more_labels_than_fit_into_a_file_are_all_added(store: Store, tmp_path: Path) -> None:
+    ids = [f"r{at}" for at in range(25)]
+    pq.write_table(pa.table({"request_id": ids, "label": np.ones(25)}), tmp_path / "x.parquet")
+    assert labels.add(store, "toy", tmp_path / "x.parquet", now=NOW, file_rows=10).new == 25
+    assert len(list(store.list("labels/"))) == 3
+    assert len(counted(store)) == 25

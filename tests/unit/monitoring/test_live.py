@@ -1,0 +1,160 @@
+"""The live page's calls: what they tell, and who may decide."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from starlette.testclient import TestClient
+
+from sabia.monitoring.live.server import Feed, application
+from sabia.monitoring.live.snapshot import Watcher
+from sabia.rollout import engine
+from sabia.rollout.counters import Counters, Scrape
+from sabia.rollout.errors import NotScraped
+from sabia.rollout.plan import of
+from sabia.rollout.record import Record, last
+from sabia.rollout.state import Verb
+from sabia.store.objects import Store
+from tests.conftest import MODEL
+
+TOKEN = "correct-horse"
+
+
+class Split:
+    """Weights as they are set."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, int] = {"1.2": 90, "2.0": 10}
+
+    def weights(self) -> dict[str, int]:
+        """As it was set."""
+        return dict(self.of)
+
+
+class Source:
+    """Counters as they are set, or none."""
+
+    def __init__(self) -> None:
+        self.requests, self.failed = 100, 3
+        self.away = False
+
+    def scrape(self) -> Scrape:
+        """As they were set."""
+        if self.away:
+            raise NotScraped("server 1 does not answer")
+        return Scrape(arms={"1.2": {"a": Counters(self.requests, self.failed)}, "2.0": {"b": Counters(7, 0)}})
+
+
+@pytest.fixture
+def watcher(store: Store) -> Watcher:
+    """A watcher of two versions, one of them in a rollout."""
+    engine.start(store, of({"model": MODEL, "stable": "1.2", "canary": "2.0"}), {"1.2": 100, "2.0": 0}, actor="test")
+    return Watcher(store, MODEL, Split(), Source(), decisions=True)
+
+
+def client(store: Store, watcher: Watcher, *, decisions: bool = True) -> TestClient:
+    """A client of the page."""
+
+    def decide(name: str, verb: Verb, version: str | None) -> None:
+        engine.command(Record(store, MODEL, name), verb, actor="test", version=version)
+
+    app = application(
+        watcher, hosts=["testserver"], decide=decide if decisions else None, token=TOKEN if decisions else None
+    )
+    return TestClient(app)
+
+
+def test_the_state_is_what_the_platform_says(store: Store, watcher: Watcher) -> None:
+    found = client(store, watcher).get("/api/state").json()
+    versions = {each["version"]: each for each in found["versions"]}
+    assert (versions["1.2"]["weight"], versions["1.2"]["requests"], versions["1.2"]["failed"]) == (90, 100, 3)
+    assert versions["2.0"]["serving"]
+    assert found["rollouts"][0]["canaries"] == ["2.0"]
+    assert found["problems"] == []
+
+
+def test_what_cannot_be_seen_is_said_and_the_rest_is_shown(store: Store) -> None:
+    source = Source()
+    source.away = True
+    found = Watcher(store, MODEL, Split(), source).look()
+    assert len(found.problems) == 1
+    assert "server 1 does not answer" in found.problems[0]
+    assert {each.version: each.requests for each in found.versions} == {"1.2": None, "2.0": None}
+    assert {each.version: each.weight for each in found.versions} == {"1.2": 90, "2.0": 10}
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "status"),
+    [
+        ({}, "pause", 401),
+        ({"authorization": "Bearer wrong"}, "pause", 401),
+        ({"authorization": f"Bearer {TOKEN}", "sec-fetch-site": "cross-site"}, "pause", 403),
+        ({"authorization": f"Bearer {TOKEN}", "sec-fetch-site": "same-site"}, "pause", 403),
+        ({"authorization": f"Bearer {TOKEN}", "host": "evil.example"}, "pause", 400),
+        ({"authorization": f"Bearer {TOKEN}"}, "destroy", 404),
+    ],
+)
+def test_who_may_not_decide_changes_nothing(
+    store: Store, watcher: Watcher, headers: dict[str, str], path: str, status: int
+) -> None:
+    name = last(store, MODEL, None).name
+    before = last(store, MODEL, None).head().entry.seq
+    assert client(store, watcher).post(f"/api/rollouts/{name}/{path}", headers=headers).status_code == status
+    assert last(store, MODEL, None).head().entry.seq == before
+
+
+def test_decisions_are_off_unless_switched_on(store: Store, watcher: Watcher) -> None:
+    name = last(store, MODEL, None).name
+    answer = client(store, watcher, decisions=False).post(
+        f"/api/rollouts/{name}/pause", headers={"authorization": "Bearer None"}
+    )
+    assert answer.status_code == 403
+
+
+def test_a_decision_is_in_the_record(store: Store, watcher: Watcher) -> None:
+    which = last(store, MODEL, None)
+    headers = {"authorization": f"Bearer {TOKEN}", "sec-fetch-site": "same-origin"}
+    assert client(store, watcher).post(f"/api/rollouts/{which.name}/pause", headers=headers).status_code == 200
+    assert which.head().entry.state.paused is not None
+
+
+def test_a_decision_of_what_is_not_there_or_over_says_so(store: Store, watcher: Watcher) -> None:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    asked = client(store, watcher)
+    assert asked.post("/api/rollouts/nothing/pause", headers=headers).status_code == 404
+
+
+def test_a_page_of_another_name_is_refused(store: Store, watcher: Watcher) -> None:
+    assert client(store, watcher).get("/api/state", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(store: Store, watcher: Watcher) -> None:
+    for path in ("/", "/live.js", "/live.css", "/style.css", "/api/state"):
+        answer = client(store, watcher).get(path)
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_events_come_when_something_changes_and_not_otherwise(store: Store) -> None:
+    split = Split()
+    watcher = Watcher(store, MODEL, split, None)
+
+    async def listen() -> list[int]:
+        events = Feed(watcher, seconds=0.01).events()
+        assert (await anext(events)).startswith(b"retry:")
+        weights = [_weight(await anext(events))]
+        split.of = {"1.2": 50, "2.0": 50}
+        weights.append(_weight(await anext(events)))
+        return weights
+
+    # There is no log, so drift changes nothing.
+    assert asyncio.run(asyncio.wait_for(listen(), 20)) == [90, 50]
+
+
+def _weight(event: bytes) -> int:
+    """The weight of 1.2."""
+    found: int = json.loads(event.partition(b"data: ")[2])["versions"][0]["weight"]
+    return found

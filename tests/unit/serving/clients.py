@@ -1,0 +1,137 @@
+"""A client that calls a version over a socket pair, and the bodies that tests send."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from sabia.registry.verification import Artifact
+from sabia.serving.app import App
+from sabia.serving.http.hub import Hub
+from sabia.serving.inference.decision import Decision
+from sabia.serving.process.server import hub_of
+from sabia.serving.settings import Config
+from sabia.serving.telemetry.metrics import VersionMetrics
+
+MODEL = "breast-cancer"
+PREDICT = f"/v1/models/{MODEL}:predict"
+EXPLAIN = f"/v1/models/{MODEL}:explain"
+INFER = f"/v2/models/{MODEL}/infer"
+JSON = {"content-type": "application/json"}
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Wire:
+    """A client's end of a connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def answer(self, *, head: bool = False) -> httpx.Response:
+        """Read one answer."""
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = httpx.Headers([(name, value) for name, _, value in (line.partition(": ") for line in lines[1:-2])])
+        body = b"" if head else await self.reader.readexactly(int(headers["content-length"]))
+        return httpx.Response(int(lines[0].split(" ")[1]), headers=headers, content=body)
+
+    async def closed(self) -> bool:
+        """Whether the server ends the connection, saying no more."""
+        return await self.reader.read() == b""
+
+
+@dataclass
+class Client:
+    """Calls of one version, each on a connection of its own."""
+
+    artifact: Artifact
+    config: Config = field(default_factory=Config)
+
+    def __post_init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.decision = Decision(self.artifact)
+        self.metrics = VersionMetrics(self.decision, self.registry)
+        self.app = App(self.decision, self.config, self.registry, self.metrics)
+
+    def __call__(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """One call."""
+        lines = [f"{method} {path.replace(' ', '%20')} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in ({"host": "test"} | (headers or {})).items()]
+        if body is not None:
+            lines.append(f"content-length: {len(body)}")
+        sent = ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
+
+        async def call(wire: Wire) -> httpx.Response:
+            wire.writer.write(sent)
+            return await wire.answer(head=method == "HEAD")
+
+        return self.connected(call)
+
+    def predict(self, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+        """A V1 call."""
+        return self("POST", PREDICT, body, JSON if headers is None else headers)
+
+    def infer(self, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+        """A V2 call."""
+        return self("POST", INFER, body, JSON if headers is None else headers)
+
+    def value(self, metric: str, **labels: str) -> float:
+        """A metric's value now; of what came by the split, where routes are counted apart."""
+        if metric.startswith(("sabia_requests", "sabia_request_", "sabia_decision", "sabia_predictions")):
+            labels = {"route": "split"} | labels
+        found = self.sample(metric, {"model": MODEL, "version": self.artifact.manifest.version, **labels})
+        assert found is not None, f"there is no {metric}{labels}"
+        return found
+
+    def sample(self, metric: str, labels: dict[str, str]) -> float | None:
+        """A sample as a scrape would find it now."""
+        self.app.observed.settle()
+        return self.registry.get_sample_value(metric, labels)
+
+    def connected(self, call: Callable[[Wire], Awaitable[Result]]) -> Result:
+        """What a call makes of one connection."""
+        return self.served(lambda connect: _then(connect(), call))
+
+    def served(
+        self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]], hub: Hub | None = None
+    ) -> Result:
+        """What a call makes of as many connections to one server as it asks for."""
+        hub = hub or hub_of(self.app, self.config)
+
+        async def serve() -> Result:
+            hub.draining = self.app.draining
+            hub.start()
+            writers: list[asyncio.StreamWriter] = []
+
+            async def connect() -> Wire:
+                ours, theirs = socket.socketpair()
+                ours.setblocking(False)
+                await asyncio.get_running_loop().connect_accepted_socket(hub.connection, ours)
+                reader, writer = await asyncio.open_connection(sock=theirs)
+                writers.append(writer)
+                return Wire(reader, writer)
+
+            try:
+                return await asyncio.wait_for(call(connect), timeout=30)
+            finally:
+                hub.stop()
+                for writer in writers:
+                    writer.close()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
+
+        return asyncio.run(serve())
+
+
+async def _then(wire: Awaitable[Wire], call: Callable[[Wire], Awaitable[Result]]) -> Result:
+    return await call(await wire)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sabia.registry.verification import Artifact
+from sabia.serving import settings as config
+from sabia.serving.inference import faults
+from sabia.serving.settings import Config
+from tests.unit.serving.clients import INFER, JSON, Client
+
+
+def with_faults(artifact: Artifact, text: str) -> Client:
+    """A client of a server on which this goes wrong."""
+    return Client(artifact, replace(Config(), faults=text))
+
+
+def body(rows: NDArray[np.float64]) -> bytes:
+    return json.dumps({"instances": rows.tolist()}).encode()
+
+
+def test_without_the_setting_nothing_goes_wrong(client: Client, rows: NDArray[np.float64]) -> None:
+    answer = client.predict(body(rows[:1]))
+    assert (answer.status_code, faults.HEADER in answer.headers) == (200, False)
+
+
+def test_errors_are_500_counted_and_marked(logistic: Artifact, rows: NDArray[np.float64]) -> None:
+    client = with_faults(logistic, "errors=0.5")
+    answers = [client.predict(body(rows[:1])) for _ in range(60)]
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 500}
+    assert {answer.headers.get(faults.HEADER) for answer in answers if answer.status_code == 500} == {"errors"}
+    assert client.value("sabia_requests_total", status_class="5xx") == statuses[500]
+
+
+def test_a_fault_after_some_calls_passes_every_probe_before(logistic: Artifact, rows: NDArray[np.float64]) -> None:
+    client = with_faults(logistic, "errors=1,after=3")
+    assert [client.predict(body(rows[:1])).status_code for _ in range(5)] == [200, 200, 200, 500, 500]
+
+
+def test_a_constant_and_a_wrong_answer_are_what_they_say(
+    client: Client, logistic: Artifact, rows: NDArray[np.float64]
+) -> None:
+    right = client.predict(body(rows[:5])).json()["predictions"]
+    assert with_faults(logistic, "constant=0.25").predict(body(rows[:5])).json()["predictions"] == [0.25] * 5
+    wrong = with_faults(logistic, "wrong=1").predict(body(rows[:5])).json()["predictions"]
+    assert wrong == pytest.approx([1 - value for value in right])
+
+
+def test_a_delay_is_the_decisions_own_time(logistic: Artifact, rows: NDArray[np.float64]) -> None:
+    client = with_faults(logistic, "delay=30ms")
+    client.predict(body(rows[:1]))
+    assert client.value("sabia_decision_duration_seconds_sum") >= 0.03
+
+
+def test_a_leak_keeps_what_it_says(rows: NDArray[np.float64]) -> None:
+    found = faults.read("leak=1000")
+    assert found is not None
+    for _ in range(3):
+        found(lambda values: values[:, 0], rows[:1])
+    assert sum(map(len, found.kept)) == 3000
+
+
+def test_v2_calls_fail_the_same_way(logistic: Artifact, rows: NDArray[np.float64]) -> None:
+    call = {"inputs": [{"name": "features", "shape": [1, 30], "datatype": "FP64", "data": rows[0].tolist()}]}
+    answer = with_faults(logistic, "errors=1")("POST", INFER, json.dumps(call).encode(), JSON)
+    assert (answer.status_code, answer.headers[faults.HEADER]) == (500, "errors")
+
+
+@pytest.mark.parametrize("text", ["errors", "errors=2", "errors=x", "delay=soon", "leak=-1", "unknown=1", "kept=1"])
+def test_what_is_no_fault_ends_the_server_before_it_listens(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        config.read(["--faults", text], {})
+    assert "--faults" in capsys.readouterr().err
