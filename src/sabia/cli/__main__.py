@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from sabia.cli import deployments, evidence, monitoring, platform, rollouts, versions
-from sabia.cli.errors import KNOWN, code_of
 from sabia.cli.output import errors
+from sabia.errors import SabiaError
 
 
 def demo(
@@ -67,9 +67,9 @@ def main() -> None:
     """Run one command; our own errors become one line and an exit code."""
     try:
         app()
-    except KNOWN as error:
+    except SabiaError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(code_of(error))
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

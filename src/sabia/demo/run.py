@@ -22,7 +22,7 @@ import requests
 from rich.progress import track
 from scipy.stats import binom
 
-from sabia.cli.errors import FAILED, CliError
+from sabia.cli.errors import CliError
 from sabia.cli.monitoring import tell
 from sabia.cli.output import console, errors, print_table, say
 from sabia.cli.platform import Stopped, stop_on_sigterm
@@ -118,7 +118,7 @@ def run(folder: Path, calls: int) -> None:
     )
     console.print(f"{summary['seconds']} s; everything is in {path}")
     if not checks.held:
-        raise CliError("A check did not hold.", FAILED)
+        raise CliError("A check did not hold.")
 
 
 @contextmanager

@@ -13,8 +13,10 @@ StackError
 
 from __future__ import annotations
 
+from sabia.errors import SabiaError
 
-class StackError(Exception):
+
+class StackError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 
@@ -57,6 +59,8 @@ class AlreadyRunning(StackError):
 
 class NotRunning(StackError):
     """There is no stack to talk to."""
+
+    exit_code = 5
 
     def __init__(self) -> None:
         super().__init__("No stack runs here; `sabia up` starts one.")

@@ -12,13 +12,17 @@ MonitoringError
 
 from __future__ import annotations
 
+from sabia.errors import SabiaError
 
-class MonitoringError(Exception):
+
+class MonitoringError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 
 class NothingLogged(MonitoringError):
     """There is nothing to look at."""
+
+    exit_code = 3
 
     def __init__(self, model: str, since: str, until: str) -> None:
         super().__init__(f"No request to {model!r} was logged from {since} to {until}.")
@@ -26,6 +30,8 @@ class NothingLogged(MonitoringError):
 
 class InvalidLabels(MonitoringError):
     """A file of labels is not one. Nothing of it was added."""
+
+    exit_code = 2
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"Nothing was added: {problem}.")

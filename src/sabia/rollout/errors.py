@@ -27,13 +27,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sabia.errors import SabiaError
 
-class RolloutError(Exception):
+
+class RolloutError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 
 class UnknownVersion(RolloutError):
     """A version was asked for that no backend of the route serves."""
+
+    exit_code = 3
 
     def __init__(self, version: str, known: Iterable[str]) -> None:
         super().__init__(f"The route has no version {version!r}; it has {', '.join(sorted(known)) or 'none'}.")
@@ -95,12 +99,16 @@ class NotCounted(RolloutError):
 class RouteNotFound(RolloutError):
     """There is no route to change."""
 
+    exit_code = 3
+
     def __init__(self, model: str, namespace: str) -> None:
         super().__init__(f"Namespace {namespace} has no HTTPRoute {model!r}; `sabia deploy` makes it.")
 
 
 class InvalidPlan(RolloutError):
     """A plan cannot be carried out."""
+
+    exit_code = 2
 
     def __init__(self, field: str, problem: str, line: int | None = None) -> None:
         where = f" (line {line})" if line is not None else ""
@@ -110,6 +118,8 @@ class InvalidPlan(RolloutError):
 
 class RolloutNotFound(RolloutError):
     """Nobody started this rollout."""
+
+    exit_code = 3
 
     def __init__(self, model: str | None, name: str | None) -> None:
         which = f"rollout {name!r}" if name else "rollout"
@@ -140,6 +150,8 @@ class LookTaken(RolloutError):
 class BrokenRecord(RolloutError):
     """The chain of records does not hold."""
 
+    exit_code = 4
+
     def __init__(self, name: str, seq: int, problem: str) -> None:
         super().__init__(f"Record {seq} of rollout {name} {problem}.")
 
@@ -154,6 +166,8 @@ class NotScraped(RolloutError):
 
 class ClusterUnreachable(RolloutError):
     """The Kubernetes API could not be asked."""
+
+    exit_code = 5
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The cluster cannot be reached: {reason}.")

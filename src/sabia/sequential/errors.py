@@ -9,8 +9,10 @@ EvidenceError
 
 from __future__ import annotations
 
+from sabia.errors import SabiaError
 
-class EvidenceError(Exception):
+
+class EvidenceError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 

@@ -32,6 +32,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from sabia.errors import SabiaError
+
 _QUOTED = 60
 
 
@@ -41,7 +43,7 @@ def quote(text: object) -> str:
     return shown if len(shown) <= _QUOTED else f"{shown[:_QUOTED]}…"
 
 
-class PredictorError(Exception):
+class PredictorError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 

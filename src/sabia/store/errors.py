@@ -29,13 +29,17 @@ the machine.
 
 from __future__ import annotations
 
+from sabia.errors import SabiaError
 
-class ArtifactError(Exception):
+
+class ArtifactError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 
 class InvalidName(ArtifactError):
     """A name is not written as the layout needs it."""
+
+    exit_code = 2
 
     def __init__(self, kind: str, given: str, rule: str) -> None:
         super().__init__(f"{kind} {given!r} is not valid: {rule}.")
@@ -43,6 +47,8 @@ class InvalidName(ArtifactError):
 
 class NotFound(ArtifactError):
     """Base of what is not there."""
+
+    exit_code = 3
 
 
 class KeyNotFound(NotFound):
@@ -69,6 +75,8 @@ class AliasNotFound(NotFound):
 
 class IntegrityError(ArtifactError):
     """What lies in the store is not what was promised; nothing may be made from it."""
+
+    exit_code = 4
 
 
 class MissingManifest(IntegrityError):
@@ -141,6 +149,8 @@ class ClaimsExhausted(ArtifactError):
 
 class StoreError(ArtifactError):
     """Base of failures of the store itself."""
+
+    exit_code = 5
 
 
 class StoreRefused(StoreError):

@@ -18,13 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sabia.errors import SabiaError
 
-class TrainingError(Exception):
+
+class TrainingError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 
 class InvalidRecipe(TrainingError):
     """The recipe cannot be read or contradicts itself."""
+
+    exit_code = 2
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The recipe is not valid: {reason}.")
@@ -33,12 +37,16 @@ class InvalidRecipe(TrainingError):
 class UnknownDataset(TrainingError):
     """No data set is known under this URI."""
 
+    exit_code = 3
+
     def __init__(self, uri: str, known: Iterable[str]) -> None:
         super().__init__(f"No data set is called {uri!r}; known: {', '.join(sorted(known))}.")
 
 
 class UnknownMethods(TrainingError):
     """No model class is known under this name."""
+
+    exit_code = 3
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"No methods are called {name!r}; known: {', '.join(sorted(known))}.")
