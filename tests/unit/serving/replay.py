@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from sabia.serving.app import App
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.inference.decision import Decision
-from sabia.serving.protocols import grpc
+from sabia.serving.protocols import grpc, messages
 from sabia.serving.settings import Config
 from sabia.serving.telemetry.metrics import VersionMetrics
 
@@ -37,7 +37,6 @@ def seeds() -> list[bytes]:
     event = {"specversion": "1.0", "id": "1", "source": "x", "type": "y", "data": {"instances": [ones]}}
     head = json.dumps(binary).encode()
     raw = np.ones(30).tobytes()
-    messages = grpc.messages
     contents = messages.InferTensorContents(fp64_contents=ones)
     inputs = [messages.ModelInferRequest.InferInputTensor(**tensor, contents=contents)]
     bare = [messages.ModelInferRequest.InferInputTensor(**tensor)]

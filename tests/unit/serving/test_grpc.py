@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sabia.registry.verification import Artifact
-from sabia.serving.protocols.grpc import SERVICE, messages, start
+from sabia.serving.protocols import messages
+from sabia.serving.protocols.grpc import start
+from sabia.serving.protocols.messages import SERVICE
 from sabia.serving.settings import Config
 from tests.unit.serving.clients import MODEL, Client
 from tests.unit.serving.test_v1 import instances
@@ -205,6 +208,26 @@ def test_health_and_reflection_are_the_standard_ones(logistic: Artifact) -> None
     healths, services = served(logistic, ask)
     assert healths == [health_pb2.HealthCheckResponse.SERVING] * 3
     assert {SERVICE, "grpc.health.v1.Health"} <= set(services)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "file"),
+    [
+        (SERVICE, messages.FILE),
+        ("inference.ModelInferRequest.InferInputTensor", messages.FILE),
+        ("grpc.health.v1.Health", "grpc_health/v1/health.proto"),
+    ],
+)
+def test_reflection_describes_each_service(logistic: Artifact, symbol: str, file: str) -> None:
+    async def ask(channel: grpc.aio.Channel) -> list[str]:
+        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+        asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        async for answer in reflection.ServerReflectionInfo(iter([asked])):
+            found = answer.file_descriptor_response.file_descriptor_proto
+            return [FileDescriptorProto.FromString(each).name for each in found]
+        raise AssertionError
+
+    assert file in served(logistic, ask)
 
 
 def test_the_server_and_the_model_describe_themselves(logistic: Artifact) -> None:

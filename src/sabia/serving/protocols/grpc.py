@@ -1,18 +1,14 @@
 """The Open Inference Protocol over gRPC, with the standard health and reflection services.
 
-The messages are those of KServe's SDK, read from its file: importing the SDK itself would cost a second and most of the
-memory of this server. A call is read into the same tensors as a V2 call and decided by the same code; the status of a
-refusal becomes the gRPC code that means the same.
+A call is read into the same tensors as a V2 call and decided by the same code; the status of a refusal becomes the gRPC
+code that means the same.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from time import perf_counter
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -20,14 +16,15 @@ import msgspec
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 from numpy.typing import NDArray
 
 from sabia.serving.errors import InvalidInput, LoadFailed, UnknownModel, UnknownVersion
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.inference.decision import OUTPUT, Decision
-from sabia.serving.protocols import v2
+from sabia.serving.protocols import messages, v2
 from sabia.serving.protocols.jobs import Job
+from sabia.serving.protocols.messages import SERVICE
 from sabia.serving.settings import Config
 
 if TYPE_CHECKING:
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Context = Any  # grpc.aio.ServicerContext; the library publishes no types
 
-SERVICE = "inference.GRPCInferenceService"
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
@@ -61,22 +57,6 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-
-
-def _messages() -> ModuleType:
-    kserve = importlib.util.find_spec("kserve")
-    if kserve is None or not kserve.submodule_search_locations:
-        raise LoadFailed("gRPC needs the messages of KServe's SDK, which is not installed.")
-    path = Path(kserve.submodule_search_locations[0], "protocol", "grpc", "grpc_predict_v2_pb2.py")
-    spec = importlib.util.spec_from_file_location("sabia.serving.protocols.grpc_predict_v2_pb2", path)
-    if spec is None or spec.loader is None:
-        raise LoadFailed("the messages of KServe's SDK cannot be read.")
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
-
-
-messages = _messages()
 
 
 class Server:
@@ -111,15 +91,18 @@ async def start(app: App, config: Config) -> Server:
     )
     service = Service(app)
     handlers = {
-        method.name: grpc.unary_unary_rpc_method_handler(getattr(service, _snake(method.name)))
-        for method in messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
+        method: grpc.unary_unary_rpc_method_handler(getattr(service, _snake(method))) for method in messages.METHODS
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     for name in ("", SERVICE, app.decision.name):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    # Reflection describes every service from one pool, and two of them are defined in the default one.
+    for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
+        messages.POOL.AddSerializedFile(file.serialized_pb)
+    services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(services, server, messages.POOL)
     try:
         port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
     except RuntimeError as error:
