@@ -10,14 +10,12 @@ from sabia.kubernetes import resources
 from sabia.kubernetes.cluster import Cluster
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.kubernetes.prometheus import Prometheus
-from sabia.monitoring.live.server import Decide, application, serve
-from sabia.monitoring.live.snapshot import Watcher
+from sabia.monitoring.live.ports import Act, Ports
+from sabia.monitoring.live.server import serve_live
 from sabia.rollout.source import Source
 from sabia.rollout.split import Split
 from sabia.rollout.state import Verb
 from sabia.store.objects import Store
-
-_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Place:
     versions: list[str]
     split: Split
     source: Source
-    decide: Decide
+    decide: Act
 
     def counted_by(self, prometheus: str | None) -> Place:
         """The same place, with its counters from a Prometheus at this URL, if there is one."""
@@ -70,6 +68,13 @@ def show(
     Raises:
         NoLivePage: nobody can listen there.
     """
-    watcher = Watcher(store, place.model, place.split, place.source, decisions=token is not None)
-    hosts = ["localhost", "127.0.0.1", "[::1]", *names, *([] if host in _ANYWHERE else [host])]
-    serve(application(watcher, hosts=hosts, decide=place.decide, token=token), host, port, on_ready)
+    serve_live(
+        store,
+        place.model,
+        Ports(place.split, place.source, place.decide),
+        token=token,
+        host=host,
+        port=port,
+        names=names,
+        on_ready=on_ready,
+    )

@@ -24,16 +24,17 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from sabia.monitoring.errors import NoLivePage
+from sabia.monitoring.live.ports import Act, Ports
 from sabia.monitoring.live.snapshot import Snapshot, Watcher
 from sabia.monitoring.report import environment, style
 from sabia.rollout.errors import RolloutEnded, RolloutError, RolloutNotFound
 from sabia.rollout.state import Verb
 from sabia.store.errors import ArtifactError
-
-# Which rollout, what is decided, of which canary where there are several.
-Decide = Callable[[str, Verb, str | None], None]
+from sabia.store.objects import Store
 
 _STATUS = ((RolloutNotFound, 404), (RolloutEnded, 409))
+# Addresses that are listened on, and are not names of a host.
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
 _FILES = {"live.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _LOOK_SECONDS = 1.0
 _BEAT_SECONDS = 10.0
@@ -90,7 +91,7 @@ class LivePage:
         token: what whoever decides must know.
     """
 
-    def __init__(self, watcher: Watcher, decide: Decide | None, token: str | None) -> None:
+    def __init__(self, watcher: Watcher, decide: Act | None, token: str | None) -> None:
         self._watcher, self._decide, self._token = watcher, decide, token
         self._feed = Feed(watcher)
 
@@ -145,7 +146,7 @@ class LivePage:
 
 
 def application(
-    watcher: Watcher, *, hosts: Sequence[str], decide: Decide | None = None, token: str | None = None
+    watcher: Watcher, *, hosts: Sequence[str], decide: Act | None = None, token: str | None = None
 ) -> Starlette:
     """The live page as an application; requests for other hosts than `hosts` are refused. See `LivePage`."""
     live = LivePage(watcher, decide, token)
@@ -159,6 +160,38 @@ def application(
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
     )
+
+
+def serve_live(
+    store: Store,
+    model: str,
+    ports: Ports,
+    *,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    token: str | None,
+    on_ready: Callable[[int], None],
+) -> None:
+    """Serve the live page of a model until SIGINT or SIGTERM. It answers requests for `names`, `host` and localhost.
+
+    Args:
+        store: versions, aliases, rollouts and the log.
+        model: the model's name.
+        ports: the platform that serves the model.
+        host: the address to listen on.
+        port: the port to listen on; 0 takes a free one.
+        names: host names of the page.
+        token: the bearer token that an action needs; without it no action is allowed.
+        on_ready: called with the port once the page is served.
+
+    Raises:
+        NoLivePage: the address is taken.
+    """
+    act = ports.act if token is not None else None
+    watcher = Watcher(store, model, ports.weights, ports.counters, decisions=act is not None)
+    hosts = ["localhost", "127.0.0.1", "[::1]", *names, *([] if host in _EVERY_INTERFACE else [host])]
+    serve(application(watcher, hosts=hosts, decide=act, token=token), host, port, on_ready)
 
 
 class _Server(uvicorn.Server):

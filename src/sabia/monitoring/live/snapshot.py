@@ -8,20 +8,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from sabia.monitoring import drift
 from sabia.monitoring.errors import MonitoringError
 from sabia.monitoring.facts import distributions
+from sabia.monitoring.live.ports import Counters, Weights
 from sabia.monitoring.rollouts import Followed, Rollout
 from sabia.registry import catalogue
 from sabia.registry.aliases import aliases
 from sabia.rollout.counters import Scrape
 from sabia.rollout.errors import RolloutError
 from sabia.rollout.record import Record, names
-from sabia.rollout.source import Source
 from sabia.store.errors import ArtifactError
 from sabia.store.objects import Store
 
@@ -33,13 +33,6 @@ _RATE_SECONDS = 10.0
 _DRIFT_SECONDS, _NO_DRIFT_SECONDS = 60.0, 10.0
 # The page shows the newest; a report shows all.
 _ROLLOUTS = 5
-
-
-class Weights(Protocol):
-    """Whoever knows how the traffic is split."""
-
-    def weights(self) -> dict[str, int]:
-        """Percent by version."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -99,7 +92,7 @@ class Watcher:
         store: Store,
         model: str,
         split: Weights,
-        source: Source | None,
+        source: Counters | None,
         *,
         decisions: bool = False,
         cache: Path | None = None,
