@@ -163,7 +163,8 @@ class Watcher:
         if monotonic() < self._drift_due or not self._looking_at_drift.acquire(blocking=False):
             return
         self._drift_due = monotonic() + _DRIFT_SECONDS
-        threading.Thread(target=self._read_log, name="drift", daemon=True).start()
+        # Not a daemon: ending the interpreter under DuckDB's or Arrow's threads aborts the process.
+        threading.Thread(target=self._read_log, name="drift").start()
 
     def _read_log(self) -> None:
         try:
