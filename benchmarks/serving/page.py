@@ -16,7 +16,7 @@ _MILLISECONDS = 1000
 _MEBIBYTE = 1024 * 1024
 _ABOUT = (
     "Medians of {rounds} alternating rounds of {seconds} s; the server on one core, wrk with 16 connections on the"
-    " other; the whole run took {took} s. Ratios are of the same round, with the least and the most."
+    " other; the whole run took {took} s. Ratios are of the same round, with minimum and maximum."
 )
 Facts = dict[str, Any]
 
@@ -69,16 +69,19 @@ def write(folder: Path, facts: Facts) -> str:
     cells = Cells(facts["closed"])
     models = list(dict.fromkeys(line["model"] for line in facts["closed"]))
     parts = [
-        "# Serving: ours beside others",
+        "# Serving: Sabiá and other servers",
         _ABOUT.format(**facts),
-        table(["promise", "seen", "held"], [[t.promise, t.seen, _held(t)] for t in targets(facts)]),
+        table(["promise", "measured", "held"], [[t.promise, t.seen, _held(t)] for t in targets(facts)]),
     ]
     for model in models:
         rows = sorted({line["rows"] for line in facts["closed"] if line["model"] == model})
         for count in rows:
-            parts += [f"## {model}, {count:,} row{'s' if count > 1 else ''} a call", _closed_table(cells, model, count)]
+            parts += [
+                f"## {model}, {count:,} row{'s' if count > 1 else ''} a request",
+                _closed_table(cells, model, count),
+            ]
     parts += [
-        "## Starting, and memory",
+        "## Start-up and memory",
         _starting_table(cells, models),
         "## Open loop, single rows",
         _open_table(facts),
@@ -156,7 +159,7 @@ def _of_onnxruntime(cells: Cells, facts: Facts, model: str) -> Target:
 
 
 def _cold_start(cells: Cells) -> Target:
-    promise = "first answer ≤ 0.8 s after exec, and ≤ half of the best other's"
+    promise = "first response ≤ 0.8 s after exec, and ≤ half of the best other's"
     rivals = cells.others("linear", 1)
     if not rivals:
         return Target(promise, "not measured", None)
@@ -211,7 +214,7 @@ def _closed_table(cells: Cells, model: str, rows: int) -> str:
                 str(cells.failed(key, model, rows)),
             ]
         )
-    head = ["", "calls a second", "ours / theirs", "p50 ms", "p99 ms", "p99.9 ms", "CPU s per 1,000", "failed"]
+    head = ["", "requests a second", "Sabiá / other", "p50 ms", "p99 ms", "p99.9 ms", "CPU s per 1,000", "failed"]
     return table(head, lines)
 
 
@@ -227,7 +230,7 @@ def _starting_table(cells: Cells, models: list[str]) -> str:
             memory = cells.median(key, model, rows, "memory") / _MEBIBYTE
             line.append(f"{cells.median(key, model, 1, 'cold_start'):.2f} s, {memory:.0f} MiB")
         lines.append(line)
-    return table(["first answer, and memory after the load", *models], lines)
+    return table(["first response, and memory after the load", *models], lines)
 
 
 def _open_table(facts: Facts) -> str:
@@ -239,7 +242,7 @@ def _open_table(facts: Facts) -> str:
                 continue
             quantiles = [_open_median(facts, key, share, what) or 0.0 for what in ("p50", "p99", "p999")]
             lines.append([_name(key), f"{rate:,.0f}", *(f"{value * _MILLISECONDS:.2f}" for value in quantiles)])
-    return table(["", "calls a second", "p50 ms", "p99 ms", "p99.9 ms"], lines)
+    return table(["", "requests a second", "p50 ms", "p99 ms", "p99.9 ms"], lines)
 
 
 def _loop_table(facts: Facts) -> str:
@@ -262,6 +265,6 @@ def _plot(folder: Path, cells: Cells, models: list[str]) -> None:
         axis.barh([_name(key) for key in keys], [cells.median(key, model, 1) for key in keys])
         axis.set_xscale("log")
         axis.set_title(f"{model}, single rows")
-        axis.set_xlabel("calls a second, one core (log)")
+        axis.set_xlabel("requests a second, one core (log)")
     figure.savefig(folder / "throughput.svg")
     plt.close(figure)
