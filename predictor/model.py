@@ -105,7 +105,7 @@ def main() -> int:
         model.load()
     except LoadFailed as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.exit_code
     kserve.ModelServer(http_port=settings.http_port, enable_grpc=False, workers=1).start([model])
     return 0
 

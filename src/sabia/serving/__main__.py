@@ -22,7 +22,7 @@ def main() -> int:
         serve(settings)
     except LoadFailed as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.exit_code
     return 0
 
 

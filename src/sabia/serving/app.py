@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, exposition
 
 from sabia.serving.errors import (
-    STATUS,
     ModelFailed,
     NotReady,
     RequestError,
@@ -394,7 +393,7 @@ class App:
 
     @property
     def _readiness_status(self) -> int:
-        return 200 if self.ready else STATUS[NotReady]
+        return 200 if self.ready else NotReady.http_status
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,36 +1,16 @@
-"""What can go wrong between a request and its answer.
+"""What can go wrong between a request and its response.
 
-```
-PredictorError
-├── LoadFailed               the artifact cannot be served; the process ends, and never listens
-└── RequestError             one request cannot be answered
-    ├── MalformedRequest         400  no HTTP
-    ├── InvalidInput             400  the client's values
-    ├── UnknownModel             404
-    ├── UnknownVersion           404
-    ├── UnknownPath              404
-    ├── WrongMethod              405
-    ├── UnknownVerb              405
-    ├── SlowRequest              408
-    ├── BodyTooLarge             413
-    ├── UnsupportedMediaType     415
-    ├── HeadTooLarge             431
-    ├── ModelFailed              500  ours; the sentence tells nothing of the inside
-    ├── NotExplainable           501
-    ├── NotReady                 503
-    ├── Overloaded               503  with Retry-After
-    ├── TooManyConnections       503  with Retry-After
-    └── DeadlineExceeded         504
-```
+`LoadFailed`: the artifact cannot be served; the process ends and never listens. `RequestError`: one request cannot be
+answered; its class carries the HTTP and the gRPC status, so that a new error cannot be forgotten in a table elsewhere.
 
-`STATUS` is the only place where a class meets an HTTP status. Sentences name the field; what a client sent is quoted
-shortened, so that no answer grows with its request.
+Messages name the field. What a client sent is quoted shortened, so that no response grows with its request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import ClassVar
 
 from sabia.errors import SabiaError
 
@@ -43,29 +23,31 @@ def quote(text: object) -> str:
     return shown if len(shown) <= _QUOTED else f"{shown[:_QUOTED]}…"
 
 
-class PredictorError(SabiaError):
-    """Base of everything this package raises on purpose."""
-
-
-class LoadFailed(PredictorError):
+class LoadFailed(SabiaError):
     """The artifact cannot be served."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Not serving: {reason}")
 
 
-class RequestError(PredictorError):
+class RequestError(SabiaError):
     """Base of what one request can meet.
 
     Attributes:
-        headers: what the refusal carries beside its sentence.
+        http_status: status of the error response.
+        grpc_status: name of the gRPC status code that means the same.
+        headers: of the error response, beside those of every response.
     """
 
+    http_status: ClassVar[int]
+    grpc_status: ClassVar[str]
     headers: Mapping[str, str] = MappingProxyType({})
 
 
 class MalformedRequest(RequestError):
     """The bytes are no request of HTTP/1.1, or one that two servers could read in two ways."""
+
+    http_status, grpc_status = 400, "INVALID_ARGUMENT"
 
     def __init__(self) -> None:
         super().__init__("The request is not valid HTTP/1.1.")
@@ -74,12 +56,16 @@ class MalformedRequest(RequestError):
 class SlowRequest(RequestError):
     """The client took too long to send its request."""
 
+    http_status, grpc_status = 408, "DEADLINE_EXCEEDED"
+
     def __init__(self) -> None:
         super().__init__("The request did not arrive in time.")
 
 
 class HeadTooLarge(RequestError):
     """Target and headers are longer than the configured limit."""
+
+    http_status, grpc_status = 431, "RESOURCE_EXHAUSTED"
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The head of the request is larger than {limit} bytes, or has too many headers.")
@@ -88,6 +74,7 @@ class HeadTooLarge(RequestError):
 class TooManyConnections(RequestError):
     """There is no room for another connection."""
 
+    http_status, grpc_status = 503, "UNAVAILABLE"
     headers = MappingProxyType({"retry-after": "1"})
 
     def __init__(self) -> None:
@@ -97,6 +84,7 @@ class TooManyConnections(RequestError):
 class Overloaded(RequestError):
     """More calls wait than can be answered in time."""
 
+    http_status, grpc_status = 503, "UNAVAILABLE"
     headers = MappingProxyType({"retry-after": "1"})
 
     def __init__(self) -> None:
@@ -106,12 +94,16 @@ class Overloaded(RequestError):
 class DeadlineExceeded(RequestError):
     """The answer would come later than it is wanted."""
 
+    http_status, grpc_status = 504, "DEADLINE_EXCEEDED"
+
     def __init__(self) -> None:
         super().__init__("The call took longer than it may.")
 
 
 class InvalidInput(RequestError):
     """A value of the request is not one the model takes."""
+
+    http_status, grpc_status = 400, "INVALID_ARGUMENT"
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field} {problem}.")
@@ -120,12 +112,16 @@ class InvalidInput(RequestError):
 class UnknownModel(RequestError):
     """No model of this name is served here."""
 
+    http_status, grpc_status = 404, "NOT_FOUND"
+
     def __init__(self, name: str) -> None:
         super().__init__(f"No model called {quote(name)} is served here.")
 
 
 class UnknownVersion(RequestError):
     """The model is served in another version."""
+
+    http_status, grpc_status = 404, "NOT_FOUND"
 
     def __init__(self, asked: str, served: str) -> None:
         super().__init__(f"Version {quote(asked)} is not served here; {served} is.")
@@ -134,12 +130,16 @@ class UnknownVersion(RequestError):
 class UnknownPath(RequestError):
     """No call has this path."""
 
+    http_status, grpc_status = 404, "NOT_FOUND"
+
     def __init__(self) -> None:
         super().__init__("No call has this path.")
 
 
 class WrongMethod(RequestError):
     """The path is there, the method is not."""
+
+    http_status, grpc_status = 405, "UNIMPLEMENTED"
 
     def __init__(self, method: str, allowed: Iterable[str]) -> None:
         names = tuple(allowed)
@@ -150,12 +150,16 @@ class WrongMethod(RequestError):
 class UnknownVerb(RequestError):
     """A V1 path ends in a verb that is not one."""
 
+    http_status, grpc_status = 405, "UNIMPLEMENTED"
+
     def __init__(self, verb: str) -> None:
         super().__init__(f"{quote(':' + verb)} is not a verb of the protocol; use :predict or :explain.")
 
 
 class BodyTooLarge(RequestError):
     """The body is longer than the configured limit."""
+
+    http_status, grpc_status = 413, "RESOURCE_EXHAUSTED"
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes; send fewer rows per call.")
@@ -164,12 +168,16 @@ class BodyTooLarge(RequestError):
 class UnsupportedMediaType(RequestError):
     """The body is in a form that this call does not read."""
 
+    http_status, grpc_status = 415, "INVALID_ARGUMENT"
+
     def __init__(self, header: str, value: str, expected: str) -> None:
         super().__init__(f"{header} {quote(value)} is not supported; send {expected}.")
 
 
 class NotExplainable(RequestError):
     """These methods have no contributions to give."""
+
+    http_status, grpc_status = 501, "UNIMPLEMENTED"
 
     def __init__(self) -> None:
         super().__init__("This version's methods cannot be explained by contributions; linear ones can.")
@@ -178,6 +186,8 @@ class NotExplainable(RequestError):
 class NotReady(RequestError):
     """The model cannot answer now."""
 
+    http_status, grpc_status = 503, "UNAVAILABLE"
+
     def __init__(self, name: str) -> None:
         super().__init__(f"Model {quote(name)} is not ready.")
 
@@ -185,31 +195,7 @@ class NotReady(RequestError):
 class ModelFailed(RequestError):
     """The model could not answer valid input."""
 
+    http_status, grpc_status = 500, "INTERNAL"
+
     def __init__(self) -> None:
         super().__init__("The model failed on this request; the server's log says why.")
-
-
-STATUS: dict[type[RequestError], int] = {
-    MalformedRequest: 400,
-    InvalidInput: 400,
-    UnknownModel: 404,
-    UnknownVersion: 404,
-    UnknownPath: 404,
-    WrongMethod: 405,
-    UnknownVerb: 405,
-    SlowRequest: 408,
-    BodyTooLarge: 413,
-    UnsupportedMediaType: 415,
-    HeadTooLarge: 431,
-    ModelFailed: 500,
-    NotExplainable: 501,
-    NotReady: 503,
-    Overloaded: 503,
-    TooManyConnections: 503,
-    DeadlineExceeded: 504,
-}
-
-
-def status_of(error: RequestError) -> int:
-    """The HTTP status of a refusal."""
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)

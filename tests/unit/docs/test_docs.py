@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import msgspec
@@ -12,16 +11,11 @@ import pytest
 from sabia.cli import rollouts
 from sabia.cli.__main__ import app
 from sabia.rollout.plan import Plan, of, read
-from sabia.serving.app import routes
-from sabia.serving.errors import STATUS
-from sabia.serving.inference import faults
-from sabia.serving.settings import Config
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
 COMMAND_PAGE = (ROOT / "docs" / "commands.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-SERVING = (ROOT / "docs" / "serving.md").read_text()
 ROLLOUTS = (ROOT / "docs" / "rollouts.md").read_text()
 VERBS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
 OURS = [
@@ -82,26 +76,6 @@ def test_the_plan_that_is_documented_is_the_default() -> None:
 def test_the_example_is_a_plan() -> None:
     for path in (ROOT / "examples").glob("*.yaml"):
         assert read(path.read_text()).model == "breast-cancer"
-
-
-@pytest.mark.parametrize("fault", sorted(faults.NAMES))
-def test_every_fault_is_documented(fault: str) -> None:
-    assert f"`{fault}=" in SERVING
-
-
-@pytest.mark.parametrize("path", routes())
-def test_every_call_is_documented(path: str) -> None:
-    assert f"{path}`" in SERVING
-
-
-@pytest.mark.parametrize("setting", [field.name for field in fields(Config)])
-def test_every_setting_is_documented(setting: str) -> None:
-    assert f"| `{setting}`" in SERVING or f", `{setting}`" in SERVING
-
-
-@pytest.mark.parametrize("status", sorted(set(STATUS.values())))
-def test_every_refusal_is_documented(status: int) -> None:
-    assert f"| {status} |" in SERVING
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from sabia.serving.errors import RequestError, status_of
+from sabia.serving.errors import RequestError
 
 JSON = "application/json"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -53,6 +53,7 @@ class Answer(msgspec.Struct):
         headers: beside the type, the length, the date and what every answer of this server carries.
         close: the connection ends with this answer.
         measured: for whoever counts; a connection does not look at it.
+        error: why the request was refused, for protocols that have statuses of their own; None when it was answered.
     """
 
     status: int = 200
@@ -61,6 +62,7 @@ class Answer(msgspec.Struct):
     headers: dict[str, str] = {}
     close: bool = False
     measured: Any = None
+    error: RequestError | None = None
 
 
 def head(answer: Answer, lines: bytes, *, request_id: bytes, close: bool, keep: bool) -> bytes:
@@ -83,6 +85,5 @@ def head(answer: Answer, lines: bytes, *, request_id: bytes, close: bool, keep: 
 
 def refusal(reason: RequestError, *, close: bool = False) -> Answer:
     """One sentence, in the form that both protocols have for it."""
-    return Answer(
-        status_of(reason), msgspec.json.encode({"error": str(reason)}), headers=dict(reason.headers), close=close
-    )
+    body = msgspec.json.encode({"error": str(reason)})
+    return Answer(reason.http_status, body, headers=dict(reason.headers), close=close, error=reason)

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-import msgspec
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from numpy.typing import NDArray
 
-from sabia.serving.errors import InvalidInput, LoadFailed, UnknownModel, UnknownVersion
+from sabia.serving.errors import InvalidInput, LoadFailed, RequestError, UnknownModel, UnknownVersion
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.inference.decision import OUTPUT, Decision
 from sabia.serving.protocols import messages, v2
@@ -33,15 +32,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Context = Any  # grpc.aio.ServicerContext; the library publishes no types
 
-CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    500: grpc.StatusCode.INTERNAL,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 # The field of `contents` that holds a datatype's values, by the protocol.
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -170,8 +160,8 @@ class Service:
         request = Request(b"POST", SERVICE.encode(), headers, body, perf_counter())
         answer = self._app.answer(request, partial(self._app.decide, "predict", request, None, read))
         found = answer if isinstance(answer, Answer) else await answer
-        if found.status != 200:
-            await _abort(context, found)
+        if found.error is not None:
+            await _abort(context, found.error)
         return found.body
 
     async def repository_model_load(self, body: bytes, context: Context) -> bytes:
@@ -187,8 +177,8 @@ class Service:
     async def _check(self, name: str, version: str, context: Context) -> None:
         try:
             check_identity(name, version, self._decision)
-        except (UnknownModel, UnknownVersion) as error:
-            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+        except RequestError as error:
+            await _abort(context, error)
 
 
 def check_identity(name: str, version: str, decision: Decision) -> None:
@@ -258,13 +248,13 @@ async def _parsed(kind: Callable[[], Any], body: bytes, context: Context) -> Any
     try:
         found.ParseFromString(body)
     except DecodeError:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The message is not what this call takes.")
+        await _abort(context, InvalidInput("The message", "is not what this call takes"))
     return found
 
 
-async def _abort(context: Context, answer: Answer) -> None:
-    sentence = msgspec.json.decode(answer.body)["error"]
-    await context.abort(CODES[answer.status], sentence, tuple(answer.headers.items()))
+async def _abort(context: Context, error: RequestError) -> NoReturn:
+    await context.abort(grpc.StatusCode[error.grpc_status], str(error), tuple(error.headers.items()))
+    raise AssertionError  # abort() has raised
 
 
 async def _refuse_repository(context: Context) -> bytes:

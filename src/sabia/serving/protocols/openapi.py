@@ -33,7 +33,7 @@ _SCHEMAS: Document = {
         "required": ["models"],
     },
 }
-_REASONS = {
+STATUSES = {
     400: "The request is not one that the model takes; the sentence names the field.",
     404: "No such model, version or path.",
     405: "The path has no such method.",
@@ -136,7 +136,7 @@ def _responses(schema: Document, statuses: tuple[int, ...], *, binary: bool = Fa
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     found: Document = {"200": {"description": "The answer.", "content": content}}
     for status in sorted(statuses):
-        found[str(status)] = {"description": _REASONS[status], "content": {"application/json": {"schema": _ERROR}}}
+        found[str(status)] = {"description": STATUSES[status], "content": {"application/json": {"schema": _ERROR}}}
     return found
 
 

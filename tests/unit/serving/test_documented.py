@@ -1,0 +1,60 @@
+"""docs/serving.md has what a client can call, set and meet; and what it has exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import grpc
+import pytest
+
+from sabia.serving.app import routes
+from sabia.serving.errors import RequestError
+from sabia.serving.inference import faults
+from sabia.serving.protocols import openapi
+from sabia.serving.settings import Config
+
+SERVING = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+
+
+def _kinds(of: type[RequestError] = RequestError) -> Iterator[type[RequestError]]:
+    for kind in of.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+KINDS = list(_kinds())
+
+
+@pytest.mark.parametrize("fault", sorted(faults.NAMES))
+def test_every_fault_is_documented(fault: str) -> None:
+    assert f"`{fault}=" in SERVING
+
+
+@pytest.mark.parametrize("path", routes())
+def test_every_call_is_documented(path: str) -> None:
+    assert f"{path}`" in SERVING
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(Config)])
+def test_every_setting_is_documented(setting: str) -> None:
+    assert f"| `{setting}`" in SERVING or f", `{setting}`" in SERVING
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_has_a_status_of_each_protocol(kind: type[RequestError]) -> None:
+    assert 400 <= kind.http_status < 600
+    assert grpc.StatusCode[kind.grpc_status] is not grpc.StatusCode.OK
+
+
+def test_the_documented_statuses_are_those_of_the_errors() -> None:
+    documented = re.findall(r"^\| (\d{3}) \| ([A-Z_]+) \| .+ \|$", SERVING, re.MULTILINE)
+    assert sorted({(int(status), code) for status, code in documented}) == sorted(
+        {(kind.http_status, kind.grpc_status) for kind in KINDS}
+    )
+
+
+def test_every_status_has_its_sentence_in_the_openapi_documents() -> None:
+    assert openapi.STATUSES.keys() == {kind.http_status for kind in KINDS}
