@@ -1,6 +1,6 @@
 """What a hostile or broken client does to a server: `python -m benchmarks.serving.attacks NAME PORT SECONDS`.
 
-Each runs for its time, against loopback only, and prints what it was told: how many answers of each status, how many
+Each runs for its time, against loopback only, and prints its result: how many responses of each status, how many
 connections were closed on it. A process of its own, so that its work is not the well-behaved client's.
 """
 
@@ -101,7 +101,7 @@ class Attacker:
 
 
 async def _flood_unread(attacker: Attacker) -> None:
-    """Many calls without waiting, and never a look at an answer."""
+    """Many pipelined requests whose responses are never read."""
     with contextlib.suppress(OSError):
         _, writer = await attacker.connect()
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -118,7 +118,7 @@ _TOO_LARGE = post(b"").replace(b"Length: 0", b"Length: 157286400")
 _ONES = b'{"instances": [%b]}' % b",".join([b"[%b]" % b",".join([b"1"] * 30)] * 65_000)
 _CHUNKED = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
 ATTACKS: dict[str, tuple[str, Callable[[Attacker], Awaitable[None]]]] = {
-    "nothing": ("nothing but the well-behaved client", lambda a: a.hold(0, b"")),
+    "nothing": ("only the well-behaved client", lambda a: a.hold(0, b"")),
     "idle": ("5,000 idle connections", lambda a: a.hold(5000, b"")),
     "slow-heads": (
         "2,000 heads, a byte at a time (slow-loris)",
@@ -147,12 +147,12 @@ ATTACKS: dict[str, tuple[str, Callable[[Attacker], Awaitable[None]]]] = {
         "gzip bombs, 8 at once",
         lambda a: a.repeat(lambda: a.ask(post(gzip.compress(bytes(1 << 20)), "Content-Encoding: gzip")), 8),
     ),
-    "unread": ("calls without waiting, answers unread, 16 at once", lambda a: a.repeat(lambda: _flood_unread(a), 16)),
+    "unread": ("pipelined requests, responses unread, 16 at once", lambda a: a.repeat(lambda: _flood_unread(a), 16)),
     "tiny-chunks": (
         "bodies in chunks of one byte, 8 at once",
         lambda a: a.repeat(lambda: a.ask(_CHUNKED, b"1\r\n \r\n" * 20_000 + b"0\r\n\r\n"), 8),
     ),
-    "no-http": ("bytes that are no HTTP, 16 at once", lambda a: a.repeat(lambda: a.ask(b"\x16\x03\x01" * 300), 16)),
+    "no-http": ("invalid HTTP, 16 at once", lambda a: a.repeat(lambda: a.ask(b"\x16\x03\x01" * 300), 16)),
     "churn": ("connections opened and closed, 32 at once", lambda a: a.repeat(lambda: a.ask(post(ROW)), 32)),
 }
 

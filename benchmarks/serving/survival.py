@@ -93,7 +93,7 @@ def main() -> int:
             found.append(survive(name, server, folder, arguments.seconds))
             print(f"{name}: {found[-1]}", file=sys.stderr, flush=True)
     (folder / "survival.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-    head = ["attack", "memory MiB", "client p50 ms", "p99 ms", "client's failed", "what the attacker was told"]
+    head = ["attack", "memory MiB", "client p50 ms", "p99 ms", "client's failed", "the attacker's result"]
     print(table(head, [_line(one) for one in found]))
     return 0 if all(one.client.failed == 0 for one in found) else 1
 
