@@ -15,20 +15,19 @@ from typing import Any
 import kserve
 from kserve.errors import InvalidInput as KServeInvalidInput
 
-from sabia.serving import settings as config
 from sabia.serving.errors import InvalidInput, LoadFailed, NotReady
 from sabia.serving.inference.decision import INPUT, OUTPUT, Decision
 from sabia.serving.inference.loading import load
 from sabia.serving.protocols.instances import read_instances
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings, parse
 
 
 class Predictor(kserve.Model):
     """One version of a model behind KServe's interface."""
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config.model_name or "unnamed")
-        self._config = config
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.model_name or "unnamed")
+        self._settings = settings
         self._decision: Decision | None = None
 
     @property
@@ -48,7 +47,7 @@ class Predictor(kserve.Model):
         Raises:
             LoadFailed: with the one sentence that says why.
         """
-        self._decision = load(self._config)
+        self._decision = load(self._settings)
         self.name = self._decision.name
         self.ready = True
         return self.ready
@@ -99,7 +98,7 @@ def _values(request: kserve.InferRequest) -> Any:
 
 def main() -> int:
     """Load the version and serve it with KServe's server; status 1 and one line when it cannot be served."""
-    settings = config.read(sys.argv[1:], os.environ)
+    settings = parse(sys.argv[1:], os.environ)
     model = Predictor(settings)
     try:
         model.load()

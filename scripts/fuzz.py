@@ -53,11 +53,11 @@ def fuzz_parsers(seconds: int) -> int:
 
     with atheris.instrument_imports(include=["predictor"]):
         from sabia.serving.inference.loading import load
-        from sabia.serving.settings import Config
+        from sabia.serving.settings import Settings
         from tests.unit.serving.replay import Bodies, seeds
 
     with tempfile.TemporaryDirectory() as folder:
-        bodies = Bodies(load(Config(source=str(version(Path(folder))))))
+        bodies = Bodies(load(Settings(source=str(version(Path(folder))))))
     CORPUS.mkdir(exist_ok=True)
     for at, seed in enumerate(seeds()):
         (CORPUS / f"seed-{at:02}").write_bytes(seed)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from sabia.kubernetes.pods import restarts
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, Served
 from tests.waiting import eventually
 
 VERSIONS = {"1.2": f"{MODEL}-v1-2", "2.0": f"{MODEL}-v2-0"}
 # A pod that is killed loses what it answered in the last `log_seconds`, and what was on its way to the store.
-WINDOW = Config().log_seconds + 3
+WINDOW = Settings().log_seconds + 3
 # What the log says, told by a pod with the analyst's access.
 COUNT = """
 import json

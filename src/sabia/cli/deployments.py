@@ -21,7 +21,7 @@ from sabia.local import stack as stacks
 from sabia.local.split import EnvoySplit
 from sabia.rollout.errors import NotCounted
 from sabia.rollout.split import Split
-from sabia.serving.inference.faults import read as read_faults
+from sabia.serving.inference.faults import parse as parse_faults
 
 ClusterOption = Annotated[
     str,
@@ -69,7 +69,7 @@ def check_faults(text: str) -> None:
         CliError: with what is wrong.
     """
     try:
-        read_faults(text)
+        parse_faults(text)
     except ValueError as error:
         raise CliError(f"--faults: {error}.", 2) from error
 

@@ -22,7 +22,7 @@ from sabia.local import stack as stacks
 from sabia.local.errors import AlreadyRunning, NotRunning, ProcessFailed
 from sabia.local.stack import Serving, Stack
 from sabia.registry import catalogue
-from sabia.serving import settings as predictor_config
+from sabia.serving.settings import parse
 from sabia.store.objects import Store
 
 _UP_SECONDS = 180.0
@@ -53,7 +53,7 @@ def serve(
 ) -> None:
     """Serve one version here, until Ctrl-C. Exit code 1, and nothing served, when it is not what was published."""
     arguments = ["--source", url, "--host", host, "--http_port", str(port)]
-    predictor_config.read(arguments, {})
+    parse(arguments, {}, prog="sabia serve")
     os.execv(sys.executable, [sys.executable, "-m", "sabia.serving", *arguments])  # noqa: S606  the same server as in a pod
 
 

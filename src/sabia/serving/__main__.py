@@ -9,14 +9,14 @@ import sys
 # One row is microseconds of work. Threads that numpy would start for it are never used, and would forbid forking.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from sabia.serving import settings as config
 from sabia.serving.errors import LoadFailed
 from sabia.serving.process.server import serve
+from sabia.serving.settings import parse
 
 
 def main() -> int:
     """Read the settings and serve until a signal."""
-    settings = config.read(sys.argv[1:], os.environ)
+    settings = parse(sys.argv[1:], os.environ)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         serve(settings)

@@ -41,7 +41,7 @@ from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.pool import Pool
 from sabia.serving.protocols import headers, openapi, v1, v2
 from sabia.serving.protocols.jobs import Job, Row
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.serving.telemetry.observed import Measured, Observed
 
@@ -79,7 +79,7 @@ class App:
     def __init__(
         self,
         decision: Decision,
-        config: Config,
+        settings: Settings,
         registry: CollectorRegistry,
         metrics: VersionMetrics,
         log: InferenceLog | None = None,
@@ -90,17 +90,17 @@ class App:
         self.draining = False
         self.model_ready = True
         self._registry = registry
-        self._timeout = config.request_timeout_seconds
-        self._pool: Pool[Answer] = Pool(config.threads, config.queue)
+        self._timeout = settings.request_timeout_seconds
+        self._pool: Pool[Answer] = Pool(settings.threads, settings.queue)
         self._teller: Pool[Answer] = Pool(threads=1, queue=16)
-        self._faults = faults.read(config.faults)
+        self._faults = faults.parse(settings.faults)
         # A short form is faster for one row than a batch is for each of many.
-        self._batches = config.batch_rows > 1 and not decision.is_short
-        self._batcher = Batcher(self._decide_together, config.batch_rows if self._batches else 0)
+        self._batches = settings.batch_rows > 1 and not decision.is_short
+        self._batcher = Batcher(self._decide_together, settings.batch_rows if self._batches else 0)
         self._slow = 0
         self._request_id = requestid.maker()
         self._exact: dict[bytes, tuple[Route, Mapping[str, str]]] = {}
-        self._learn_paths(config)
+        self._learn_paths(settings)
 
     @property
     def ready(self) -> bool:
@@ -152,7 +152,7 @@ class App:
 
     # -- finding a call ----------------------------------------------------------------------------------------------
 
-    def _learn_paths(self, config: Config) -> None:
+    def _learn_paths(self, settings: Settings) -> None:
         """The few paths that carry the load are found without looking at them."""
         name, version = self.decision.name, self.decision.version
         for path in (f"/v1/models/{name}:predict", f"/v2/models/{name}/infer", f"/v1/models/{name}", "/metrics", "/"):
@@ -160,10 +160,10 @@ class App:
         self._exact[f"/v2/models/{name}/versions/{version}/infer".encode()] = self._exact[
             f"/v2/models/{name}/infer".encode()
         ]
-        if config.predict_route is not None:
-            self._exact[config.predict_route.encode()] = self._exact[f"/v1/models/{name}:predict".encode()]
-        if config.health_route is not None:
-            self._exact[config.health_route.encode()] = self._exact[f"/v1/models/{name}".encode()]
+        if settings.predict_route is not None:
+            self._exact[settings.predict_route.encode()] = self._exact[f"/v1/models/{name}:predict".encode()]
+        if settings.health_route is not None:
+            self._exact[settings.health_route.encode()] = self._exact[f"/v1/models/{name}".encode()]
 
     def _find(self, target: bytes) -> tuple[Route, Mapping[str, str]]:
         path = unquote(target.partition(b"?")[0].decode("latin-1"))

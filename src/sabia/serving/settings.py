@@ -1,157 +1,208 @@
-"""The predictor's settings: arguments first, then the environment, then defaults; read once, frozen."""
+"""The server's settings, each defined once: the fields of `Settings` make the arguments, the variables and the docs.
+
+Arguments go before the environment, the environment before defaults; they are parsed once and never change.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from sabia.serving.http.limits import MEBIBYTE, Limits
-from sabia.serving.inference import faults
+from sabia.serving.inference import faults as fault_injection
 
 _LIMITS = Limits()
+_PORTS = 65535
+_KINDS: dict[type, str] = {int: "a whole number", float: "a finite number"}
+
+
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    variable: str | None = None,
+    check: Callable[[str], object] | None = None,
+) -> Any:
+    """A field with what a user may know of it.
+
+    Args:
+        default: its value when neither an argument nor a variable names one.
+        text: what it is, in one phrase, for `--help` and the docs.
+        least: the smallest number that it may be.
+        most: the largest.
+        variable: a variable of the environment that a platform sets, beside `SABIA_<NAME>`.
+        check: raises ValueError, with the reason, for a text that is not a value.
+    """
+    return field(
+        default=default,
+        metadata={"text": text, "least": least, "most": most, "variable": variable, "check": check},
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """How to serve one version.
+class Settings:
+    """How to serve one version."""
 
-    Attributes:
-        source: a folder (KServe puts the version at /mnt/models) or a store URL of one version.
-        model_name: the name that the artifact must have; None takes the artifact's.
-        model_version: the version that the artifact must be; None takes the artifact's.
-        host: the address to listen on.
-        http_port: the port to listen on; 0 takes a free one.
-        max_body_bytes: larger bodies are answered 413.
-        max_held_bytes: when the bodies that wait for their answer in a process are more, the next get a 503.
-        workers: how many processes answer on that port.
-        stuck_seconds: a worker that has given no sign of life for so long is replaced.
-        batch_rows: how many single rows that arrive together are decided together at most; 1 decides each by itself.
-        threads: how many calls at once, in each process, are decided beside the event loop because they take long.
-        queue: how many more of them may wait; the next one is answered 503.
-        request_timeout_seconds: how long such a call may take before it is answered 504; a client may ask for less with
-            the header `x-request-timeout-ms`, and Envoy does with its own.
-        max_head_bytes: longer heads are answered 431.
-        max_connections: of each process; past it one that does nothing is closed for each new one.
-        read_timeout_seconds: how long a client may take to send a request, and to read its answer.
-        idle_timeout_seconds: how long a connection may wait between calls.
-        grpc_port: the port for gRPC; without it there is none.
-        predict_route, health_route: two more paths, for a platform that has its own.
-        drain_seconds: how long, after SIGTERM, requests are still taken while readiness already says no.
-        grace_seconds: how long, after that, requests in flight may take.
-        log: the store URL whose inference log gets what is asked and answered; no log without it.
-        log_server: what this server is called in the log; None takes the name of the host, which is a pod's name.
-        log_rows: a file is written when so many rows wait for it,
-        log_seconds: or when the first of them has waited so long. What is in memory is lost with a process that is
-            killed.
-        log_memory_bytes: when records waiting in a process take more, the next are dropped and counted.
-        log_spool: the folder where files wait while the store is away; None takes one for temporary files.
-        log_spool_bytes: when more would lie there, files are dropped and their rows counted.
-        log_sample: the share of requests that is logged, chosen by request id.
-        log_redact: features whose columns stay empty, with commas; `error` and `prediction` may be named too.
-        faults: what is to go wrong on purpose, see `sabia.serving.inference.faults`; nothing without it.
-    """
-
-    source: str = "/mnt/models"
-    model_name: str | None = None
-    model_version: str | None = None
-    host: str = "0.0.0.0"  # noqa: S104  a container's port is reached from outside the container
-    http_port: int = 8080
-    max_body_bytes: int = 4 * MEBIBYTE
-    max_held_bytes: int = _LIMITS.held_bytes
-    workers: int = 1
-    stuck_seconds: float = 20.0
-    batch_rows: int = 64
-    threads: int = 2
-    queue: int = 64
-    request_timeout_seconds: float = 60.0
-    max_head_bytes: int = _LIMITS.head_bytes
-    max_connections: int = _LIMITS.connections
-    read_timeout_seconds: float = _LIMITS.read_seconds
-    idle_timeout_seconds: float = _LIMITS.idle_seconds
-    grpc_port: int | None = None
-    predict_route: str | None = None
-    health_route: str | None = None
-    drain_seconds: float = 1.0
-    grace_seconds: float = 25.0
-    log: str | None = None
-    log_server: str | None = None
-    log_rows: int = 32768
-    log_seconds: float = 10.0
-    log_memory_bytes: int = 64 * MEBIBYTE
-    log_spool: str | None = None
-    log_spool_bytes: int = 256 * MEBIBYTE
-    log_sample: float = 1.0
-    log_redact: str = ""
-    faults: str = ""
+    source: str = _setting("/mnt/models", "folder or store URL of one version; KServe puts it at the default")
+    model_name: str | None = _setting(None, "name that the artifact must have; any without it")
+    model_version: str | None = _setting(None, "version that the artifact must be; any without it")
+    host: str = _setting("0.0.0.0", "address to listen on")  # noqa: S104  a container's port is reached from outside
+    http_port: int = _setting(
+        8080, "port to listen on; 0 for a free one", least=0, most=_PORTS, variable="AIP_HTTP_PORT"
+    )
+    grpc_port: int | None = _setting(None, "port for gRPC; no gRPC without it", least=0, most=_PORTS)
+    predict_route: str | None = _setting(None, "one more path for predictions", variable="AIP_PREDICT_ROUTE")
+    health_route: str | None = _setting(None, "one more path for readiness", variable="AIP_HEALTH_ROUTE")
+    workers: int = _setting(1, "processes that serve on that port", least=1)
+    stuck_seconds: float = _setting(20.0, "time without a heartbeat after which a worker is replaced", least=1)
+    batch_rows: int = _setting(
+        64, "single rows that are predicted together when they arrive together; 1 predicts each alone", least=1
+    )
+    threads: int = _setting(2, "long requests predicted at once, beside the event loop, in each process", least=1)
+    queue: int = _setting(64, "long requests that may wait, in each process; past it 503", least=0)
+    request_timeout_seconds: float = _setting(
+        60.0, "longest that a long request may take; a client may ask for less by `x-request-timeout-ms`", least=0.001
+    )
+    max_body_bytes: int = _setting(_LIMITS.body_bytes, "largest body; past it 413", least=1)
+    max_held_bytes: int = _setting(
+        _LIMITS.held_bytes, "bodies that wait for their response, in each process; past it 503", least=1
+    )
+    max_head_bytes: int = _setting(_LIMITS.head_bytes, "largest head; past it 431", least=256)
+    max_connections: int = _setting(
+        _LIMITS.connections, "connections in each process; past it an idle one makes room for each new one", least=1
+    )
+    read_timeout_seconds: float = _setting(
+        _LIMITS.read_seconds, "longest that a client may take to send a request, and to read its response", least=0.1
+    )
+    idle_timeout_seconds: float = _setting(
+        _LIMITS.idle_seconds,
+        "longest that a connection may wait between requests; longer than the hour that Envoy waits",
+        least=0.1,
+    )
+    drain_seconds: float = _setting(
+        1.0, "time after SIGTERM in which requests are still taken while readiness is already 503", least=0
+    )
+    grace_seconds: float = _setting(25.0, "time after that for requests in flight", least=0)
+    log: str | None = _setting(None, "store URL of the inference log; no log without it")
+    log_server: str | None = _setting(None, "name of this server in the log; the host's, which is a pod's, without it")
+    log_rows: int = _setting(32768, "rows in a file of the log, at most", least=1)
+    log_seconds: float = _setting(
+        10.0, "longest that a record waits in memory; a process that is killed loses as much", least=0.1
+    )
+    log_memory_bytes: int = _setting(
+        64 * MEBIBYTE,
+        "records waiting in memory, in each process; past it the next are dropped and counted",
+        least=MEBIBYTE,
+    )
+    log_spool: str | None = _setting(
+        None, "folder of the spool, for files while the store is unavailable; a temporary one without it"
+    )
+    log_spool_bytes: int = _setting(
+        256 * MEBIBYTE, "largest size of the spool; past it files are dropped and their rows counted", least=0
+    )
+    log_sample: float = _setting(1.0, "share of requests that is logged, chosen by request id", least=0, most=1)
+    log_redact: str = _setting("", "features, `error` or `prediction`, to leave empty in the log, with commas")
+    faults: str = _setting(
+        "", "failures to inject on purpose, such as `errors=0.05,delay=200ms`", check=fault_injection.parse
+    )
 
 
-def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
-    """The configuration of `python -m predictor ARGUMENTS`; a wrong argument ends the process with status 2."""
-    parser = argparse.ArgumentParser(
-        prog="python -m predictor",
+def parse(arguments: Sequence[str], environment: Mapping[str, str], prog: str = "python -m predictor") -> Settings:
+    """The settings of `prog ARGUMENTS`; a wrong one ends the process with status 2 and one sentence."""
+    parser = _Parser(
+        prog=prog,
         description="Serve one version of a model. Each setting is an argument, or SABIA_<NAME> in the environment.",
         allow_abbrev=False,
     )
-    for setting in _SETTINGS:
-        named = environment.get(_VERTEX.get(setting.name, ""), getattr(_DEFAULTS, setting.name))
-        default = environment.get(f"SABIA_{setting.name.upper()}", named)
-        text = f"{setting.help} (default: {default})"
-        parser.add_argument(f"--{setting.name}", type=setting.kind, default=default, help=text)
-    values = vars(parser.parse_args(arguments))
-    for setting in _SETTINGS:
-        value = values[setting.name]
-        if setting.least is not None and value is not None and not value >= setting.least:
-            parser.error(f"--{setting.name} must be at least {setting.least}")
+    for each in fields(Settings):
+        text = f"{each.metadata['text']} (default: {_shown(each)})".replace("%", "%%")
+        parser.add_argument(f"--{each.name}", help=text)
+    given = vars(parser.parse_args(arguments))
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        variables = [f"SABIA_{each.name.upper()}", each.metadata["variable"]]
+        named = [(f"--{each.name}", given[each.name]), *((name, environment.get(name or "")) for name in variables)]
+        for name, text in named:
+            if text is not None:
+                try:
+                    values[each.name] = _value(each, text)
+                except ValueError as error:
+                    parser.error(f"{name} {error}.")
+                break
+    return Settings(**values)
+
+
+def markdown() -> str:
+    """The table of the settings in docs/serving.md."""
+    lines = ["| setting | default | bounds | what it is |", "|---|---|---|---|"]
+    for each in fields(Settings):
+        text = each.metadata["text"]
+        variable = each.metadata["variable"]
+        if variable is not None:
+            text += f"; `{variable}`, which Vertex AI sets, names it too"
+        lines.append(f"| `{each.name}` | {_shown(each)} | {_bounds(each)} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage of thirty settings before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _kind(setting: Field[Any]) -> type[str | int | float]:
+    hint = get_type_hints(Settings)[setting.name]
+    kind: type[str | int | float] = next((each for each in get_args(hint) if each is not type(None)), hint)
+    return kind
+
+
+def _value(setting: Field[Any], text: str) -> str | int | float:
+    """The value that a text names.
+
+    Raises:
+        ValueError: it names none, or one out of bounds; the message completes the sentence that the name begins.
+    """
+    kind, check = _kind(setting), setting.metadata["check"]
+    if kind is int or kind is float:
+        return _number(setting, kind, text)
+    if check is not None:
+        try:
+            check(text)
+        except ValueError as error:
+            raise ValueError(f"is not understood: {error}") from error
+    return text
+
+
+def _number(setting: Field[Any], kind: type[int | float], text: str) -> int | float:
     try:
-        faults.read(values["faults"])
+        value = kind(text)
     except ValueError as error:
-        parser.error(f"--faults: {error}")
-    return Config(**values)
+        raise ValueError(f"must be {_KINDS[kind]}, not {text!r}") from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must be {_KINDS[kind]}, not {text!r}")
+    least, most = setting.metadata["least"], setting.metadata["most"]
+    if (least is not None and value < least) or (most is not None and value > most):
+        raise ValueError(f"must be {_bounds(setting)}, not {text}")
+    return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    name: str
-    kind: type[str | int | float]
-    help: str
-    least: float | None = None
+def _bounds(setting: Field[Any]) -> str:
+    least, most = setting.metadata["least"], setting.metadata["most"]
+    if least is None:
+        return ""
+    return f"at least {least}" if most is None else f"between {least} and {most}"
 
 
-_DEFAULTS = Config()
-# What Vertex AI tells a container, by the setting that it is.
-_VERTEX = {"http_port": "AIP_HTTP_PORT", "predict_route": "AIP_PREDICT_ROUTE", "health_route": "AIP_HEALTH_ROUTE"}
-_SETTINGS = (
-    _Setting("source", str, "folder or store URL of one version"),
-    _Setting("model_name", str, "name that the artifact must have"),
-    _Setting("model_version", str, "version that the artifact must be"),
-    _Setting("host", str, "address to listen on"),
-    _Setting("http_port", int, "port to listen on, 0 for a free one", 0),
-    _Setting("max_body_bytes", int, "largest body that is read", 1),
-    _Setting("max_held_bytes", int, "bodies in memory, in each process", 1),
-    _Setting("workers", int, "processes that answer on that port", 1),
-    _Setting("stuck_seconds", float, "silence after which a worker is replaced", 1),
-    _Setting("batch_rows", int, "single rows decided together when they arrive together; 1 for none", 1),
-    _Setting("threads", int, "long calls decided at once, in each process", 1),
-    _Setting("queue", int, "long calls that may wait, in each process", 0),
-    _Setting("request_timeout_seconds", float, "longest a call may take", 0.001),
-    _Setting("max_head_bytes", int, "largest head that is read", 256),
-    _Setting("max_connections", int, "connections kept, in each process", 1),
-    _Setting("read_timeout_seconds", float, "longest a client may take to send a request or read an answer", 0.1),
-    _Setting("idle_timeout_seconds", float, "longest a connection may wait between calls", 0.1),
-    _Setting("grpc_port", int, "port for gRPC; none without it", 0),
-    _Setting("predict_route", str, "one more path for predictions, as Vertex AI names one"),
-    _Setting("health_route", str, "one more path for readiness"),
-    _Setting("drain_seconds", float, "time after SIGTERM in which requests are still taken", 0),
-    _Setting("grace_seconds", float, "time after that for requests in flight", 0),
-    _Setting("log", str, "store URL that gets the inference log; none without it"),
-    _Setting("log_server", str, "name of this server in the log; the host's without it"),
-    _Setting("log_rows", int, "rows in a file of the log, at most", 1),
-    _Setting("log_seconds", float, "longest that a record waits to be written", 0.1),
-    _Setting("log_memory_bytes", int, "records waiting in memory, in each process", 1024 * 1024),
-    _Setting("log_spool", str, "folder where files wait for a store that is away"),
-    _Setting("log_spool_bytes", int, "largest size of that folder", 0),
-    _Setting("log_sample", float, "share of requests that is logged", 0),
-    _Setting("log_redact", str, "features to leave empty in the log, with commas"),
-    _Setting("faults", str, "what is to go wrong on purpose, such as errors=0.05,delay=200ms"),
-)
+def _shown(setting: Field[Any]) -> str:
+    value: Any = setting.default
+    if value in (None, ""):
+        return "none"
+    if setting.name.endswith("_bytes"):
+        return f"{value // MEBIBYTE} MiB" if value >= MEBIBYTE else f"{value // 1024} KiB"
+    return f"{value:,g}" if isinstance(value, float) else str(value)

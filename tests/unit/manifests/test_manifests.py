@@ -117,12 +117,12 @@ def test_a_pod_has_no_root_no_writable_root_and_no_token(folder: Path) -> None:
 def test_a_pod_has_time_to_leave_in_order(folder: Path) -> None:
     """The gateway's time, the predictor's drain and grace, the last of the log, all before the kubelet kills."""
     from sabia.serving.process.server import LOG_SECONDS
-    from sabia.serving.settings import Config
+    from sabia.serving.settings import Settings
 
     documents = render(folder)
     sleep = int(container(documents)["lifecycle"]["preStop"]["exec"]["command"][1])
     grace = named(documents, "InferenceService")["spec"]["predictor"]["terminationGracePeriodSeconds"]
-    assert sleep + Config().drain_seconds + Config().grace_seconds + LOG_SECONDS < grace
+    assert sleep + Settings().drain_seconds + Settings().grace_seconds + LOG_SECONDS < grace
 
 
 def test_the_route_sends_every_call_to_a_version_that_has_a_folder() -> None:

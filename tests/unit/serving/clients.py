@@ -17,7 +17,7 @@ from sabia.serving.app import App
 from sabia.serving.http.hub import Hub
 from sabia.serving.inference.decision import Decision
 from sabia.serving.process.server import hub_of
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 
 MODEL = "breast-cancer"
@@ -53,13 +53,13 @@ class Client:
     """Calls of one version, each on a connection of its own."""
 
     artifact: Artifact
-    config: Config = field(default_factory=Config)
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
         self.decision = Decision(self.artifact)
         self.metrics = VersionMetrics(self.decision, self.registry)
-        self.app = App(self.decision, self.config, self.registry, self.metrics)
+        self.app = App(self.decision, self.settings, self.registry, self.metrics)
 
     def __call__(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -106,7 +106,7 @@ class Client:
         self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]], hub: Hub | None = None
     ) -> Result:
         """What a call makes of as many connections to one server as it asks for."""
-        hub = hub or hub_of(self.app, self.config)
+        hub = hub or hub_of(self.app, self.settings)
 
         async def serve() -> Result:
             hub.draining = self.app.draining

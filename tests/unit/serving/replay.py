@@ -14,7 +14,7 @@ from sabia.serving.app import App
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.inference.decision import Decision
 from sabia.serving.protocols import grpc, messages
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 
 _V1 = b"/v1/models/breast-cancer:predict"
@@ -55,7 +55,7 @@ class Bodies:
     def __init__(self, decision: Decision) -> None:
         registry = CollectorRegistry()
         self._loop = asyncio.new_event_loop()
-        self._app = App(decision, Config(), registry, VersionMetrics(decision, registry))
+        self._app = App(decision, Settings(), registry, VersionMetrics(decision, registry))
 
     def __call__(self, data: bytes) -> None:
         """The first byte chooses the call, the next two what its headers say; the rest is its body."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sabia.registry.verification import Artifact
 from sabia.serving.inference.batching import Batcher
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from tests.unit.serving.clients import Client, Wire
 from tests.unit.serving.test_connections import post
 from tests.unit.serving.test_v1 import error
@@ -38,7 +38,7 @@ def row(values: NDArray[np.float64]) -> bytes:
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 64])
 def test_each_call_gets_its_own_answer(forest: Artifact, rows: NDArray[np.float64], limit: int) -> None:
-    client = Client(forest, replace(Config(), batch_rows=limit))
+    client = Client(forest, replace(Settings(), batch_rows=limit))
     bodies = [row(values) for values in rows[:20]]
     expected = [client.predict(body).json() for body in bodies]
     found = client.served(lambda connect: together(connect, bodies, times=3))

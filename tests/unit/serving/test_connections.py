@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sabia.registry.verification import Artifact
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.process.server import hub_of, limits_of
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from tests.unit.serving.clients import MODEL, PREDICT, Client, Wire
 from tests.unit.serving.test_v1 import error, instances
 
@@ -70,7 +70,7 @@ def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(clie
 def test_of_a_block_of_calls_no_more_is_held_than_is_answered_next(client: Client) -> None:
     """Whoever sends hundreds of calls at once has them read as they are answered, and gets every answer."""
     calls, most = 400, 0
-    hub = hub_of(client.app, client.config)
+    hub = hub_of(client.app, client.settings)
     respond = hub.respond
 
     def watched(request: Request) -> Answer | asyncio.Future[Answer]:
@@ -277,7 +277,7 @@ def test_a_head_call_gets_the_head_alone(client: Client) -> None:
 def test_a_client_that_lets_the_server_wait_is_not_waited_for(
     logistic: Artifact, sent: bytes, status: int | None
 ) -> None:
-    client = Client(logistic, replace(Config(), read_timeout_seconds=0.1, idle_timeout_seconds=0.1))
+    client = Client(logistic, replace(Settings(), read_timeout_seconds=0.1, idle_timeout_seconds=0.1))
 
     async def call(wire: Wire) -> tuple[int | None, bool]:
         wire.writer.write(sent)
@@ -289,11 +289,11 @@ def test_a_client_that_lets_the_server_wait_is_not_waited_for(
 
 def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it() -> None:
     envoy_keeps_seconds = 3600  # HttpProtocolOptions.idle_timeout, where nobody sets it
-    assert limits_of(Config()).idle_seconds > envoy_keeps_seconds
+    assert limits_of(Settings()).idle_seconds > envoy_keeps_seconds
 
 
 def test_a_client_that_asks_and_never_reads_is_not_waited_for(logistic: Artifact) -> None:
-    client = Client(logistic, replace(Config(), read_timeout_seconds=0.1))
+    client = Client(logistic, replace(Settings(), read_timeout_seconds=0.1))
     sent = post(json.dumps({"instances": [[1.0] * 30] * 1000}).encode())
 
     async def call(wire: Wire) -> bool:
@@ -308,7 +308,7 @@ def test_a_client_that_asks_and_never_reads_is_not_waited_for(logistic: Artifact
 
 
 def test_bodies_of_all_clients_together_have_a_bound_and_room_comes_back(logistic: Artifact) -> None:
-    client = Client(logistic, replace(Config(), max_held_bytes=50_000))
+    client = Client(logistic, replace(Settings(), max_held_bytes=50_000))
 
     async def call(connect: Callable[[], Awaitable[Wire]]) -> list[int]:
         halves = [await connect() for _ in range(2)]
@@ -337,7 +337,7 @@ def test_bodies_of_all_clients_together_have_a_bound_and_room_comes_back(logisti
 
 def test_when_there_are_too_many_the_one_that_is_missed_least_makes_room(logistic: Artifact) -> None:
     """First the idle one that is idle longest, then the one that began a call first; never one that is answered."""
-    client = Client(logistic, replace(Config(), max_connections=3, faults="delay=500ms"))
+    client = Client(logistic, replace(Settings(), max_connections=3, faults="delay=500ms"))
 
     async def call(connect: Callable[[], Awaitable[Wire]]) -> list[bool]:
         answered, begun, idle = [await connect() for _ in range(3)]
@@ -357,7 +357,7 @@ def test_when_there_are_too_many_the_one_that_is_missed_least_makes_room(logisti
 
 
 def test_when_all_are_being_answered_a_new_one_is_told_to_come_back(logistic: Artifact) -> None:
-    client = Client(logistic, replace(Config(), max_connections=2, faults="delay=500ms"))
+    client = Client(logistic, replace(Settings(), max_connections=2, faults="delay=500ms"))
 
     async def call(connect: Callable[[], Awaitable[Wire]]) -> tuple[int, str]:
         for wire in [await connect() for _ in range(2)]:

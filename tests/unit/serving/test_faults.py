@@ -9,15 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from sabia.registry.verification import Artifact
-from sabia.serving import settings as config
 from sabia.serving.inference import faults
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings, parse
 from tests.unit.serving.clients import INFER, JSON, Client
 
 
 def with_faults(artifact: Artifact, text: str) -> Client:
     """A client of a server on which this goes wrong."""
-    return Client(artifact, replace(Config(), faults=text))
+    return Client(artifact, replace(Settings(), faults=text))
 
 
 def body(rows: NDArray[np.float64]) -> bytes:
@@ -59,7 +58,7 @@ def test_a_delay_is_the_decisions_own_time(logistic: Artifact, rows: NDArray[np.
 
 
 def test_a_leak_keeps_what_it_says(rows: NDArray[np.float64]) -> None:
-    found = faults.read("leak=1000")
+    found = faults.parse("leak=1000")
     assert found is not None
     for _ in range(3):
         found(lambda values: values[:, 0], rows[:1])
@@ -75,5 +74,5 @@ def test_v2_calls_fail_the_same_way(logistic: Artifact, rows: NDArray[np.float64
 @pytest.mark.parametrize("text", ["errors", "errors=2", "errors=x", "delay=soon", "leak=-1", "unknown=1", "kept=1"])
 def test_what_is_no_fault_ends_the_server_before_it_listens(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        config.read(["--faults", text], {})
+        parse(["--faults", text], {})
     assert "--faults" in capsys.readouterr().err

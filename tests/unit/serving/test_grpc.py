@@ -20,7 +20,7 @@ from sabia.registry.verification import Artifact
 from sabia.serving.protocols import messages
 from sabia.serving.protocols.grpc import start
 from sabia.serving.protocols.messages import SERVICE
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from tests.unit.serving.clients import MODEL, Client
 from tests.unit.serving.test_v1 import instances
 
@@ -35,8 +35,8 @@ def served(
     client = client or Client(artifact)
 
     async def run() -> Result:
-        config = replace(client.config, host="127.0.0.1", grpc_port=0)
-        server = await start(client.app, config)
+        settings = replace(client.settings, host="127.0.0.1", grpc_port=0)
+        server = await start(client.app, settings)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
                 return await call(channel)
@@ -165,7 +165,7 @@ def test_a_model_that_is_not_ready_is_unavailable(logistic: Artifact) -> None:
 
 
 def test_a_message_that_is_too_large_is_refused(logistic: Artifact) -> None:
-    client = Client(logistic, replace(Config(), max_body_bytes=1000))
+    client = Client(logistic, replace(Settings(), max_body_bytes=1000))
     error = infer(logistic, request(tensor([1.0] * 3000, shape=[100, 30])), client)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -179,7 +179,7 @@ def test_calls_are_counted_with_the_others(logistic: Artifact) -> None:
 
 
 def test_a_clients_deadline_is_kept(logistic: Artifact) -> None:
-    client = Client(logistic, replace(Config(), faults="delay=2s"))
+    client = Client(logistic, replace(Settings(), faults="delay=2s"))
     assert infer(logistic, request(), client, timeout=0.1).code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
@@ -254,7 +254,7 @@ def test_kserves_own_client_is_answered(logistic: Artifact, expected: list[float
     client = Client(logistic)
 
     async def run() -> tuple[bool, Any]:
-        server = await start(client.app, replace(client.config, host="127.0.0.1", grpc_port=0))
+        server = await start(client.app, replace(client.settings, host="127.0.0.1", grpc_port=0))
         try:
             asked = kserve.InferInput("features", [1, 30], "FP64", data=ONES)
             theirs = InferenceGRPCClient(f"127.0.0.1:{server.port}")

@@ -25,7 +25,7 @@ from sabia.serving.log import parquet
 from sabia.serving.log.log import InferenceLog, opened
 from sabia.serving.log.records import ID_BYTES, Block
 from sabia.serving.log.spool import Spool
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.store.errors import StoreUnavailable
 from sabia.store.objects import Store
@@ -39,7 +39,7 @@ class Logged:
 
     def __init__(self, artifact: Artifact, store: Store | None = None, **settings: Any) -> None:
         self.store = Store.open("memory://") if store is None else store
-        config = Config(log="memory://", log_server="server-0", **settings)
+        config = Settings(log="memory://", log_server="server-0", **settings)
         self.client = Client(artifact, config)
         self.log = InferenceLog(self.client.decision, config, self.client.metrics, lambda: self.store)
         self.client.app.observed.log = self.log
@@ -154,7 +154,7 @@ def test_features_that_are_redacted_leave_no_value_behind(
 def test_to_redact_what_is_not_there_is_refused_at_the_start(logistic: Artifact) -> None:
     decision = Decision(logistic)
     with pytest.raises(LoadFailed, match="'radius', which is neither a feature"):
-        opened(decision, Config(log_redact="radius"), "memory://", VersionMetrics(decision))
+        opened(decision, Settings(log_redact="radius"), "memory://", VersionMetrics(decision))
 
 
 def test_a_sample_keeps_or_drops_whole_requests_by_their_id(

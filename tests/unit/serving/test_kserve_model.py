@@ -19,7 +19,7 @@ from kserve.protocol.rest.server import RESTServer
 from predictor.model import Predictor
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed, NotReady
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from tests.unit.serving.clients import INFER, JSON, PREDICT, Client
 from tests.unit.serving.test_v2 import ONES, request, tensor
 
@@ -27,7 +27,7 @@ from tests.unit.serving.test_v2 import ONES, request, tensor
 @pytest.fixture
 def model(folder: Path) -> Predictor:
     """A loaded model."""
-    found = Predictor(Config(source=str(folder)))
+    found = Predictor(Settings(source=str(folder)))
     assert found.load()
     return found
 
@@ -90,7 +90,7 @@ def test_the_model_describes_itself(model: Predictor) -> None:
 
 
 def test_a_model_is_ready_only_after_it_was_loaded(folder: Path) -> None:
-    model = Predictor(Config(source=str(folder)))
+    model = Predictor(Settings(source=str(folder)))
     model.start()
     assert model.ready is False
     with pytest.raises(NotReady):
@@ -101,7 +101,7 @@ def test_a_model_is_ready_only_after_it_was_loaded(folder: Path) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_never_ready(folder: Path) -> None:
     (folder / "manifest.json").unlink()
-    model = Predictor(Config(source=str(folder)))
+    model = Predictor(Settings(source=str(folder)))
     with pytest.raises(LoadFailed):
         model.load()
     assert model.ready is False

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sabia.contract.durations import EDGES, LABELS, LONGEST, RATIO, SHORTEST
 from sabia.registry.verification import Artifact
 from sabia.serving.inference.decision import SHORTCUT_TOLERANCE, Decision
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 from tests.unit.serving.clients import INFER, JSON, MODEL, PREDICT, Client, Wire
 from tests.unit.serving.test_v1 import error, instances
@@ -28,7 +28,7 @@ LIMIT = 4096
 @pytest.fixture
 def small(logistic: Artifact) -> Client:
     """A client of a server that reads at most four KiB."""
-    return Client(logistic, replace(Config(), max_body_bytes=LIMIT))
+    return Client(logistic, replace(Settings(), max_body_bytes=LIMIT))
 
 
 @pytest.mark.parametrize("path", [PREDICT, INFER])
@@ -55,7 +55,7 @@ def test_a_body_that_does_not_say_its_length_is_cut_off_at_the_limit(small: Clie
 
 
 def test_the_default_limit_is_four_mebibytes() -> None:
-    assert Config().max_body_bytes == 4 * 1024 * 1024
+    assert Settings().max_body_bytes == 4 * 1024 * 1024
 
 
 def test_a_large_call_gets_the_answers_of_many_small_ones(client: Client, rows: NDArray[np.float64]) -> None:

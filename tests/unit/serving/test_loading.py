@@ -12,11 +12,10 @@ import pytest
 from sabia.contract.layout import Version, version_prefix
 from sabia.contract.manifest import File, content_digest, decode, encode, sha256
 from sabia.registry.verification import Artifact
-from sabia.serving import settings as config
 from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.loading import load
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.store.objects import Store
 from tests.conftest import MODEL
 
@@ -55,7 +54,7 @@ def test_what_was_not_published_is_never_loaded(folder: Path, spoil: str) -> Non
     change, reason = SPOILS[spoil]
     change(folder)
     with pytest.raises(LoadFailed, match=reason):
-        load(replace(Config(), source=str(folder)))
+        load(replace(Settings(), source=str(folder)))
 
 
 @pytest.mark.parametrize("spoil", SPOILS)
@@ -75,13 +74,15 @@ def test_the_server_says_why_in_one_line_and_ends(folder: Path, spoil: str) -> N
 
 def test_a_version_is_loaded_from_a_folder_and_from_a_store(folder: Path, published: Store) -> None:
     url = published.uri(version_prefix(MODEL, Version(2, 0)))
-    assert load(replace(Config(), source=str(folder))).version == load(replace(Config(), source=url)).version == "2.0"
+    assert (
+        load(replace(Settings(), source=str(folder))).version == load(replace(Settings(), source=url)).version == "2.0"
+    )
 
 
 @pytest.mark.parametrize(("asked", "named"), [({"model_name": "iris"}, "iris"), ({"model_version": "1.2"}, "1.2")])
 def test_another_model_or_version_than_asked_for_is_refused(folder: Path, asked: dict[str, str], named: str) -> None:
     with pytest.raises(LoadFailed, match=named):
-        load(Config(source=str(folder), **asked))  # type: ignore[arg-type]  # the names above are text settings
+        load(Settings(source=str(folder), **asked))  # type: ignore[arg-type]  # the names above are text settings
 
 
 def changed(artifact: Artifact, **files: bytes) -> Artifact:
@@ -121,25 +122,3 @@ def test_the_manifest_can_be_read_back_after_a_change(logistic: Artifact) -> Non
     """The helper above makes manifests that are valid in themselves."""
     manifest = changed(logistic, state_json=b"{}").manifest
     assert decode(encode(manifest)) == manifest
-
-
-def test_arguments_go_before_the_environment_and_the_environment_before_defaults() -> None:
-    environment = {"SABIA_HTTP_PORT": "9000", "SABIA_HOST": "127.0.0.1"}
-    found = config.read(["--http_port", "9001"], environment)
-    assert (found.http_port, found.host, found.source) == (9001, "127.0.0.1", "/mnt/models")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--http_port", "x"],
-        ["--http_port", "-1"],
-        ["--max_body_bytes", "0"],
-        ["--wrokers", "2"],
-        ["--drain_seconds", "-1"],
-    ],
-)
-def test_a_wrong_argument_ends_the_process_with_status_2(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        config.read(arguments, {})
-    assert caught.value.code == 2

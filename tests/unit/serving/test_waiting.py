@@ -14,7 +14,7 @@ import pytest
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import DeadlineExceeded, Overloaded
 from sabia.serving.inference.pool import Pool
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from tests.unit.serving.clients import INFER, MODEL, Client, Wire
 from tests.unit.serving.test_connections import post
 from tests.unit.serving.test_v1 import error, instances
@@ -26,7 +26,7 @@ BODY = instances("1")
 
 def slow(artifact: Artifact, delay: str = "300ms", **changed: Any) -> Client:
     """A version whose every decision takes so long."""
-    return Client(artifact, replace(Config(), faults=f"delay={delay}", **changed))
+    return Client(artifact, replace(Settings(), faults=f"delay={delay}", **changed))
 
 
 async def ask(connect: Connect, sent: bytes) -> httpx.Response:
@@ -147,7 +147,7 @@ def test_a_model_that_becomes_slow_is_moved_off_the_loop_and_comes_back(client: 
 
 
 def test_the_platforms_names_are_the_same_call(logistic: Artifact) -> None:
-    client = Client(logistic, replace(Config(), predict_route="/vertex/predict", health_route="/vertex/health"))
+    client = Client(logistic, replace(Settings(), predict_route="/vertex/predict", health_route="/vertex/health"))
     expected = client.predict(BODY).json()
     for path in ("/invocations", "/vertex/predict"):
         assert client("POST", path, BODY).json() == expected

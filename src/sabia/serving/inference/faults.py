@@ -62,7 +62,7 @@ def _count(text: str) -> int:
     return value
 
 
-_READ: dict[str, Callable[[str], float | int]] = {
+_PARSERS: dict[str, Callable[[str], float | int]] = {
     "errors": _share,
     "delay": _time,
     "wrong": _share,
@@ -72,7 +72,7 @@ _READ: dict[str, Callable[[str], float | int]] = {
 }
 
 
-NAMES = frozenset(_READ)
+NAMES = frozenset(_PARSERS)
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Faults:
         return found, made
 
 
-def read(text: str) -> Faults | None:
+def parse(text: str) -> Faults | None:
     """The faults that a setting names; None when it names none.
 
     Raises:
@@ -129,5 +129,5 @@ def read(text: str) -> Faults | None:
         name, separator, value = part.strip().partition("=")
         if name not in NAMES or not separator:
             raise ValueError(f"{part.strip()!r} is not a fault; known are {', '.join(sorted(NAMES))}")
-        found[name] = _READ[name](value)
+        found[name] = _PARSERS[name](value)
     return Faults(**found)  # type: ignore[arg-type]

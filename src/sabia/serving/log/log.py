@@ -27,7 +27,7 @@ from sabia.serving.inference.decision import Decision
 from sabia.serving.log import parquet
 from sabia.serving.log.records import Block
 from sabia.serving.log.spool import Spool
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import ROUTES, VersionMetrics
 from sabia.store.errors import ArtifactError
 from sabia.store.objects import Store
@@ -50,31 +50,35 @@ class InferenceLog:
 
     Args:
         decision: the version.
-        config: where the log goes, and its bounds.
+        settings: where the log goes, and its bounds.
         metrics: where drops are counted.
         open_store: makes the store, in the thread and not before: a process that has used a store must not fork.
     """
 
     def __init__(
-        self, decision: Decision, config: Config, metrics: VersionMetrics, open_store: Callable[[], Store]
+        self, decision: Decision, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
     ) -> None:
         self._model, self._width = decision.name, decision.width
         self._described = parquet.Described(
             model=decision.name,
             version=decision.version,
             digest=decision.manifest.digest,
-            server=config.log_server or socket.gethostname(),
+            server=settings.log_server or socket.gethostname(),
             features=decision.names,
-            sample_rate=config.log_sample,
-            redacted=frozenset(redacted(config)),
+            sample_rate=settings.log_sample,
+            redacted=frozenset(redacted(settings)),
         )
         parquet.warm_up(self._described)
         self._metrics = metrics
         self._open_store = open_store
-        self._sample = int(config.log_sample * 2**32) if config.log_sample < 1 else None
-        self._file_rows, self._seconds, self._memory = config.log_rows, config.log_seconds, config.log_memory_bytes
-        folder = Path(config.log_spool or Path(tempfile.gettempdir(), "sabia-inference-log"))
-        self._spool = Spool(folder, config.log_spool_bytes)
+        self._sample = int(settings.log_sample * 2**32) if settings.log_sample < 1 else None
+        self._file_rows, self._seconds, self._memory = (
+            settings.log_rows,
+            settings.log_seconds,
+            settings.log_memory_bytes,
+        )
+        folder = Path(settings.log_spool or Path(tempfile.gettempdir(), "sabia-inference-log"))
+        self._spool = Spool(folder, settings.log_spool_bytes)
         self._block = Block(self._width)
         self._blocks: list[Block] = []  # full ones of the next file
         self._since = monotonic()
@@ -270,21 +274,21 @@ class _Sender:
         return True
 
 
-def opened(decision: Decision, config: Config, url: str, metrics: VersionMetrics) -> InferenceLog:
+def opened(decision: Decision, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
     """The log that the settings ask for, in the store at this URL; nothing is written before it is started.
 
     Raises:
         LoadFailed: they name something to leave empty that is not there.
     """
-    for name in redacted(config):
+    for name in redacted(settings):
         if name not in (*decision.names, *parquet.REDACTABLE):
             raise LoadFailed(f"log_redact names {name!r}, which is neither a feature nor a column that may be empty.")
-    return InferenceLog(decision, config, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
+    return InferenceLog(decision, settings, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
 
 
-def redacted(config: Config) -> list[str]:
+def redacted(settings: Settings) -> list[str]:
     """The columns that are to stay empty, as the setting names them."""
-    return [name for name in (part.strip() for part in config.log_redact.split(",")) if name]
+    return [name for name in (part.strip() for part in settings.log_redact.split(",")) if name]
 
 
 def _rows(blocks: list[Block]) -> int:

@@ -29,7 +29,7 @@ from sabia.serving.http.hub import Hub
 from sabia.serving.http.limits import MEBIBYTE, Limits
 from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.loading import load
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 
 logger = logging.getLogger("sabia.predictor")
@@ -42,61 +42,61 @@ LOG_SECONDS = 5.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def serve(config: Config) -> None:
+def serve(settings: Settings) -> None:
     """Load the version and serve it until SIGTERM or SIGINT.
 
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    if config.workers > 1:
+    if settings.workers > 1:
         from sabia.serving.process.workers import supervise  # noqa: PLC0415  most servers have one process
 
-        supervise(config)
+        supervise(settings)
         return
-    decision = load(config)
-    listener = listen(config)
+    decision = load(settings)
+    listener = listen(settings)
     metrics = VersionMetrics(decision, REGISTRY)
-    app = app_of(decision, config, REGISTRY, metrics)
-    run(app, config, listener, on_ready=lambda: tell(decision, config, listener))
+    app = app_of(decision, settings, REGISTRY, metrics)
+    run(app, settings, listener, on_ready=lambda: tell(decision, settings, listener))
 
 
-def app_of(decision: Decision, config: Config, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
+def app_of(decision: Decision, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
     """One process's application, with its inference log when there is to be one.
 
     Raises:
         LoadFailed: the log cannot be what the settings say.
     """
     log = None
-    if config.log is not None:
+    if settings.log is not None:
         try:
             from sabia.serving.log.log import opened  # noqa: PLC0415  50 MB that a server without a log does without
         except ModuleNotFoundError as error:
             raise LoadFailed("the inference log needs the package pyarrow, which is not installed.") from error
-        log = opened(decision, config, config.log, metrics)
-    return App(decision, config, registry, metrics, log)
+        log = opened(decision, settings, settings.log, metrics)
+    return App(decision, settings, registry, metrics, log)
 
 
-def listen(config: Config) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """The socket that clients connect to.
 
     Raises:
         LoadFailed: the port is taken, or not ours to take.
     """
     try:
-        return socket.create_server((config.host, config.http_port), backlog=_BACKLOG)
+        return socket.create_server((settings.host, settings.http_port), backlog=_BACKLOG)
     except OSError as error:
-        raise LoadFailed(f"cannot listen on {config.host}:{config.http_port} ({error.strerror}).") from error
+        raise LoadFailed(f"cannot listen on {settings.host}:{settings.http_port} ({error.strerror}).") from error
 
 
-def tell(decision: Decision, config: Config, listener: socket.socket) -> None:
+def tell(decision: Decision, settings: Settings, listener: socket.socket) -> None:
     """Say what is served where. Whoever waits for this line may send a signal at once, so it is said late."""
-    if config.faults:
-        logger.warning("FAULTS ARE ON, on purpose: %s", config.faults)
+    if settings.faults:
+        logger.warning("FAULTS ARE ON, on purpose: %s", settings.faults)
     host, port = listener.getsockname()[:2]
     logger.info("serving %s %s on http://%s:%d", decision.name, decision.version, host, port)
 
 
-def run(app: App, config: Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+def run(app: App, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve in this process until SIGTERM or SIGINT; `on_ready` is called once both are heard."""
     # Every connection is a file; the soft limit of many systems is 1,024.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -109,7 +109,7 @@ def run(app: App, config: Config, listener: socket.socket, on_ready: Callable[[]
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(app, config, listener, on_ready))
+        runner.run(_serve(app, settings, listener, on_ready))
 
 
 def _keep_memory() -> None:
@@ -124,35 +124,35 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 32 * MEBIBYTE)
 
 
-def limits_of(config: Config) -> Limits:
+def limits_of(settings: Settings) -> Limits:
     """The bounds of one process's connections."""
     return Limits(
-        body_bytes=config.max_body_bytes,
-        held_bytes=config.max_held_bytes,
-        head_bytes=config.max_head_bytes,
-        connections=config.max_connections,
-        read_seconds=config.read_timeout_seconds,
-        idle_seconds=config.idle_timeout_seconds,
+        body_bytes=settings.max_body_bytes,
+        held_bytes=settings.max_held_bytes,
+        head_bytes=settings.max_head_bytes,
+        connections=settings.max_connections,
+        read_seconds=settings.read_timeout_seconds,
+        idle_seconds=settings.idle_timeout_seconds,
     )
 
 
-async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+async def _serve(app: App, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     grpc_server = None
-    if config.grpc_port is not None:
+    if settings.grpc_port is not None:
         from sabia.serving.protocols import grpc  # noqa: PLC0415  a tenth of a second that others need not wait
 
-        grpc_server = await grpc.start(app, config)
+        grpc_server = await grpc.start(app, settings)
     log = app.observed.log
     if log is not None:
         log.start()
-    hub = hub_of(app, config)
+    hub = hub_of(app, settings)
     hub.start()
     server: Acceptor | asyncio.Server
-    if config.workers > 1:
+    if settings.workers > 1:
         server = Acceptor(hub, listener, app.metrics.least_connections)
     else:
         server = await loop.create_server(hub.connection, sock=listener, backlog=_BACKLOG)
@@ -162,24 +162,24 @@ async def _serve(app: App, config: Config, listener: socket.socket, on_ready: Ca
     app.draining = hub.draining = True
     if grpc_server is not None:
         await grpc_server.drain()
-    await asyncio.sleep(config.drain_seconds)
+    await asyncio.sleep(settings.drain_seconds)
     server.close()
     hub.drain()
     logger.info("closing: %d connections are open", len(hub.connections))
     if grpc_server is not None:
-        await grpc_server.stop(config.grace_seconds)
-    await hub.emptied(config.grace_seconds)
+        await grpc_server.stop(settings.grace_seconds)
+    await hub.emptied(settings.grace_seconds)
     hub.stop()
     app.close()
     if log is not None:
         await asyncio.to_thread(log.close, LOG_SECONDS)
 
 
-def hub_of(app: App, config: Config) -> Hub:
+def hub_of(app: App, settings: Settings) -> Hub:
     """The connections of one process, which this application answers."""
     return Hub(
         app.respond,
-        limits_of(config),
+        limits_of(settings),
         {"x-model-version": app.decision.version},
         on_refusal=app.metrics.refused,
         on_count=app.metrics.connected,

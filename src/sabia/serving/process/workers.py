@@ -29,7 +29,7 @@ from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.loading import read
 from sabia.serving.process.server import LOG_SECONDS, app_of, listen, run, tell
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import DIED, STUCK, VersionMetrics
 
 logger = logging.getLogger("sabia.predictor")
@@ -41,24 +41,24 @@ _PR_SET_PDEATHSIG = 1
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
-def supervise(config: Config) -> None:
+def supervise(settings: Settings) -> None:
     """Load the version and serve it from `workers` processes until SIGTERM or SIGINT.
 
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    decision = Decision(_read_apart(config))
+    decision = Decision(_read_apart(settings))
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         raise LoadFailed(f"{threads} threads run where workers are to be forked; only one may.")
     registry = CollectorRegistry()
-    metrics = VersionMetrics(decision, registry, config.workers)
-    metrics.be(config.workers)
-    with listen(config) as listener:
-        _Supervisor(decision, config, listener, metrics, registry).run()
+    metrics = VersionMetrics(decision, registry, settings.workers)
+    metrics.be(settings.workers)
+    with listen(settings) as listener:
+        _Supervisor(decision, settings, listener, metrics, registry).run()
 
 
-def _read_apart(config: Config) -> Artifact:
+def _read_apart(settings: Settings) -> Artifact:
     """The artifact, read in a process of its own."""
     ours, theirs = os.pipe()
     child = os.fork()
@@ -66,7 +66,7 @@ def _read_apart(config: Config) -> Artifact:
         os.close(ours)
         with os.fdopen(theirs, "wb") as pipe:
             try:
-                found: Artifact | str = read(config)
+                found: Artifact | str = read(settings)
             except LoadFailed as error:
                 found = str(error).removeprefix("Not serving: ")
             pickle.dump(found, pipe)
@@ -98,26 +98,26 @@ class _Supervisor:
     def __init__(
         self,
         decision: Decision,
-        config: Config,
+        settings: Settings,
         listener: socket.socket,
         metrics: VersionMetrics,
         registry: CollectorRegistry,
     ) -> None:
-        self._decision, self._config, self._listener = decision, config, listener
+        self._decision, self._settings, self._listener = decision, settings, listener
         self._metrics, self._registry = metrics, registry
         self._workers: dict[int, _Worker] = {}
         self._missing: dict[int, float] = {}  # numbers without a worker, and when they get one
         # Ticks that were counted, not time that has passed: a machine that slept has not heard its workers either.
-        self._patience = max(2, round(config.stuck_seconds / _TICK_SECONDS))
+        self._patience = max(2, round(settings.stuck_seconds / _TICK_SECONDS))
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         gc.collect()
         gc.freeze()  # the collector would write to what the workers share, and so end the sharing
-        for number in range(self._config.workers):
+        for number in range(self._settings.workers):
             self._start(number)
-        tell(self._decision, self._config, self._listener)
+        tell(self._decision, self._settings, self._listener)
         while True:
             arrived = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
             if arrived is not None and arrived.si_signo in (signal.SIGTERM, signal.SIGINT):
@@ -145,8 +145,8 @@ class _Supervisor:
             if os.getppid() != parent:
                 os._exit(1)
             self._metrics.be(number)
-            app = app_of(self._decision, self._config, self._registry, self._metrics)
-            run(app, self._config, self._listener, on_ready=_hear)
+            app = app_of(self._decision, self._settings, self._registry, self._metrics)
+            run(app, self._settings, self._listener, on_ready=_hear)
             status = 0
         except LoadFailed as error:
             logger.error("%s", error)  # noqa: TRY400  the sentence says it; where it was raised does not matter
@@ -185,7 +185,7 @@ class _Supervisor:
         logger.info("stopping %d workers", len(self._workers))
         for worker in self._workers.values():
             os.kill(worker.pid, signal.SIGTERM)
-        deadline = monotonic() + self._config.drain_seconds + self._config.grace_seconds + LOG_SECONDS + 1
+        deadline = monotonic() + self._settings.drain_seconds + self._settings.grace_seconds + LOG_SECONDS + 1
         while self._workers:
             left = deadline - monotonic()
             if left <= 0:

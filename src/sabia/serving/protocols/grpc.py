@@ -24,7 +24,7 @@ from sabia.serving.inference.decision import OUTPUT, Decision
 from sabia.serving.protocols import messages, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE
-from sabia.serving.settings import Config
+from sabia.serving.settings import Settings
 
 if TYPE_CHECKING:
     from sabia.serving.app import App
@@ -65,18 +65,18 @@ class Server:
         await self._server.stop(seconds)
 
 
-async def start(app: App, config: Config) -> Server:
+async def start(app: App, settings: Settings) -> Server:
     """Serve on the configured port.
 
     Raises:
         LoadFailed: the port is taken, or not ours to take.
     """
     server = grpc.aio.server(
-        maximum_concurrent_rpcs=config.max_connections,
+        maximum_concurrent_rpcs=settings.max_connections,
         options=[
-            ("grpc.max_receive_message_length", config.max_body_bytes),
-            ("grpc.max_metadata_size", config.max_head_bytes),
-            ("grpc.so_reuseport", int(config.workers > 1)),
+            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            ("grpc.max_metadata_size", settings.max_head_bytes),
+            ("grpc.so_reuseport", int(settings.workers > 1)),
         ],
     )
     service = Service(app)
@@ -94,9 +94,9 @@ async def start(app: App, config: Config) -> Server:
     services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(services, server, messages.POOL)
     try:
-        port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+        port = server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
     except RuntimeError as error:
-        raise LoadFailed(f"cannot listen on {config.host}:{config.grpc_port} for gRPC.") from error
+        raise LoadFailed(f"cannot listen on {settings.host}:{settings.grpc_port} for gRPC.") from error
     await server.start()
     return Server(server, checks, port)
 
