@@ -15,8 +15,9 @@ from typing import Any
 import kserve
 from kserve.errors import InvalidInput as KServeInvalidInput
 
+from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.serving.errors import InvalidInput, LoadFailed, NotReady
-from sabia.serving.inference.decision import INPUT, OUTPUT, Decision
+from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.loading import load
 from sabia.serving.protocols.instances import read_instances
 from sabia.serving.settings import Settings, parse

@@ -30,6 +30,7 @@ from typing import Any
 
 from benchmarks.rollouts import figures
 from sabia.cli.platform import train_missing
+from sabia.contract.names import FAULT_HEADER, PIN_HEADER
 from sabia.local import counters as stack_metrics
 from sabia.local.objectstore import Access, ObjectStore
 from sabia.local.split import EnvoySplit
@@ -38,7 +39,6 @@ from sabia.rollout import engine
 from sabia.rollout.counters import Counters, Scrape
 from sabia.rollout.plan import Plan, of
 from sabia.rollout.record import Record, replay
-from sabia.serving.inference import faults
 from sabia.store.errors import StoreError
 from sabia.store.objects import Store
 from sabia.training.datasets import load
@@ -80,7 +80,7 @@ def _client(port: int, seed: int, stop: Any, results: Any) -> None:
             connection.request("POST", f"/v1/models/{MODEL}:predict", chance.choice(bodies), headers)
             answer = connection.getresponse()
             answer.read()
-            facts = answer.status, answer.headers.get("x-model-version", ""), answer.headers.get(faults.HEADER, "")
+            facts = answer.status, answer.headers.get(PIN_HEADER, ""), answer.headers.get(FAULT_HEADER, "")
         except (OSError, HTTPException) as error:
             facts = 0, type(error).__name__, ""
             connection.close()

@@ -5,6 +5,7 @@ import sys
 
 import uvloop
 
+from sabia.contract.names import PIN_HEADER
 from sabia.serving.http.hub import Hub
 from sabia.serving.http.limits import Limits
 from sabia.serving.http.messages import Answer, Request
@@ -23,7 +24,7 @@ async def main() -> None:
     hub = Hub(
         respond,
         Limits(),
-        {"x-model-version": "2.0"},
+        {PIN_HEADER: "2.0"},
         on_refusal=lambda reason: None,
         on_count=lambda count: None,
         on_sweep=lambda: None,

@@ -12,6 +12,7 @@ import typer
 from sabia.cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption
 from sabia.cli.errors import CliError
 from sabia.cli.output import console, print_json, print_table, say
+from sabia.contract import names
 from sabia.contract.layout import Version
 from sabia.kubernetes import deployment
 from sabia.kubernetes import route as routes
@@ -82,8 +83,8 @@ def undeploy(
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.")] = 120,
 ) -> None:
     """Take a version off a cluster: out of the route, seen to get nothing, and only then away. Its artifact stays."""
-    copy = version.endswith("-baseline")
-    number = str(Version.parse(version.removesuffix("-baseline"))) + ("-baseline" if copy else "")
+    number = str(Version.parse(names.published(version)))
+    number = names.baseline(number) if names.is_baseline(version) else number
     silence = deployment.Silence(quiet, seconds)
     deployment.undeploy(Cluster.connect(namespace), model, number, silence, say=say)
     console.print(f"{model} {number}: removed")
@@ -207,12 +208,12 @@ def print_stack(folder: Path, *, as_json: bool = False) -> None:
         print_json({"model": state.model, "gateway": gateway.url, "store": store, "pid": state.pid, "versions": rows})
         return
     print_table(list(rows[0]), [list(row.values()) for row in rows])
-    console.print(f"{state.model}: {gateway.url}/v1/models/{state.model}:predict")
+    console.print(f"{state.model}: {gateway.url}{names.v1_predict(state.model)}")
 
 
 def _is_ready(url: str, model: str) -> bool:
     try:
-        return requests.get(f"{url}/v1/models/{model}", timeout=2).ok
+        return requests.get(url + names.v1_model(model), timeout=2).ok
     except requests.RequestException:
         return False
 
@@ -231,12 +232,12 @@ def predict(
     """Ask what runs, through its gateway."""
     body = _body(instances)
     url, headers = _address(folder, namespace, model, gateway)
-    headers |= {"content-type": "application/json"} | ({routes.PIN_HEADER: version} if version else {})
+    headers |= {"content-type": "application/json"} | ({names.PIN_HEADER: version} if version else {})
     try:
         answer = requests.post(url, data=body, headers=headers, timeout=60)
     except requests.RequestException as error:
         raise CliError(f"The gateway does not answer ({type(error).__name__}).", 5) from error
-    facts: dict[str, Any] = {"status": answer.status_code, "version": answer.headers.get(routes.PIN_HEADER)}
+    facts: dict[str, Any] = {"status": answer.status_code, "version": answer.headers.get(names.PIN_HEADER)}
     try:
         facts |= answer.json()
     except ValueError:
@@ -256,11 +257,11 @@ def _address(folder: Path, namespace: str | None, model: str | None, gateway: st
     """Where a model is asked, and the headers that lead there."""
     if namespace is None:
         state = stacks.running(folder)
-        return f"{stacks.gateway_of(folder, state).url}/v1/models/{state.model}:predict", {}
+        return stacks.gateway_of(folder, state).url + names.v1_predict(state.model), {}
     cluster = Cluster.connect(namespace)
     name = model or _only_model(cluster)
     hosts = HttpRouteSplit(cluster, name).read()["spec"].get("hostnames", [])
-    return f"{gateway.rstrip('/')}/v1/models/{name}:predict", {"host": hosts[0]} if hosts else {}
+    return gateway.rstrip("/") + names.v1_predict(name), {"host": hosts[0]} if hosts else {}
 
 
 def _body(instances: str) -> bytes:

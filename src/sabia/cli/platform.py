@@ -18,6 +18,7 @@ from sabia.cli.errors import CliError
 from sabia.cli.output import console, say
 from sabia.cli.versions import train_recipe
 from sabia.contract.layout import Version
+from sabia.contract.names import published
 from sabia.local import stack as stacks
 from sabia.local.errors import AlreadyRunning, NotRunning, ProcessFailed
 from sabia.local.stack import Serving, Stack
@@ -128,7 +129,7 @@ def hold(folder: Path, serving: Serving) -> None:
 
 def train_missing(stack: Stack, store: Store) -> None:
     """Run the built-in recipe when the store lacks a version that the route names."""
-    wanted = {Version.parse(spec.version.removesuffix("-baseline")) for spec in stack.specs.values()}
+    wanted = {Version.parse(published(spec.version)) for spec in stack.specs.values()}
     if not wanted <= set(catalogue.versions(store, stack.model)):
         say("the store lacks a version that the route names: training the recipe")
         train_recipe(store)

@@ -27,6 +27,7 @@ from sabia.cli.monitoring import tell
 from sabia.cli.output import console, errors, print_table, say
 from sabia.cli.platform import Stopped, stop_on_sigterm
 from sabia.cli.versions import train_recipe
+from sabia.contract import names
 from sabia.contract.layout import Version
 from sabia.local import counters as stack_metrics
 from sabia.local.envoy import Gateway
@@ -240,7 +241,7 @@ class Client:
         self.replies: list[Reply] = []
         self.every_reply: list[Reply] = []
         self.model = model
-        self._url = f"{gateway.url}/v1/models/{model}:predict"
+        self._url = gateway.url + names.v1_predict(model)
         self._bodies = [msgspec.json.encode({"instances": [row]}) for row in rows.features.tolist()]
 
     def ask(self, indices: list[int], headers: dict[str, str] | None = None) -> list[Reply]:
@@ -281,8 +282,8 @@ class Client:
         try:
             answer = session.post(self._url, data=self._bodies[at], timeout=10)
             prediction = answer.json()["predictions"][0] if answer.ok else float("nan")
-            status, version = answer.status_code, answer.headers.get("x-model-version", "none")
-            request_id = answer.headers.get("x-request-id", "")
+            status, version = answer.status_code, answer.headers.get(names.PIN_HEADER, "none")
+            request_id = answer.headers.get(names.REQUEST_ID_HEADER, "")
         except requests.RequestException:
             status, version, prediction, request_id = 0, "none", float("nan"), ""
         return Reply(at, status, version, prediction, time.perf_counter() - started, request_id)
@@ -292,7 +293,7 @@ def _ask_each_version(client: Client, store: Store, stack: Stack, checks: Checks
     """Ask every held-out row of every version, by the header that pins one."""
     found = []
     for spec in (spec for spec in stack.specs.values() if spec.version != BROKEN):
-        replies = client.ask(list(range(client.rows.rows)), {"x-model-version": spec.version})
+        replies = client.ask(list(range(client.rows.rows)), {names.PIN_HEADER: spec.version})
         only = {reply.version for reply in replies} == {spec.version}
         checks.add(f"the header pins {spec.version}", only, f"{len(replies)} answers")
         manifest = catalogue.manifest_of(store, stack.model, Version.parse(spec.version))

@@ -14,22 +14,18 @@ from kubernetes import client
 from kubernetes.config import ConfigException, load_config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
-from prometheus_client.parser import text_string_to_metric_families
 
+from sabia.contract import names
+from sabia.contract.metrics import REQUESTS, samples
+from sabia.contract.names import API_GROUP, API_VERSION, MODEL_LABEL, SERVICE_LABEL, SPEC_ANNOTATION, VERSION_LABEL
 from sabia.kubernetes import pods
 from sabia.rollout.errors import ClusterRefused, ClusterUnreachable, NotCounted
 
 Document = dict[str, Any]
 
-MODEL_LABEL = "sabia.dev/model"
-VERSION_LABEL = "sabia.dev/version"
 FIELD_MANAGER = "sabia"
-# On a version's pods: the digest of the spec that they were made from. KServe writes nothing down that would tell
-# whether its "Ready" is of the last change or of the one before.
-SPEC_ANNOTATION = "sabia.dev/spec"
-_SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _KSERVE = ("serving.kserve.io", "v1beta1", "inferenceservices")
-_ROLLOUTS = ("sabia.dev", "v1alpha1", "rollouts")
+_ROLLOUTS = (API_GROUP, API_VERSION, "rollouts")
 _ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
 # Seconds to connect, and to wait for an answer; a watch-less poll must not hang on an API server that went away.
 _TIMEOUT = (5, 30)
@@ -48,7 +44,7 @@ class Deployed:
     @property
     def service(self) -> str:
         """The Service that KServe makes for it."""
-        return self.name + "-predictor"
+        return names.service(self.name)
 
 
 class Cluster:
@@ -202,7 +198,7 @@ class Cluster:
 
     def pods_of(self, deployed: Deployed) -> list[Document]:
         """Its pods, the newest first: of a version that is being replaced, that one's trouble is what matters."""
-        call, selector = self._core.list_namespaced_pod, f"{_SERVICE_LABEL}={deployed.name}"
+        call, selector = self._core.list_namespaced_pod, f"{SERVICE_LABEL}={deployed.name}"
         items = self._items("to list pods", call, label_selector=selector)
         return sorted(items, key=lambda pod: pod["metadata"]["creationTimestamp"], reverse=True)
 
@@ -236,7 +232,7 @@ class Cluster:
         return lines[-1][:300] if lines else ""
 
     def _counted(self, deployed: Deployed, pod: Document) -> int:
-        """`sabia_requests_total` of one pod, through the API server, so that no port has to be opened for it."""
+        """Requests counted by one pod, through the API server, so that no port has to be opened for it."""
         name = pod["metadata"]["name"]
         try:
             answer = self._core.connect_get_namespaced_pod_proxy_with_path(
@@ -249,9 +245,7 @@ class Cluster:
             return 0
         except urllib3.exceptions.HTTPError as error:
             raise ClusterUnreachable(type(error).__name__) from error
-        families = text_string_to_metric_families(answer.data.decode())
-        samples = [sample for family in families for sample in family.samples]
-        return int(sum(sample.value for sample in samples if sample.name == "sabia_requests_total"))
+        return int(sum(sample.value for sample in samples(answer.data.decode()) if sample.name == REQUESTS))
 
 
 def _at(resource: tuple[str, str, str], namespace: str) -> tuple[str, str, str, str]:

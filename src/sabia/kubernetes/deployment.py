@@ -14,14 +14,15 @@ from typing import Any
 
 import yaml
 
+from sabia.contract import names
 from sabia.contract.layout import Version, version_prefix
+from sabia.contract.names import SPEC_ANNOTATION, VERSION_LABEL
 from sabia.kubernetes import manifests
 from sabia.kubernetes import route as routes
-from sabia.kubernetes.cluster import SPEC_ANNOTATION, VERSION_LABEL, Cluster, Deployed
+from sabia.kubernetes.cluster import Cluster, Deployed
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.local.errors import ManifestProblem
 from sabia.rollout.errors import DeploymentFailed, StillServing
-from sabia.rollout.plan import baseline_of
 from sabia.rollout.split import check_version
 
 Document = dict[str, Any]
@@ -56,7 +57,7 @@ def documents(
     Raises:
         ManifestProblem: it does not build, or the folder is of another version.
     """
-    name = f"{model}-v{version.major}-{version.minor}" + ("-baseline" if baseline else "")
+    name = names.inference_service(model, version, baseline=baseline)
     folder = root / "versions" / name
     if folder.is_dir():
         found = manifests.render(folder)
@@ -72,7 +73,7 @@ def documents(
         document["metadata"]["namespace"] = namespace
     if baseline:
         service = manifests.only(found, "InferenceService", name)
-        service["metadata"]["labels"][VERSION_LABEL] = baseline_of(str(version))
+        service["metadata"]["labels"][VERSION_LABEL] = names.baseline(str(version))
     if replicas is not None:
         _predictor(found)["minReplicas"] = replicas
     if faults:

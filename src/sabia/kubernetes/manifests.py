@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import yaml
 
+from sabia.contract.durations import parse_duration
+from sabia.contract.names import MODEL_LABEL, VERSION_LABEL
 from sabia.kubernetes.specs import Match, PredictorSpec, Probe, RouteSpec, Rule
 from sabia.local.errors import ManifestProblem
 from sabia.local.process import installed
@@ -86,8 +88,8 @@ def _predictor(service: Document) -> PredictorSpec:
     labels = service["metadata"]["labels"]
     return PredictorSpec(
         name=service["metadata"]["name"],
-        model=labels["sabia.dev/model"],
-        version=labels["sabia.dev/version"],
+        model=labels[MODEL_LABEL],
+        version=labels[VERSION_LABEL],
         args=list(container.get("args", [])),
         storage_uri=env.pop("STORAGE_URI"),
         env=env,
@@ -182,10 +184,5 @@ def _rule(rule: _Rule) -> Rule:
         ],
         weights={backend.name: backend.weight for backend in rule.backendRefs},
         mirrors=[item.requestMirror.backendRef.name for item in rule.filters],
-        timeout=_seconds(rule.timeouts.request) if rule.timeouts else None,
+        timeout=parse_duration(rule.timeouts.request) if rule.timeouts else None,
     )
-
-
-def _seconds(duration: str) -> float:
-    number, unit = duration.rstrip("hms"), duration.lstrip("0123456789")
-    return float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit]

@@ -13,20 +13,20 @@ from typing import Any
 
 import requests
 
+from sabia.contract import metrics, names
+from sabia.contract.metrics import Sample
 from sabia.rollout import page
 from sabia.rollout.counters import Counters, Scrape
 from sabia.rollout.errors import InvalidPlan, NotScraped
-from sabia.rollout.page import Sample
 
 _TIMEOUT = 10.0
-# As few queries as there are kinds of sample; the instant is given, so that all are of one.
-QUERIES = (
-    'sabia_requests_total{{model="{model}",route="split"}}',
-    'sabia_request_duration_seconds_bucket{{model="{model}",route="split"}}',
-    'sabia_decision_duration_seconds_bucket{{model="{model}",route="split"}}',
-    'sabia_predictions_total{{model="{model}",route="split"}}',
+# One query for each kind of sample; the instant is given, so that all are of one.
+_COMPARED = (
+    metrics.REQUESTS,
+    metrics.REQUEST_SECONDS + metrics.BUCKET_SUFFIX,
+    metrics.DECISION_SECONDS + metrics.BUCKET_SUFFIX,
+    metrics.PREDICTIONS,
 )
-_TIMES = 'timestamp(sabia_model_info{{model="{model}"}})'
 
 
 class Prometheus:
@@ -52,7 +52,7 @@ class Prometheus:
         stale: float = 60.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if any(version != version.removesuffix("-baseline") for version in versions):
+        if any(names.is_baseline(version) for version in versions):
             raise InvalidPlan(
                 "baseline", "cannot be told from its original in a Prometheus; read the servers' own pages"
             )
@@ -67,17 +67,17 @@ class Prometheus:
         at = self._clock()
         fresh = {
             (labels["version"], labels["instance"])
-            for labels, value in self._ask(_TIMES, at)
+            for labels, value in self._ask(f'timestamp({metrics.MODEL_INFO}{{model="{self._model}"}})', at)
             if at - float(value) <= self._stale
         }
         if not fresh:
             raise NotScraped(f"Prometheus has no sample of {self._model} that is newer than {self._stale:g} s")
         found: dict[tuple[str, str], list[Sample]] = {}
-        for query in QUERIES:
-            for labels, value in self._ask(query, at):
+        for name in _COMPARED:
+            for labels, value in self._ask(f'{name}{{model="{self._model}",route="{names.SPLIT}"}}', at):
                 replica = labels["version"], labels["instance"]
                 if replica in fresh:
-                    found.setdefault(replica, []).append((labels["__name__"], labels, float(value)))
+                    found.setdefault(replica, []).append(Sample(labels["__name__"], labels, float(value)))
         arms: dict[str, dict[str, Counters]] = {}
         for (version, instance), samples in found.items():
             arms.setdefault(version, {})[instance] = page.counters(samples)
@@ -90,7 +90,7 @@ class Prometheus:
         Raises:
             NotScraped: there is no answer, or not one of that kind.
         """
-        parameters = {"query": query.format(model=self._model), "time": f"{at:.3f}"}
+        parameters = {"query": query, "time": f"{at:.3f}"}
         try:
             answer = requests.get(f"{self._url}/api/v1/query", params=parameters, timeout=_TIMEOUT)
             document: dict[str, Any] = answer.json()

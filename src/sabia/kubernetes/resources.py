@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from sabia.contract.names import API_GROUP, API_VERSION
 from sabia.kubernetes.cluster import Cluster
 from sabia.rollout import plan as plans
 from sabia.rollout.errors import RolloutEnded, RolloutNotFound
@@ -17,7 +18,7 @@ from sabia.rollout.state import ENDED, Verb
 
 Document = dict[str, Any]
 
-GROUP, API, PLURAL, KIND = "sabia.dev", "v1alpha1", "rollouts", "Rollout"
+GROUP, API, PLURAL, KIND = API_GROUP, API_VERSION, "rollouts", "Rollout"
 # Of a spec, what is no part of the plan and may change while it runs: what somebody decided last.
 DECISION = "decision"
 

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sabia.contract import names
+from sabia.contract.names import PIN_HEADER, SPLIT
+
 Document = dict[str, Any]
 
-PIN_HEADER = "x-model-version"
-SPLIT = "split"
 _PORT = 80
 _MIRROR = "RequestMirror"
 
@@ -117,9 +118,9 @@ def _pin(backend: Backend) -> Document:
 
 def _paths(model: str) -> list[Document]:
     # Written out: a PathPrefix of /v1/models/<m> compares whole elements and misses /v1/models/<m>:predict.
-    exact = [f"/v1/models/{model}", f"/v1/models/{model}:predict", f"/v1/models/{model}:explain"]
+    exact = [names.v1_model(model), names.v1_predict(model), names.v1_explain(model)]
     found = [{"path": {"type": "Exact", "value": path}} for path in exact]
-    return [*found, {"path": {"type": "PathPrefix", "value": f"/v2/models/{model}"}}]
+    return [*found, {"path": {"type": "PathPrefix", "value": names.v2_model(model)}}]
 
 
 def _reference(service: str) -> Document:

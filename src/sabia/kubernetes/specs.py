@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-_SERVICE_SUFFIX = "-predictor"
+from sabia.contract import names
+from sabia.contract.layout import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,12 @@ class PredictorSpec:
     @property
     def service(self) -> str:
         """The Service that KServe makes for it, which routes name as their backend."""
-        return self.name + _SERVICE_SUFFIX
+        return names.service(self.name)
 
 
 def of_version(spec: PredictorSpec, version: str) -> PredictorSpec:
     """The same server for another version of the same model."""
-    major, minor = version.split(".")
-    name = f"{spec.model}-v{major}-{minor}"
+    name = names.inference_service(spec.model, Version.parse(version))
     args = [f"--model_version={version}" if arg.startswith("--model_version=") else arg for arg in spec.args]
     uri = spec.storage_uri.removesuffix(f"/{spec.version}/") + f"/{version}/"
     return replace(spec, name=name, version=version, args=args, storage_uri=uri)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import requests
 
+from sabia.contract.names import v1_model
 from sabia.local.envoy import Gateway as Envoy
 from sabia.local.process import answers
 from sabia.local.stack import State
@@ -22,7 +23,7 @@ def pages(envoy: Envoy, state: State) -> Pages:
         servers = [Replica(server.version, server.name, server.url) for server in state.servers]
         ready: dict[str, list[bool]] = {}
         for server in state.servers:
-            answering = answers(f"{server.url}/v1/models/{state.model}", seconds=_TIMEOUT)
+            answering = answers(server.url + v1_model(state.model), seconds=_TIMEOUT)
             ready.setdefault(server.version, []).append(answering)
         trouble = {version: "it is not ready" for version, each in ready.items() if not any(each)}
         return Found(servers, trouble)

@@ -12,6 +12,9 @@ from typing import IO, Self
 
 import msgspec
 
+from sabia.contract import names
+from sabia.contract.layout import Version
+from sabia.contract.names import PIN_HEADER
 from sabia.kubernetes import manifests
 from sabia.kubernetes.specs import PredictorSpec, RouteSpec, of_version
 from sabia.local.envoy import Envoy, Gateway
@@ -27,10 +30,6 @@ _STOP_SECONDS = 10.0
 Say = Callable[[str], None]
 
 
-# The request header that names a version, as the routes of the manifests have it.
-PIN_HEADER = "x-model-version"
-
-
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What is served beside, or otherwise than, the manifests say; all by version.
@@ -39,7 +38,7 @@ class Serving:
         extra: versions that no manifest names; each gets a pin and no weight.
         replicas: how many servers, where it is not one.
         faults: what is to go wrong on purpose, see `sabia.serving.inference.faults`.
-        baselines: versions that get a second copy, called `<version>-baseline`, with a pin and no weight.
+        baselines: versions that get a second copy, named by `sabia.contract.names.baseline`, with a pin and no weight.
     """
 
     extra: Sequence[str] = ()
@@ -266,7 +265,8 @@ def _with(
             route, specs = route.with_version(spec, PIN_HEADER), {**specs, spec.service: spec}
     for version in serving.baselines:
         for spec in [spec for spec in specs.values() if spec.version == version]:
-            copy = replace(spec, name=f"{spec.name}-baseline", version=f"{version}-baseline")
+            name = names.inference_service(spec.model, Version.parse(version), baseline=True)
+            copy = replace(spec, name=name, version=names.baseline(version))
             route, specs = route.with_version(copy, PIN_HEADER), {**specs, copy.service: copy}
     known = {spec.version for spec in specs.values()}
     unknown = sorted({*serving.replicas, *serving.faults, *serving.baselines} - known)

@@ -14,6 +14,7 @@ import numpy as np
 
 from sabia.contract.layout import Version
 from sabia.contract.manifest import Manifest
+from sabia.contract.names import SPLIT
 from sabia.monitoring import drift, quality
 from sabia.monitoring.archive import ANY, FAILED, REFUSED, Archive, quoted, requests_where
 from sabia.monitoring.counts import Counted, Distribution, Reference, distribution, reference_of, trained
@@ -23,7 +24,6 @@ from sabia.monitoring.rollouts import Rollout, rollouts
 from sabia.registry import catalogue
 from sabia.registry.verification import Artifact, read_version
 from sabia.serving.inference.decision import Decision
-from sabia.serving.telemetry.metrics import SPLIT
 from sabia.store.objects import Store
 
 SCHEMA_VERSION = 1

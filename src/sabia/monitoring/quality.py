@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.contract.calibration import BINS, EDGES, bins, calibration_error
+
 Array = NDArray[np.float64]
 
 _Z = 1.959963984540054
-BINS = 10
 _CURVE_POINTS = 200
 _SMALLEST = 1e-15
 
@@ -65,7 +66,6 @@ def measure(predictions: Array, labels: Array) -> Quality | None:
     if len(labels) == 0:
         return None
     truth = labels >= 0.5
-    bins = calibration(predictions, labels)
     clipped = np.clip(predictions, _SMALLEST, 1 - _SMALLEST)
     return Quality(
         rows=len(labels),
@@ -74,8 +74,8 @@ def measure(predictions: Array, labels: Array) -> Quality | None:
         auc=auc(predictions, truth),
         brier_score=float(np.mean((predictions - labels) ** 2)),
         log_loss=float(-np.mean(np.where(truth, np.log(clipped), np.log1p(-clipped)))),
-        calibration=bins,
-        calibration_error=sum(abs(found.predicted - found.observed.value) * found.rows for found in bins) / len(labels),
+        calibration=calibration(predictions, labels),
+        calibration_error=calibration_error(predictions, labels),
         curve=curve(predictions, truth),
     )
 
@@ -116,15 +116,14 @@ def auc(predictions: Array, truth: NDArray[np.bool_]) -> Estimate | None:
 
 def calibration(predictions: Array, labels: Array) -> list[Bin]:
     """The bins that have predictions, of `BINS` of equal width over [0, 1]; the last one is closed on both sides."""
-    edges = np.linspace(0, 1, BINS + 1)
-    at = np.clip(np.searchsorted(edges, predictions, side="right") - 1, 0, BINS - 1)
+    at = bins(predictions)
     rows = np.bincount(at, minlength=BINS)
     predicted = np.bincount(at, weights=predictions, minlength=BINS)
     observed = np.bincount(at, weights=labels >= 0.5, minlength=BINS)
     return [
         Bin(
-            float(edges[bin_]),
-            float(edges[bin_ + 1]),
+            EDGES[bin_],
+            EDGES[bin_ + 1],
             int(rows[bin_]),
             float(predicted[bin_] / rows[bin_]),
             share(int(observed[bin_]), int(rows[bin_])),

@@ -16,11 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
+from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.training.models import Array, LinearRegression, Model
 
 OPSET = {"": 17, "ai.onnx.ml": 1}
-INPUT = "features"
-OUTPUT = "prediction"
 
 
 def to_onnx(model: Model, columns: int) -> bytes:

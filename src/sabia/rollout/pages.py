@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import requests
 
+from sabia.contract.metrics import samples
+from sabia.contract.names import METRICS_PATH
 from sabia.rollout import page
 from sabia.rollout.counters import Counters, Gateway, Scrape
 from sabia.rollout.errors import NotScraped
@@ -59,7 +61,7 @@ class Pages:
             if text is None:
                 trouble.setdefault(replica.version, "its server does not answer")
             else:
-                arms.setdefault(replica.version, {})[replica.name] = page.counters(page.samples(text))
+                arms.setdefault(replica.version, {})[replica.name] = page.counters(samples(text))
         if not arms:
             raise NotScraped("no server of any version answers")
         return Scrape(arms, gateway, trouble)
@@ -72,7 +74,7 @@ def _read(replica: Replica) -> str | None:
         NotScraped: somebody is, and does not give it.
     """
     try:
-        answer = requests.get(f"{replica.url}/metrics", timeout=_TIMEOUT)
+        answer = requests.get(f"{replica.url}{METRICS_PATH}", timeout=_TIMEOUT)
     except requests.ConnectionError:
         return None
     except requests.RequestException as error:

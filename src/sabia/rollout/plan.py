@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
+from sabia.contract import names
+from sabia.contract.durations import parse_duration
 from sabia.contract.layout import Version, check_model_name
 from sabia.rollout.errors import InvalidPlan
 from sabia.store.errors import InvalidName
@@ -23,8 +25,6 @@ Document = dict[str, Any]
 _STEPS = [1, 5, 10, 25, 50]
 # Percentage points, by the weight from which on they hold: while few requests are at stake, little has to be known.
 _MARGINS = ((50.0, 1.0), (25.0, 1.0), (10.0, 2.0), (5.0, 5.0), (0.0, 20.0))
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 Probability = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
 Duration = str | int | float
@@ -125,7 +125,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def compared(self) -> str:
         """The arm that the canaries are compared with."""
-        return baseline_of(self.stable) if self.baseline else self.stable
+        return names.baseline(self.stable) if self.baseline else self.stable
 
     @property
     def versions(self) -> list[str]:
@@ -166,23 +166,13 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
 
 
-def baseline_of(version: str) -> str:
-    """What the second copy of a version is called."""
-    return f"{version}-baseline"
-
-
 def seconds(duration: Duration) -> float:
     """A duration in seconds: a number of them, or such as `500ms`, `15s`, `2m`, `1.5h`, `7d`.
 
     Raises:
         ValueError: it is anything else.
     """
-    if isinstance(duration, (int, float)):
-        return float(duration)
-    match = _DURATION.fullmatch(duration)
-    if match is None:
-        raise ValueError(f"{duration!r} is not a duration such as 500ms, 15s, 2m, 1.5h or 7d")
-    return float(match[1]) * _SECONDS[match[2]]
+    return float(duration) if isinstance(duration, (int, float)) else parse_duration(duration)
 
 
 def read(text: str) -> Plan:

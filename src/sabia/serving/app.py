@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, exposition
 
+from sabia.contract.names import FAULT_HEADER, METRICS_PATH, v1_model, v1_predict, v2_infer, v2_model
 from sabia.serving.errors import (
     ModelFailed,
     NotReady,
@@ -155,15 +156,13 @@ class App:
     def _learn_paths(self, settings: Settings) -> None:
         """The few paths that carry the load are found without looking at them."""
         name, version = self.decision.name, self.decision.version
-        for path in (f"/v1/models/{name}:predict", f"/v2/models/{name}/infer", f"/v1/models/{name}", "/metrics", "/"):
+        for path in (v1_predict(name), v2_infer(name), v1_model(name), METRICS_PATH, "/"):
             self._exact[path.encode()] = self._find(path.encode())
-        self._exact[f"/v2/models/{name}/versions/{version}/infer".encode()] = self._exact[
-            f"/v2/models/{name}/infer".encode()
-        ]
+        self._exact[f"{v2_model(name)}/versions/{version}/infer".encode()] = self._exact[v2_infer(name).encode()]
         if settings.predict_route is not None:
-            self._exact[settings.predict_route.encode()] = self._exact[f"/v1/models/{name}:predict".encode()]
+            self._exact[settings.predict_route.encode()] = self._exact[v1_predict(name).encode()]
         if settings.health_route is not None:
-            self._exact[settings.health_route.encode()] = self._exact[f"/v1/models/{name}".encode()]
+            self._exact[settings.health_route.encode()] = self._exact[v1_model(name).encode()]
 
     def _find(self, target: bytes) -> tuple[Route, Mapping[str, str]]:
         path = unquote(target.partition(b"?")[0].decode("latin-1"))
@@ -301,7 +300,7 @@ class App:
         answer = job.write(prediction)
         written = perf_counter()
         if fault is not None:
-            answer.headers[faults.HEADER] = fault
+            answer.headers[FAULT_HEADER] = fault
         read = began - started if read_took is None else read_took
         answer.measured = Measured(stage, read, decided - began, written - decided, prediction, job.rows)
         return answer
@@ -431,7 +430,7 @@ _ROUTES = tuple(
         (rf"/v2/models/{_V}", _GET, App.model_v2),
         (r"/v2/openapi\.json", _GET, App.openapi_v2),
         (r"/", _GET, App.alive),
-        (r"/metrics", _GET, App.tell_metrics),
+        (METRICS_PATH, _GET, App.tell_metrics),
     )
 )
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sabia.contract.layout import Version
+from sabia.contract.names import SPEC_ANNOTATION
 from sabia.kubernetes import deployment, manifests
-from sabia.kubernetes.cluster import SPEC_ANNOTATION
 from sabia.local.errors import ManifestProblem
 from tests.unit.manifests.schemas import problems
 

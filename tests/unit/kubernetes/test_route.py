@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sabia.contract.names import PIN_HEADER, SPLIT
 from sabia.kubernetes import route as routes
 from sabia.kubernetes.httproute import unconfirmed
 from sabia.kubernetes.manifests import ROOT, render
@@ -62,7 +63,7 @@ def test_every_version_of_the_split_has_one_pin_and_every_pin_goes_to_its_versio
     for version in gone:
         route = routes.without_version(route, backend(version))
     spec = spec_of([route], where="built")
-    pins = {next(iter(rule.weights)): rule.matches[0].headers[routes.PIN_HEADER] for rule in spec.pins}
+    pins = {next(iter(rule.weights)): rule.matches[0].headers[PIN_HEADER] for rule in spec.pins}
     assert pins == {backend(version).service: version for version in known if version not in gone}
     assert set(spec.split.weights) == set(pins)
     assert problems(route) == []
@@ -78,10 +79,10 @@ def test_no_rule_moves_when_a_version_comes_nor_the_split_when_one_goes(known: l
         before = names(route)
         route = routes.with_version(route, backend(version))
         assert names(route)[: len(before)] == before
-    place = names(route).index(routes.SPLIT)
+    place = names(route).index(SPLIT)
     for version in reversed(known[1:]):
         route = routes.without_version(route, backend(version))
-        assert names(route).index(routes.SPLIT) == place
+        assert names(route).index(SPLIT) == place
 
 
 @given(st.dictionaries(st.sampled_from(["1.2", "2.0"]), st.integers(0, 100)))

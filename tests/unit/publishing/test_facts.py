@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sabia.publishing import provenance
-from sabia.publishing.evaluation import calibration_error, evaluate
+from sabia.publishing.evaluation import evaluate
 from sabia.publishing.reference import prediction_edges, reference
 from sabia.registry.verification import Artifact
 
@@ -24,12 +24,6 @@ def test_evaluation_scores_a_perfect_and_a_wrong_model() -> None:
     assert (perfect.accuracy, perfect.roc_auc, perfect.brier_score, perfect.calibration_error) == (1, 1, 0, 0)
     wrong = evaluate(target, 1.0 - target, parity_max_error=0.0)
     assert (wrong.accuracy, wrong.roc_auc, wrong.brier_score, wrong.calibration_error) == (0, 0, 1, 1)
-
-
-def test_a_model_that_says_0_7_of_what_is_true_in_7_of_10_cases_is_calibrated() -> None:
-    target = np.array([1] * 7 + [0] * 3)
-    assert calibration_error(target, np.full(10, 0.7)) == pytest.approx(0)
-    assert calibration_error(target, np.full(10, 0.2)) == pytest.approx(0.5)
 
 
 @given(values)

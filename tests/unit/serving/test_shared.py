@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from sabia.contract.names import MIRROR, PIN, SPLIT
 from sabia.registry.verification import Artifact
 from sabia.serving.inference.decision import Decision
-from sabia.serving.telemetry.metrics import MIRROR, PIN, SPLIT, STUCK, VersionMetrics
+from sabia.serving.telemetry.metrics import STUCK, VersionMetrics
 from sabia.serving.telemetry.shared import Shared
 
 

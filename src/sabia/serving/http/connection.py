@@ -28,6 +28,7 @@ from sabia.serving.errors import (
     SlowRequest,
     TooManyConnections,
 )
+from sabia.serving.http import requestid
 from sabia.serving.http.messages import JSON, Answer, Request, head, refusal
 
 if TYPE_CHECKING:
@@ -337,7 +338,7 @@ class Connection(asyncio.Protocol):
         # HTTP/1.0 asks for a connection that stays, and must be told that it gets one.
         keep = b"connection" in self._headers
         if answer.status == 200 and not (close or keep or answer.headers) and body and answer.media_type == JSON:
-            line = b"x-request-id: %b\r\n" % request_id if request_id else b""
+            line = requestid.LINE % request_id if request_id else b""
             self._transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (hub.ok_json, line, len(content), content))
             return
         lines = head(answer, hub.lines, request_id=request_id, close=close, keep=keep)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from sabia.serving.errors import RequestError
+from sabia.serving.http import requestid
 
 JSON = "application/json"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -73,7 +74,7 @@ def head(answer: Answer, lines: bytes, *, request_id: bytes, close: bool, keep: 
         b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media_type.encode(), len(answer.body)),
     ]
     if request_id:
-        parts.append(b"x-request-id: %b\r\n" % request_id)
+        parts.append(requestid.LINE % request_id)
     parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers.items()]
     if close:
         parts.append(b"connection: close\r\n")

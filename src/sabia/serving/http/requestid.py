@@ -7,7 +7,10 @@ import re
 from collections.abc import Callable
 from itertools import count
 
-HEADER = b"x-request-id"
+from sabia.contract.names import REQUEST_ID_HEADER
+
+HEADER = REQUEST_ID_HEADER.encode()
+LINE = HEADER + b": %b\r\n"
 # Visible characters, and not so many that they would be a load to the log.
 _FIT = re.compile(rb"[!-~]{1,128}")
 

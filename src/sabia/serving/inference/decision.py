@@ -20,13 +20,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sabia.contract.manifest import MODEL_FILE, REFERENCE_FILE, STATE_FILE
+from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, NotExplainable
 
 Array = NDArray[np.float64]
 
-INPUT = "features"
-OUTPUT = "prediction"
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(double)": np.float64, "tensor(float)": np.float32}
 # Sums of products of larger values may overflow a float64; no measurement is near.
 LARGEST = 1e100

@@ -17,7 +17,6 @@ Answers that a fault has made carry the header `x-sabia-fault`.
 from __future__ import annotations
 
 import random
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -27,18 +26,17 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.contract.durations import parse_duration
+from sabia.contract.names import FAULT_HEADER
 from sabia.serving.errors import ModelFailed
 
 Array = NDArray[np.float64]
-
-HEADER = "x-sabia-fault"
-_TIME = re.compile(r"([0-9.]+)(ms|s)?")
 
 
 class InjectedFailure(ModelFailed):
     """A failure that was asked for."""
 
-    headers = MappingProxyType({HEADER: "errors"})
+    headers = MappingProxyType({FAULT_HEADER: "errors"})
 
 
 def _share(text: str) -> float:
@@ -49,10 +47,7 @@ def _share(text: str) -> float:
 
 
 def _time(text: str) -> float:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text} is not a time such as 200ms or 1.5s")
-    return float(match[1]) * (0.001 if match[2] == "ms" else 1.0)
+    return parse_duration(f"{text}s" if text[-1:].isdigit() else text)  # a number alone is in seconds
 
 
 def _count(text: str) -> int:

@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sabia.contract.inferencelog import log_key
+from sabia.contract.names import ROUTES
 from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.decision import Decision
 from sabia.serving.log import parquet
 from sabia.serving.log.records import Block
 from sabia.serving.log.spool import Spool
 from sabia.serving.settings import Settings
-from sabia.serving.telemetry.metrics import ROUTES, VersionMetrics
+from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.store.errors import ArtifactError
 from sabia.store.objects import Store
 

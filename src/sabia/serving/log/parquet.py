@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sabia.contract.inferencelog import LOG_COLUMNS, Type, feature_columns
+from sabia.contract.names import ROUTES
 from sabia.serving.log.records import Block
-from sabia.serving.telemetry.metrics import ROUTES
 
 ARROW: dict[Type, pa.DataType] = {
     Type.STRING: pa.string(),

@@ -22,6 +22,7 @@ from functools import partial
 import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from sabia.contract.names import PIN_HEADER
 from sabia.serving.app import App
 from sabia.serving.errors import LoadFailed
 from sabia.serving.http.acceptor import Acceptor
@@ -180,7 +181,7 @@ def hub_of(app: App, settings: Settings) -> Hub:
     return Hub(
         app.respond,
         limits_of(settings),
-        {"x-model-version": app.decision.version},
+        {PIN_HEADER: app.decision.version},
         on_refusal=app.metrics.refused,
         on_count=app.metrics.connected,
         on_sweep=partial(_sweep, app),

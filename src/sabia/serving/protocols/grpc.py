@@ -18,9 +18,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from numpy.typing import NDArray
 
+from sabia.contract.tensors import OUTPUT
 from sabia.serving.errors import InvalidInput, LoadFailed, RequestError, UnknownModel, UnknownVersion
 from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import OUTPUT, Decision
+from sabia.serving.inference.decision import Decision
 from sabia.serving.protocols import messages, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE

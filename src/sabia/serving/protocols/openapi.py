@@ -9,7 +9,9 @@ from __future__ import annotations
 from importlib import metadata as packages
 from typing import Any
 
-from sabia.serving.inference.decision import INPUT, OUTPUT, Decision
+from sabia.contract.names import PIN_HEADER, v1_explain, v1_model, v1_predict, v2_infer, v2_model
+from sabia.contract.tensors import INPUT, OUTPUT
+from sabia.serving.inference.decision import Decision
 from sabia.serving.protocols.v2 import DATATYPES
 
 Document = dict[str, Any]
@@ -53,7 +55,7 @@ _BODY = (413, 415, 500, 504)
 
 def v1(decision: Decision) -> Document:
     """The document of the V1 protocol, and of the platforms' names for it."""
-    model = f"/v1/models/{decision.name}"
+    model = v1_model(decision.name)
     predict = _post("Predict", _rows(), _ref("Predictions"), *_BODY)
     return _document(
         decision,
@@ -61,8 +63,8 @@ def v1(decision: Decision) -> Document:
         {
             "/v1/models": _get("List the models", "Models"),
             model: _get("Whether the model is ready", "Ready", ready=True),
-            f"{model}:predict": predict,
-            f"{model}:explain": _post("Explain", _rows(), _ref("Explanations"), *_BODY, 501),
+            v1_predict(decision.name): predict,
+            v1_explain(decision.name): _post("Explain", _rows(), _ref("Explanations"), *_BODY, 501),
             "/invocations": _post("Predict, as SageMaker calls it", _rows(), _ref("Predictions"), *_BODY),
             "/ping": _get("Whether the model is ready, as SageMaker asks", "Ready", ready=True),
         },
@@ -76,7 +78,7 @@ def v1(decision: Decision) -> Document:
 
 def v2(decision: Decision) -> Document:
     """The document of the Open Inference Protocol."""
-    model = f"/v2/models/{decision.name}"
+    model = v2_model(decision.name)
     version = f"{model}/versions/{decision.version}"
     infer = _post("Infer", _ref("InferRequest"), _ref("InferResponse"), *_BODY, binary=True)
     live = {"type": "object", "properties": {"live": {"type": "boolean"}}, "required": ["live"]}
@@ -93,7 +95,7 @@ def v2(decision: Decision) -> Document:
             version: _get("What the model takes and answers", "Model"),
             f"{model}/ready": _get("Whether the model is ready", "Ready", ready=True),
             f"{version}/ready": _get("Whether the model is ready", "Ready", ready=True),
-            f"{model}/infer": infer,
+            v2_infer(decision.name): infer,
             f"{version}/infer": infer,
         },
         {
@@ -123,7 +125,7 @@ def _document(decision: Decision, protocol: str, paths: Document, schemas: Docum
         "info": {
             "title": f"{decision.name} {decision.version}: {protocol}",
             "version": packages.version("sabia"),
-            "description": "Every answer carries `x-model-version`. A refusal is one sentence that names the field.",
+            "description": f"Every answer carries `{PIN_HEADER}`. A refusal is one sentence that names the field.",
         },
         "paths": paths,
         "components": {"schemas": _SCHEMAS | schemas},

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.serving.errors import InvalidInput, quote
 from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import INPUT, OUTPUT, Decision
+from sabia.serving.inference.decision import Decision
 from sabia.serving.protocols import headers, pieces
 from sabia.serving.protocols.jobs import Job, Row
 

@@ -18,17 +18,20 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from sabia.contract.durations import EDGES, LABELS
+from sabia.contract.metrics import (
+    DECISION_SECONDS,
+    MODEL_INFO,
+    PREDICTIONS,
+    REQUEST_SECONDS,
+    REQUESTS,
+    STATUS_CLASSES,
+)
+from sabia.contract.names import ROUTES, SPLIT
 from sabia.serving.inference.decision import Decision
 from sabia.serving.telemetry.shared import Shared
 
 Array = NDArray[np.float64]
 
-# How a request came here: by the weights; by a header that names the version; as a copy whose answer nobody sees. Only
-# the first are a fair sample, so whoever compares versions leaves the others out.
-SPLIT, PIN, MIRROR = "split", "pin", "mirror"
-ROUTES = (SPLIT, PIN, MIRROR)
-
-STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 # What a connection may be refused for, or closed; the names are those of the errors.
 REFUSALS = (
     "BodyTooLarge",
@@ -196,10 +199,10 @@ class VersionMetrics(Collector):
     def _routed(self, counts: list[int], sums: list[float]) -> Iterator[Metric]:
         own, at = (self._name, self._version), self._at
         labels = ["model", "version", "route"]
-        requests = CounterMetricFamily("sabia_requests", "Answered calls.", labels=[*labels, "status_class"])
-        durations = HistogramMetricFamily("sabia_request_duration_seconds", "Whole duration of a call.", labels=labels)
-        decisions = HistogramMetricFamily("sabia_decision_duration_seconds", "What the version took.", labels=labels)
-        predictions = CounterMetricFamily("sabia_predictions", "Predictions.", labels=[*labels, "bin"])
+        requests = CounterMetricFamily(REQUESTS, "Answered calls.", labels=[*labels, "status_class"])
+        durations = HistogramMetricFamily(REQUEST_SECONDS, "Whole duration of a call.", labels=labels)
+        decisions = HistogramMetricFamily(DECISION_SECONDS, "What the version took.", labels=labels)
+        predictions = CounterMetricFamily(PREDICTIONS, "Predictions.", labels=[*labels, "bin"])
         for which, (name, base) in enumerate(self._bases.items()):
             statuses = counts[base : base + len(STATUS_CLASSES)]
             # Of the other routes only what was ever used: four hundred empty buckets tell nobody anything.
@@ -255,7 +258,7 @@ class VersionMetrics(Collector):
             gauge = GaugeMetricFamily(name, text, labels=labels)
             gauge.add_metric(own, value)
             yield gauge
-        info = GaugeMetricFamily("sabia_model_info", "What is served.", labels=[*labels, "digest"])
+        info = GaugeMetricFamily(MODEL_INFO, "What is served.", labels=[*labels, "digest"])
         info.add_metric([*own, self._digest], 1)
         yield info
 

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SPLIT
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.inference.decision import Decision
-from sabia.serving.telemetry.metrics import MIRROR, PIN, SPLIT, VersionMetrics
+from sabia.serving.telemetry.metrics import VersionMetrics
 
 if TYPE_CHECKING:
     from sabia.serving.log.log import InferenceLog
@@ -26,6 +27,7 @@ Array = NDArray[np.float64]
 
 # So many single rows are told of together: a twentieth of a millisecond of work.
 _TOGETHER = 64
+_PIN_HEADER, _MIRROR_SUFFIX = PIN_HEADER.encode(), MIRROR_HOST_SUFFIX.encode()
 
 
 class Measured(msgspec.Struct, gc=False):
@@ -110,6 +112,6 @@ class Observed:
     def _came_by(self, request: Request) -> str:
         """Which way it took: Envoy marks a copy in its host name, and a client that pins says so in a header."""
         headers = request.headers
-        if headers.get(b"host", b"").partition(b":")[0].endswith(b"-shadow"):
+        if headers.get(b"host", b"").partition(b":")[0].endswith(_MIRROR_SUFFIX):
             return MIRROR
-        return PIN if headers.get(b"x-model-version") == self._version else SPLIT
+        return PIN if headers.get(_PIN_HEADER) == self._version else SPLIT
