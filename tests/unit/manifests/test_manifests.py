@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import yaml
 
+import sabia
 from sabia.contract.layout import Version, version_prefix
 from sabia.kubernetes.manifests import ROOT, predictor, render, route
 from sabia.local.process import installed
@@ -181,19 +182,17 @@ def test_the_shadow_gets_copies_and_no_share() -> None:
     assert sum(spec.split.weights.values()) == 100
 
 
-def test_the_image_is_the_same_everywhere() -> None:
-    """One image, so that what was trained with is what serves; MinIO and KServe's initializer are others'."""
-    images = {
-        line.split("image:")[1].split("#")[0].strip()
-        for path in ROOT.rglob("*.yaml")
-        for line in path.read_text().splitlines()
-        if line.strip().startswith("image: ")
-    }
-    assert {image for image in images if image.startswith("sabia:")} == {"sabia:0.1.0"}
-    assert {image for image in images if not image.startswith("sabia:")} == {
-        "minio",
-        "docker.io/kserve/storage-initializer:v0.20.0",
-    }
+def test_servers_use_the_small_image_and_everything_else_the_full_one() -> None:
+    """Both of this release, from one build; MinIO and KServe's initializer are others'."""
+    images: dict[str, set[str]] = {}
+    for path in ROOT.rglob("*.yaml"):
+        for line in path.read_text().splitlines():
+            if line.strip().startswith("image: "):
+                image = line.split("image:")[1].split("#")[0].strip()
+                images.setdefault(image, set()).add(path.relative_to(ROOT).parts[0])
+    assert images.pop(f"sabia:{sabia.__version__}") == {"base", "knative", "servingruntime"}
+    assert images.pop(f"sabia-full:{sabia.__version__}") == {"dash", "monitoring", "operator", "store", "training"}
+    assert set(images) == {"minio", "docker.io/kserve/storage-initializer:v0.20.0"}
 
 
 def a_rollout_schema() -> Document:
