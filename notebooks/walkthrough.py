@@ -135,8 +135,8 @@ def _(held_out, recipe, url):
 def _(folder, held_out, ids, recipe, server, store):
     from datetime import UTC, datetime, timedelta
 
-    from sabia.monitoring.facts import gather
     from sabia.monitoring.labels import add
+    from sabia.monitoring.report import generate
 
     # The server leaves in order: what it has in memory of the log is written.
     server.terminate()
@@ -145,7 +145,7 @@ def _(folder, held_out, ids, recipe, server, store):
     path.write_text("request_id,label\n" + "".join(f"{i},{t}\n" for i, t in zip(ids, held_out.target)))
     added = add(store, recipe.model, path)
     today = datetime.now(UTC).date()
-    (served,) = gather(store, recipe.model, today - timedelta(days=1), today).versions
+    (served,) = generate(store, recipe.model, today - timedelta(days=1), today).versions
     {
         "ended with": ended,
         "labels": added.labels,

@@ -66,13 +66,13 @@ def main() -> int:
 
 
 def _report(folder: Path) -> int:
-    from sabia.monitoring.facts import gather  # noqa: PLC0415  what importing costs is a report's cost
-    from sabia.monitoring.report import to_html  # noqa: PLC0415
+    from sabia.monitoring.page import to_html  # noqa: PLC0415  the report pays for its imports
+    from sabia.monitoring.report import generate  # noqa: PLC0415
 
     began = perf_counter()
     last = FIRST.date() + timedelta(days=DAYS - 1)
-    facts = gather(Store.open((folder / "store").as_uri()), MODEL, FIRST.date(), last)
-    (folder / "report.html").write_text(to_html(facts))
+    report = generate(Store.open((folder / "store").as_uri()), MODEL, FIRST.date(), last)
+    (folder / "report.html").write_text(to_html(report))
     seconds = perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     size = sum(path.stat().st_size for path in (folder / "store" / "inference-log").rglob("*.parquet"))

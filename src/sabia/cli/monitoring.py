@@ -24,7 +24,7 @@ from sabia.rollout.state import Verb
 from sabia.store.objects import Store
 
 if TYPE_CHECKING:
-    from sabia.monitoring.facts import Facts
+    from sabia.monitoring.document import Report
     from sabia.monitoring.live.place import Place
 
 export = typer.Typer(help="The log and the labels for other tools.", no_args_is_help=True)
@@ -55,11 +55,11 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one page about what a model did: traffic, rollouts, quality, drift. The same as JSON with --json."""
-    from sabia.monitoring.facts import gather
-    from sabia.monitoring.report import to_html
+    from sabia.monitoring.page import to_html
+    from sabia.monitoring.report import generate
 
     first, last = _days(since, until)
-    facts = gather(open_store(store), model, first, last, cache=cache, memory=memory)
+    facts = generate(open_store(store), model, first, last, cache=cache, memory=memory)
     if as_json:
         print_json(facts)
     else:
@@ -136,7 +136,7 @@ def _only_model(store: Store) -> str:
     return known[0]
 
 
-def tell(facts: Facts) -> None:
+def tell(facts: Report) -> None:
     """The summary of a report, for people."""
     rows = []
     for served in facts.versions:
@@ -174,7 +174,7 @@ def export_sql(
     store: StoreOption = None,
 ) -> None:
     """Print the statements that make a query engine see the log and the labels where they lie."""
-    from sabia.monitoring.export import ENGINES, ddl
+    from sabia.monitoring.export.ddl import ENGINES, ddl
 
     if engine not in ENGINES:
         raise CliError(f"There is no engine {engine!r}; there are {', '.join(ENGINES)}.", 2)
@@ -195,7 +195,7 @@ def export_postgres(
 ) -> None:
     """Load some days into the schema `sabia` of a PostgreSQL, in place of what was there of them."""
     from sabia.monitoring.archive import Archive
-    from sabia.monitoring.export import to_postgres
+    from sabia.monitoring.export.postgres import to_postgres
 
     opened, (first, last) = open_store(store), _days(since, until)
     with Archive(opened, model, first, last, cache=cache, memory=memory) as archive:
@@ -215,7 +215,7 @@ def export_duckdb(
 ) -> None:
     """Write some days into a DuckDB file, in place of what was there."""
     from sabia.monitoring.archive import Archive
-    from sabia.monitoring.export import to_duckdb
+    from sabia.monitoring.export.duckdbfile import to_duckdb
 
     first, last = _days(since, until)
     with Archive(open_store(store), model, first, last, cache=cache, memory=memory) as archive:

@@ -34,9 +34,9 @@ from sabia.local.envoy import Gateway
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Serving, Stack, running
 from sabia.monitoring.archive import Archive
-from sabia.monitoring.facts import gather
 from sabia.monitoring.labels import add as add_labels
-from sabia.monitoring.report import to_html, to_json
+from sabia.monitoring.page import to_html, to_json
+from sabia.monitoring.report import generate
 from sabia.registry import catalogue
 from sabia.registry.claim import Change
 from sabia.rollout import engine
@@ -187,7 +187,7 @@ def _monitor(store: Store, client: Client, folder: Path, checks: Checks) -> dict
     lines = [f"{reply.request_id},{client.rows.target[reply.row]:g}\n" for reply in answered]
     path.write_text("request_id,label\n" + "".join(lines))
     added = add_labels(store, client.model, path)
-    facts = gather(store, client.model, began, today)
+    facts = generate(store, client.model, began, today)
     tell(facts)
     seen = {served.version: served for served in facts.versions}
     for version in sorted(seen):

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, day_of, labels_prefix, log_prefix
+from sabia.monitoring.sql import LABELS_VIEW, quoted
 from sabia.store.objects import Store
 
 _AT_ONCE = 8
@@ -104,31 +105,6 @@ class Archive:
             f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], union_by_name = true, "
             "hive_partitioning = true, hive_types = {'dt': DATE, 'model': VARCHAR})"
         )
-
-
-# Of several labels of one row: the one observed last, then the one added last, then the larger.
-# Of several labels of one row the first in this order counts.
-LABEL_ORDER = "observed_at DESC, added_at DESC, label DESC"
-LABELS_VIEW = f"""
-CREATE VIEW labels AS
-SELECT request_id, "row", label, observed_at, added_at FROM every_label
-QUALIFY row_number() OVER (PARTITION BY request_id, "row" ORDER BY {LABEL_ORDER}) = 1
-"""
-
-
-def requests_where(condition: str, row: str = '"row"') -> str:
-    """How many requests meet a condition, as any engine's SQL: each is counted by its first row, and stands for as many
-    as were left out of the sample; `row` is that column's name, in the engine's quotes.
-    """
-    return f"sum(CASE WHEN {row} = 0 AND {condition} THEN 1 / sample_rate ELSE 0 END)"
-
-
-ANY, FAILED, REFUSED = "TRUE", "status >= 500", "status BETWEEN 400 AND 499"
-
-
-def quoted(text: str) -> str:
-    """A string as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _paths(store: Store, keys: Iterable[str], cache: Path) -> list[str]:

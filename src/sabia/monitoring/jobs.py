@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from sabia.contract.inferencelog import report_keys
 from sabia.monitoring import drift
-from sabia.monitoring.facts import Facts, distributions, gather
-from sabia.monitoring.report import to_html, to_json
+from sabia.monitoring.document import Report
+from sabia.monitoring.page import to_html, to_json
+from sabia.monitoring.report import distributions, generate
 from sabia.store.objects import Store
 
 MEMORY = "512MB"
@@ -29,18 +30,18 @@ def write_report(store: Store, model: str, since: date, until: date, *, memory: 
         InvalidReference: a version's reference.json cannot be read.
         ArtifactError, RolloutError: the store failed, or its data is not what was published.
     """
-    return publish(store, gather(store, model, since, until, memory=memory))
+    return publish(store, generate(store, model, since, until, memory=memory))
 
 
-def publish(store: Store, facts: Facts) -> tuple[str, str]:
+def publish(store: Store, report: Report) -> tuple[str, str]:
     """Write a report to the store, as a page and as JSON, and return the two keys.
 
     Raises:
         StoreError: the store failed.
     """
-    page, document = report_keys(facts.model, datetime.fromisoformat(facts.made_at))
-    store.create(page, to_html(facts).encode())
-    store.create(document, to_json(facts))
+    page, document = report_keys(report.model, datetime.fromisoformat(report.made_at))
+    store.create(page, to_html(report).encode())
+    store.create(document, to_json(report))
     return page, document
 
 
@@ -51,4 +52,4 @@ def drift_verdict(store: Store, model: str, since: date, until: date, *, memory:
         As `write_report`.
     """
     by_version = distributions(store, model, since, until, memory=memory)
-    return {version: names for version, found in by_version.items() if (names := drift.names(found.compared))}
+    return {version: names for version, found in by_version.items() if (names := drift.names(found.drift))}

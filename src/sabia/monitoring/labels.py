@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, Type, labels_key
 from sabia.contract.layout import check_model_name
-from sabia.monitoring.archive import quoted
 from sabia.monitoring.errors import InvalidLabels
+from sabia.monitoring.sql import quoted
 from sabia.serving.log.parquet import ARROW
 from sabia.store.errors import KeyTaken
 from sabia.store.objects import Store

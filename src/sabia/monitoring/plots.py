@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sabia.monitoring.drift import LEAST_INDEX, Compared
-from sabia.monitoring.facts import Served
+from sabia.monitoring.document import VersionReport
+from sabia.monitoring.drift import LEAST_INDEX, FeatureDrift
 from sabia.monitoring.rollouts import Rollout
 
 BLUE, ORANGE, GREEN, PURPLE = "#2B85C0", "#D55E00", "#009E73", "#B8659A"
@@ -79,7 +79,7 @@ def rollout(found: Rollout) -> str:
         return _svg(figure, f"rollout-{found.name}")
 
 
-def drift(served: Served) -> str:
+def drift(served: VersionReport) -> str:
     """The stability index of each feature beside its threshold, the largest first."""
     compared = sorted(served.drift, key=lambda found: found.index)
     with mpl.rc_context(_STYLE):
@@ -101,7 +101,7 @@ def drift(served: Served) -> str:
         return _svg(figure, f"drift-{served.version}")
 
 
-def latency(versions: Sequence[Served]) -> str:
+def latency(versions: Sequence[VersionReport]) -> str:
     """What share of requests was answered within a time."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.7, 2.9), layout="constrained")
@@ -118,7 +118,7 @@ def latency(versions: Sequence[Served]) -> str:
         return _svg(figure, "latency")
 
 
-def reliability(versions: Sequence[Served]) -> str:
+def reliability(versions: Sequence[VersionReport]) -> str:
     """How often it was so, where the model said how likely it was."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.7, 2.9), layout="constrained")
@@ -150,7 +150,7 @@ def reliability(versions: Sequence[Served]) -> str:
         return _svg(figure, "reliability")
 
 
-def roc(versions: Sequence[Served]) -> str:
+def roc(versions: Sequence[VersionReport]) -> str:
     """The ROC curves."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.7, 2.9), layout="constrained")
@@ -168,7 +168,7 @@ def roc(versions: Sequence[Served]) -> str:
         return _svg(figure, "roc")
 
 
-def days(versions: Sequence[Served]) -> str:
+def days(versions: Sequence[VersionReport]) -> str:
     """Accuracy and the largest stability index, day by day."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.5, 3.2), layout="constrained")
@@ -195,7 +195,7 @@ def days(versions: Sequence[Served]) -> str:
         return _svg(figure, "days")
 
 
-def _reach(found: Compared) -> float:
+def _reach(found: FeatureDrift) -> float:
     return max(found.index, found.index_threshold or 0.0)
 
 

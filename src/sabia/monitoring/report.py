@@ -1,74 +1,65 @@
-"""The report: facts as one page that needs nothing else, or as JSON."""
+"""The report on one model: what each version did, how they compare, and how rollouts went."""
 
 from __future__ import annotations
 
-from importlib import resources
+from datetime import UTC, date, datetime
+from pathlib import Path
+from time import perf_counter
 
-import jinja2
-import msgspec
-
-from sabia.monitoring import plots
-from sabia.monitoring.facts import Facts, Feature, Served
-from sabia.monitoring.quality import Estimate, share
-from sabia.rollout.messages import duration
-
-
-def to_json(facts: Facts) -> bytes:
-    """The facts, for programs."""
-    return msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n"
+from sabia.monitoring import drift, queries
+from sabia.monitoring.archive import Archive
+from sabia.monitoring.comparison import compare_versions
+from sabia.monitoring.distribution import Distribution, distribution, reference_of
+from sabia.monitoring.document import SCHEMA_VERSION, Report
+from sabia.monitoring.rollouts import rollouts
+from sabia.monitoring.versions import logged_artifacts, report_version
+from sabia.store.objects import Store
 
 
-def to_html(facts: Facts) -> str:
-    """One file for people: no script, no font, nothing from elsewhere."""
-    page = environment().get_template("report.html.j2")
-    return page.render(
-        facts=facts,
-        plots=plots,
-        style=style(),
-        measured=[served for served in facts.versions if served.quality is not None],
-        total=sum(served.requests for served in facts.versions),
-        share=lambda count, total: share(round(count), round(total)),
-        percent=_percent,
-        points=_points,
-        interval=_interval,
-        milliseconds=_milliseconds,
-        number=lambda value: "" if value is None else f"{value:.3f}",
-        duration=duration,
-        features=_features,
-    )
+def generate(
+    store: Store, model: str, since: date, until: date, *, cache: Path | None = None, memory: str = "1GB"
+) -> Report:
+    """Generate the report on a period, `since` and `until` included. The other arguments are those of `Archive`.
+
+    Raises:
+        NothingLogged: the period has no log.
+        InvalidReference: a version's reference.json cannot be read.
+        ArtifactError, RolloutError: the store failed, or its data is not what was published.
+    """
+    started = perf_counter()
+    with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
+        artifacts, unknown = logged_artifacts(store, archive)
+        versions = [report_version(archive, artifact) for artifact in artifacts.values()]
+        comparisons = compare_versions(archive, list(artifacts))
+        histories = rollouts(store, model)
+        return Report(
+            schema_version=SCHEMA_VERSION,
+            model=model,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            since=since.isoformat(),
+            until=until.isoformat(),
+            rows=queries.row_count(archive),
+            files=archive.files,
+            seconds=round(perf_counter() - started, 3),
+            false_alarms=drift.FALSE_ALARMS,
+            versions=versions,
+            comparisons=comparisons,
+            unknown=unknown,
+            rollouts=histories,
+        )
 
 
-def environment() -> jinja2.Environment:
-    """Templates of this package; what they are given is escaped."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("sabia.monitoring", "pages"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def distributions(
+    store: Store, model: str, since: date, until: date, *, cache: Path | None = None, memory: str = "1GB"
+) -> dict[str, Distribution]:
+    """The part of a report that concerns drift, by version.
 
-
-def style() -> str:
-    """The style of every page."""
-    return resources.files("sabia.monitoring").joinpath("pages/style.css").read_text()
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %" if 0 < value < 0.1 or 0.9 < value < 1 else f"{100 * value:.1f} %"
-
-
-def _points(found: Estimate) -> str:
-    return f"{100 * found.value:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
-
-
-def _interval(found: Estimate) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{1000 * seconds:.3g} ms"
-
-
-def _features(served: Served) -> dict[str, Feature]:
-    return {feature.name: feature for feature in served.features}
+    Raises:
+        As `generate`.
+    """
+    with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
+        artifacts, _ = logged_artifacts(store, archive)
+        return {
+            version: distribution(archive, artifact.manifest, reference_of(artifact))
+            for version, artifact in artifacts.items()
+        }

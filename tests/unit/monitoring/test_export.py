@@ -19,7 +19,10 @@ from sqlglot import exp
 from sabia.monitoring import labels
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import NoExport
-from sabia.monitoring.export import ENGINES, columns_of, ddl, to_duckdb, to_postgres
+from sabia.monitoring.export.columns import columns_of
+from sabia.monitoring.export.ddl import ENGINES, ddl
+from sabia.monitoring.export.duckdbfile import to_duckdb
+from sabia.monitoring.export.postgres import to_postgres
 from sabia.registry.verification import Artifact
 from sabia.serving.inference.decision import Decision
 from sabia.store.objects import Store

@@ -1,126 +1,179 @@
-"""The report: everything that the facts say, nothing from elsewhere, for everybody."""
+"""What a report says of a log and its labels."""
 
 from __future__ import annotations
 
-import re
-from datetime import date
-from html.parser import HTMLParser
+import io
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sabia.contract.layout import Version
 from sabia.monitoring import labels
-from sabia.monitoring.facts import Facts, gather
-from sabia.monitoring.report import to_html, to_json
-from sabia.registry.verification import Artifact
-from sabia.rollout import engine
-from sabia.rollout.plan import of
+from sabia.monitoring.document import Report
+from sabia.monitoring.errors import NothingLogged
+from sabia.monitoring.report import generate
+from sabia.registry.verification import Artifact, read_version
 from sabia.serving.inference.decision import Decision
 from sabia.store.objects import Store
 from sabia.training.datasets import load
-from tests.browser import browser, needs_chromium, serious
 from tests.conftest import MODEL
-from tests.unit.monitoring.logs import write_log
+from tests.unit.monitoring.logs import NOON, write_log
 
+Array = NDArray[np.float64]
 DAY = date(2026, 3, 1)
 
 
-@pytest.fixture
-def facts(store: Store, linear: Artifact, logistic: Artifact, trained: NDArray[np.float64], tmp_path: Path) -> Facts:
-    """A report with everything in it: two versions, labels, drift, refusals, a rollout."""
+def report(store: Store, days: int = 1) -> Report:
+    """The facts of some days from the first on."""
+    return generate(store, MODEL, DAY, DAY + timedelta(days=days - 1))
+
+
+def resampled(trained: Array, count: int, seed: int = 1) -> Array:
+    """Rows like the training rows."""
+    return trained[np.random.default_rng(seed).integers(len(trained), size=count)]
+
+
+def label_file(folder: Path, ids: list[str], truth: Array) -> Path:
+    """Labels of these requests."""
+    path = folder / "labels.csv"
+    text = io.StringIO("request_id,label,observed_at\n")
+    lines = [f"{name},{label:g},2026-03-02T12:00:00Z" for name, label in zip(ids, truth, strict=True)]
+    text.seek(0, io.SEEK_END)
+    text.write("\n".join(lines) + "\n")
+    path.write_text(text.getvalue())
+    return path
+
+
+def test_rows_like_the_training_rows_are_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
+    rows = resampled(trained, 2000)
+    write_log(store, logistic, rows, Decision(logistic).predict(rows), refused=30, failed=20)
+    (served,) = report(store).versions
+    assert (served.requests, served.refused, served.failed, served.rows) == (2050, 30, 20, 2000)
+    assert served.drifted == []
+    assert {len(found.counts) for found in served.drift} <= set(range(2, 21))
+    assert served.latency["0.5"] == pytest.approx(0.001, rel=0.01)
+    assert served.refusals == [("Not this.", 50)]
+    assert served.skew is not None
+    assert served.skew.largest_difference == 0
+
+
+def test_a_feature_that_moved_is_named_and_no_other(store: Store, logistic: Artifact, trained: Array) -> None:
+    rows = resampled(trained, 1000)
+    rows[:, 4] += trained[:, 4].std()
+    write_log(store, logistic, rows, Decision(logistic).predict(resampled(trained, 1000, seed=2)))
+    (served,) = report(store).versions
+    assert served.drifted == ["mean smoothness"]
+
+
+def test_bins_are_those_of_the_reference(store: Store, linear: Artifact, trained: Array) -> None:
+    """The training rows themselves fall into the bins exactly as the reference counted them."""
+    write_log(store, linear, trained, Decision(linear).predict(trained))
+    (served,) = report(store).versions
+    assert [found.counts for found in served.drift] == [found.expected for found in served.drift]
+    assert all(feature.out_of_range == 0 and feature.missing == 0 for feature in served.features)
+
+
+def test_values_outside_the_training_range_are_counted(store: Store, logistic: Artifact, trained: Array) -> None:
+    rows = resampled(trained, 100)
+    rows[:25, 0], rows[25:50, 1] = trained[:, 0].max() + 1, trained[:, 1].min() - 1
+    write_log(store, logistic, rows, np.full(100, 0.5))
+    (served,) = report(store).versions
+    outside = {feature.name: feature.out_of_range for feature in served.features}
+    assert (outside["mean radius"], outside["mean texture"], outside["mean area"]) == (0.25, 0.25, 0.0)
+
+
+def test_what_was_served_otherwise_than_published_shows(store: Store, logistic: Artifact, trained: Array) -> None:
+    rows = resampled(trained, 100)
+    write_log(store, logistic, rows, 1 - Decision(logistic).predict(rows))
+    (served,) = report(store).versions
+    assert served.skew is not None
+    assert served.skew.largest_difference > 0.9
+
+
+def test_labels_are_joined_whenever_they_come(store: Store, logistic: Artifact, tmp_path: Path) -> None:
     data = load("sklearn:breast_cancer")
-    lines = ["request_id,label"]
-    for artifact in (linear, logistic):
-        rows = data.features.copy()
-        rows[:, 1] += 2 * trained[:, 1].std()
-        predictions, server = Decision(artifact).predict(rows), artifact.manifest.version
-        ids = write_log(store, artifact, rows, predictions, refused=3, server=server)
-        lines += [f"{name},{label}" for name, label in zip(ids, data.target.astype(int).tolist(), strict=True)]
-    path = tmp_path / "labels.csv"
-    path.write_text("\n".join(lines) + "\n")
-    labels.add(store, MODEL, path)
-    engine.start(store, of({"model": MODEL, "stable": "1.2", "canary": "2.0"}), {"1.2": 100, "2.0": 0}, actor="test")
-    return gather(store, MODEL, DAY, DAY)
+    predictions = Decision(logistic).predict(data.features)
+    ids = write_log(store, logistic, data.features, predictions)
+    labels.add(store, MODEL, label_file(tmp_path, ids, data.target.astype(np.float64)), now=NOON + timedelta(days=40))
+    (served,) = report(store).versions
+    assert served.quality is not None
+    assert served.quality.rows == len(data.target)
+    assert served.quality.accuracy.value == pytest.approx(np.mean((predictions >= 0.5) == data.target))
+    assert served.label_delay["0.5"] == pytest.approx(24 * 3600, rel=0.01)
+    assert served.days[0].accuracy == served.quality.accuracy
 
 
-class Parts(HTMLParser):
-    """The tags, ids and text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.loads: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what it is and what it names."""
-        self.open.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(str(value))
-            elif name in ("src", "href", "xlink:href", "data", "action") and not str(value).startswith("#"):
-                self.loads.append(str(value))
-
-
-def test_the_page_needs_nothing_from_elsewhere(facts: Facts) -> None:
-    page = to_html(facts)
-    parts = Parts(page)
-    assert "script" not in parts.open
-    assert "link" not in parts.open
-    assert parts.loads == []
-    assert not re.search(r"@import|url\((?!#)", page)
+def test_two_versions_are_compared_on_the_time_that_they_share(
+    store: Store, linear: Artifact, logistic: Artifact, trained: Array
+) -> None:
+    rows, more = resampled(trained, 400), resampled(trained, 500)
+    write_log(store, linear, rows, Decision(linear).predict(rows), at=NOON, server="a")
+    write_log(store, linear, more, Decision(linear).predict(more), at=NOON + timedelta(minutes=1), server="b")
+    write_log(
+        store,
+        logistic,
+        rows,
+        Decision(logistic).predict(rows),
+        at=NOON + timedelta(minutes=1),
+        failed=40,
+        seconds=0.002,
+    )
+    (compared,) = report(store).comparisons
+    assert (compared.first, compared.second) == ("1.2", "2.0")
+    # Of the first version only the second minute counts.
+    assert compared.requests[0] <= 500
+    assert compared.failed.low > 0
+    assert compared.latency["0.5"] == pytest.approx(2, rel=0.01)
 
 
-def test_no_two_elements_have_one_id(facts: Facts) -> None:
-    ids = Parts(to_html(facts)).ids
-    assert len(ids) == len(set(ids))
+def test_copies_of_the_same_requests_are_paired(
+    store: Store, linear: Artifact, logistic: Artifact, trained: Array
+) -> None:
+    rows = resampled(trained, 100)
+    ids = [f"request-{at}" for at in range(100)]
+    write_log(store, linear, rows, np.full(100, 0.8), ids=ids, server="a")
+    write_log(store, logistic, rows, np.full(100, 0.6), ids=ids, server="b")
+    (compared,) = report(store).comparisons
+    assert compared.pairs == 100
+    assert compared.mean_distance == pytest.approx(0.2)
+    assert compared.agreement is not None
+    assert compared.agreement.value == 1.0
 
 
-def test_the_page_says_what_the_facts_say(facts: Facts) -> None:
-    text = re.sub(r"<[^>]+>|&nbsp;", " ", to_html(facts))
-    for served in facts.versions:
-        assert f"{served.requests:,.0f} requests" in text
-        assert "mean texture" in served.drifted
-        assert served.quality is not None
-        assert f"{served.quality.accuracy.value:.3f} ({served.quality.accuracy.low:.3f}" in text
-    assert "Not this." in text
-    assert facts.rollouts[0].says in text
+def test_days_are_told_apart_and_others_left_out(store: Store, logistic: Artifact, trained: Array) -> None:
+    for day in range(3):
+        rows = resampled(trained, 100 + day, seed=day)
+        write_log(store, logistic, rows, Decision(logistic).predict(rows), at=NOON + timedelta(days=day))
+    (served,) = report(store, days=2).versions
+    assert [(day.day, day.rows) for day in served.days] == [("2026-03-01", 100), ("2026-03-02", 101)]
+    assert served.rows == 201
 
 
-def test_the_same_as_json_reads_back(facts: Facts) -> None:
-    assert msgspec.json.decode(to_json(facts), type=Facts) == facts
+def test_no_log_is_an_error_that_names_the_days(store: Store) -> None:
+    with pytest.raises(NothingLogged, match="from 2026-03-01 to 2026-03-01"):
+        report(store)
 
 
-def test_what_clients_sent_is_text_and_no_markup(facts: Facts) -> None:
-    served = msgspec.structs.replace(facts.versions[0], refusals=[("<script>alert(1)</script>", 1)])
-    page = to_html(msgspec.structs.replace(facts, versions=[served]))
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+def test_columns_that_were_redacted_are_missing_and_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
+    rows = resampled(trained, 500)
+    write_log(store, logistic, rows, Decision(logistic).predict(rows), redacted=frozenset({"mean radius"}))
+    (served,) = report(store).versions
+    found = {feature.name: feature for feature in served.features}
+    compared: dict[str, Any] = {each.name: each for each in served.drift}
+    assert found["mean radius"].missing == 1.0
+    assert compared["mean radius"].drifted is None
+    assert served.skew is None
 
 
-@needs_chromium
-@pytest.mark.local
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_it_to_everybody(facts: Facts, tmp_path: Path, scheme: str) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(to_html(facts))
-    with browser() as chromium:
-        page = chromium.new_page(color_scheme=scheme)  # type: ignore[arg-type]
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("request", lambda request: said.append(request.url) if request.url != path.as_uri() else None)
-        page.goto(path.as_uri())
-        for each in page.locator("details").all():
-            each.evaluate("found => found.open = true")
-        assert serious(page) == []
-        assert said == []
-        # By keyboard: the first stop leads past the contents, and tables that scroll can be reached.
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
-        assert page.pdf().startswith(b"%PDF")
-        page.set_viewport_size({"width": 360, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+def test_a_version_that_the_store_does_not_have_is_named(
+    store: Store, linear: Artifact, published: Store, trained: Array
+) -> None:
+    other = read_version(published, MODEL, Version(2, 2))
+    for artifact in (linear, other):
+        write_log(store, artifact, resampled(trained, 60), np.full(60, 0.5))
+    found = report(store)
+    assert ([each.version for each in found.versions], found.unknown) == (["1.2"], ["2.2"])

@@ -26,7 +26,7 @@ from starlette.routing import Route
 from sabia.monitoring.errors import NoLivePage
 from sabia.monitoring.live.ports import Act, Ports
 from sabia.monitoring.live.snapshot import Snapshot, Watcher
-from sabia.monitoring.report import environment, style
+from sabia.monitoring.page import environment, style
 from sabia.rollout.errors import RolloutEnded, RolloutError, RolloutNotFound
 from sabia.rollout.state import Verb
 from sabia.store.errors import ArtifactError

@@ -14,8 +14,8 @@ import msgspec
 
 from sabia.monitoring import drift
 from sabia.monitoring.errors import MonitoringError
-from sabia.monitoring.facts import distributions
 from sabia.monitoring.live.ports import Counters, Weights
+from sabia.monitoring.report import distributions
 from sabia.monitoring.rollouts import Followed, Rollout
 from sabia.registry import catalogue
 from sabia.registry.aliases import aliases
@@ -171,7 +171,7 @@ class Watcher:
             today = datetime.now(UTC).date()
             seen = distributions(self._store, self.model, today - timedelta(days=1), today, cache=self._cache)
             found = [
-                Drift(version, of.whole.rows, drift.names(of.compared) if drift.is_judged(of.compared) else None)
+                Drift(version, of.total.rows, drift.names(of.drift) if drift.is_judged(of.drift) else None)
                 for version, of in seen.items()
             ]
             self._drift = found, datetime.now(UTC).isoformat(timespec="seconds")

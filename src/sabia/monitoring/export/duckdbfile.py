@@ -1,0 +1,39 @@
+"""A period of the log as a DuckDB file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from sabia.monitoring.archive import Archive
+from sabia.monitoring.errors import NoExport
+from sabia.monitoring.sql import LABELS_VIEW, daily, quoted
+
+
+def to_duckdb(archive: Archive, path: Path) -> int:
+    """Write the days of an archive into a DuckDB file, in place of what was there; returns the rows of the log.
+
+    Raises:
+        NoExport: the file cannot be written.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = Path(folder, "new.duckdb")
+        try:
+            archive.execute(f"ATTACH {quoted(str(unfinished))} AS target")
+            archive.execute("CREATE TABLE target.inference_log AS SELECT * FROM log ORDER BY ts")
+            archive.execute("CREATE TABLE target.every_label AS SELECT * FROM every_label")
+            count = int(archive.rows("SELECT count(*) FROM target.inference_log")[0][0])
+            archive.execute("DETACH target")
+            with duckdb.connect(str(unfinished)) as database:
+                database.execute(LABELS_VIEW)
+                database.execute(
+                    "CREATE VIEW answers AS SELECT asked.*, known.label, known.observed_at FROM inference_log AS asked "
+                    'LEFT JOIN labels AS known USING (request_id, "row")'
+                )
+                database.execute(f"CREATE VIEW daily AS {daily('answers')}")
+        except duckdb.Error as error:
+            raise NoExport("the file cannot be written") from error
+        unfinished.replace(path)
+    return count

@@ -1,0 +1,123 @@
+"""A period of the log in a schema of a PostgreSQL."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from sabia.contract.inferencelog import LABEL_COLUMNS, Type
+from sabia.monitoring.archive import Archive
+from sabia.monitoring.errors import NoExport
+from sabia.monitoring.export.columns import columns_of
+from sabia.monitoring.sql import LABEL_ORDER, daily, quoted
+from sabia.store.objects import Store
+
+SCHEMA = "sabia"
+_TYPES: dict[Type, str] = {
+    Type.STRING: "text",
+    Type.INTEGER: "bigint",
+    Type.DOUBLE: "double precision",
+    Type.TIME: "timestamptz",
+}
+
+
+def to_postgres(archive: Archive, store: Store, url: str) -> int:
+    """Load the days of an archive into the schema `sabia` of a PostgreSQL; returns the rows of the log.
+
+    What was there of this model and these days is replaced, in one transaction: whoever reads meanwhile sees all of
+    before or all of after. A version with new features adds their columns.
+
+    Raises:
+        NoExport: the database does not take it. Nothing was changed.
+    """
+    columns = columns_of(store, archive.model)
+    try:
+        with psycopg.connect(url, connect_timeout=10) as connection, tempfile.TemporaryDirectory() as folder:
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
+            # Two exports at once would meet in the middle.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('sabia export'))")
+            _table(connection, "inference_log", columns)
+            _table(connection, "every_label", LABEL_COLUMNS)
+            counts = {}
+            for name, source, of in (("inference_log", "log", columns), ("every_label", "every_label", LABEL_COLUMNS)):
+                _empty(connection, name, archive)
+                counts[name] = _copy(connection, archive, name, source, of, Path(folder))
+            for statement in _postgres_views():
+                connection.execute(statement)
+            return counts["inference_log"]
+    except psycopg.OperationalError as error:
+        raise NoExport("the database cannot be reached, or does not let this user in") from error
+    except psycopg.Error as error:
+        told = error.diag.message_primary or type(error).__name__
+        raise NoExport(f"the database says {told!r}") from error
+
+
+def _table(connection: psycopg.Connection, name: str, columns: dict[str, Type]) -> None:
+    table = sql.Identifier(SCHEMA, name)
+    connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} (model text NOT NULL, dt date NOT NULL)").format(table))
+    for column, kind in columns.items():
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(
+                table,
+                sql.Identifier(column),
+                sql.SQL(_TYPES[kind]),
+            )
+        )
+    for fields in (("model", "dt"), ("request_id",)):
+        connection.execute(
+            sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
+                sql.Identifier(f"{name}_{'_'.join(fields)}"), table, sql.SQL(", ").join(map(sql.Identifier, fields))
+            )
+        )
+
+
+def _empty(connection: psycopg.Connection, name: str, archive: Archive) -> None:
+    upper = sql.SQL(" AND dt <= {}").format(sql.Literal(archive.until)) if name == "inference_log" else sql.SQL("")
+    connection.execute(
+        sql.SQL("DELETE FROM {} WHERE model = {} AND dt >= {}").format(
+            sql.Identifier(SCHEMA, name), sql.Literal(archive.model), sql.Literal(archive.since)
+        )
+        + upper
+    )
+
+
+def _copy(
+    connection: psycopg.Connection,
+    archive: Archive,
+    name: str,
+    source: str,
+    columns: dict[str, Type],
+    folder: Path,
+) -> int:
+    logged = archive.columns_in(source)
+    present = [column for column in columns if column in logged]
+    listed = ", ".join(f'"{column}"' for column in present)
+    path = folder / f"{name}.csv"
+    select = f"SELECT {quoted(archive.model)}, dt, {listed} FROM {source}"
+    archive.execute(f"COPY ({select}) TO {quoted(str(path))} (FORMAT csv, HEADER false)")
+    fields = sql.SQL(", ").join(map(sql.Identifier, ["model", "dt", *present]))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(sql.Identifier(SCHEMA, name), fields)
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy, path.open("rb") as file:
+            while data := file.read(1 << 20):
+                copy.write(data)
+        return cursor.rowcount
+
+
+def _postgres_views() -> Iterable[sql.SQL]:
+    # Columns may have been added; a view of all of them is made anew.
+    yield sql.SQL("DROP VIEW IF EXISTS sabia.daily, sabia.answers, sabia.labels")
+    yield sql.SQL(
+        'CREATE VIEW sabia.labels AS SELECT DISTINCT ON (model, request_id, "row") model, request_id, "row", label, '
+        "observed_at, added_at FROM sabia.every_label "
+        f'ORDER BY model, request_id, "row", {LABEL_ORDER}'
+    )
+    yield sql.SQL(
+        "CREATE VIEW sabia.answers AS SELECT asked.*, known.label, known.observed_at FROM sabia.inference_log AS asked "
+        'LEFT JOIN sabia.labels AS known USING (model, request_id, "row")'
+    )
+    yield sql.SQL(f"CREATE VIEW sabia.daily AS {daily('sabia.answers')}")
