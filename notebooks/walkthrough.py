@@ -66,8 +66,10 @@ def _(folder, recipe, store):
     server = subprocess.Popen(
         [
             sys.executable,
+            "-P",
             "-m",
-            "sabia.serving",
+            "sabia",
+            "serve",
             "--source",
             store.uri(f"models/{recipe.model}/2.0/"),
             "--host",

@@ -2,7 +2,7 @@
 
 import sys
 
-from sabia.serving.__main__ import main
+from sabia.serving.command import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rollouts import figures
-from sabia.cli.platform import train_missing
+from sabia.cli.stack import train_missing
 from sabia.contract.names import FAULT_HEADER, PIN_HEADER
 from sabia.local import counters as stack_metrics
 from sabia.local.objectstore import Access, ObjectStore

@@ -93,7 +93,7 @@ def ours(*more: str) -> Command:
 
     def command(python: Path, model: Estimator, port: int) -> list[str]:
         where = ["--source", str(model.version), "--host", "127.0.0.1", "--http_port", str(port)]
-        return [str(python), "-m", "sabia.serving", *where, *more]
+        return [str(python), "-P", "-m", "sabia", "serve", *where, *more]
 
     return command
 

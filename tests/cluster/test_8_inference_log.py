@@ -23,7 +23,7 @@ WINDOW = Settings().log_seconds + 3
 COUNT = """
 import json
 from datetime import UTC, datetime, timedelta
-from artifacts import Store
+from sabia.store.objects import Store
 from monitoring.archive import Archive
 today = datetime.now(UTC).date()
 with Archive(Store.open("s3://sabia"), "breast-cancer", today - timedelta(days=1), today) as archive:
@@ -142,7 +142,7 @@ def test_the_report_is_made_by_its_job(served: Served, url: str, row: list[float
     keys = [line.removeprefix("wrote s3://sabia/") for line in said.splitlines() if line.startswith("wrote ")]
     assert [key.rpartition(".")[2] for key in keys] == ["html", "json"]
     script = (
-        "from artifacts import Store\n"
+        "from sabia.store.objects import Store\n"
         "store = Store.open('s3://sabia')\n"
         f"assert store.get({keys[0]!r}).startswith(b'<!doctype html>')\n"
         f"print(store.get({keys[1]!r}).decode())\n"
@@ -156,7 +156,7 @@ def test_the_report_is_made_by_its_job(served: Served, url: str, row: list[float
 
 def test_whoever_may_write_the_log_may_not_read_it(served: Served) -> None:
     script = (
-        "from artifacts import Store\n"
+        "from sabia.store.objects import Store\n"
         "from sabia.store.errors import StoreRefused\n"
         "store = Store.open('s3://sabia')\n"
         "keys = [entry.key for entry in store.list('inference-log/')]\n"

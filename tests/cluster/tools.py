@@ -67,7 +67,7 @@ def apply_folder(folder: str) -> None:
 
 def sabia(*arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
     """One command of ours, in the namespace of the tests."""
-    command = [sys.executable, "-m", "sabia.cli", *arguments, "--namespace", NAMESPACE]
+    command = [sys.executable, "-P", "-m", "sabia", *arguments, "--namespace", NAMESPACE]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from sabia.local.stack import is_held
 
-SABIA = [sys.executable, "-m", "sabia.cli"]
+SABIA = [sys.executable, "-P", "-m", "sabia"]
 ROW = json.dumps([[1.0] * 30])
 
 

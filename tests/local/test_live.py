@@ -26,7 +26,7 @@ TOKEN = "only-for-this-test"
 
 def dash(folder: Path, port: int, *more: str) -> Process:
     """`sabia dash`, answering."""
-    command = [sys.executable, "-m", "sabia.cli", "dash", "--folder", str(folder), "--port", str(port), *more]
+    command = [sys.executable, "-P", "-m", "sabia", "dash", "--folder", str(folder), "--port", str(port), *more]
     environment = {"SABIA_DASH_TOKEN": TOKEN} if "--decisions" in more else {}
     process = Process(f"dash-{port}", command, logs=folder / "logs", extra=environment)
     process.wait_until(lambda: answering(port), seconds=60)

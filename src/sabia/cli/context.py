@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,14 @@ NamespaceOption = Annotated[
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where a namespace has more than one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def user() -> str:
+    """The name under which a person's actions are recorded; in a pod, whose user has no name, "sabia"."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "sabia"
 
 
 def open_store(url: str | None, *, make: bool = False, folder: Path | None = None) -> Store:

@@ -48,10 +48,10 @@ def deploy(
     ] = False,
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each version.")] = 180,
 ) -> None:
-    """Serve versions on a cluster. Each gets a pin and no weight (see `sabia traffic`); the first gets everything.
+    """Serve versions on a cluster.
 
-    A version without a folder in manifests/versions is made as one that has. A version that does not become ready gets
-    no request, and nothing else is touched.
+    Each can be pinned and has no weight yet (see `sabia traffic`); the first version of a model gets all requests. A
+    version that does not become ready gets none, and nothing else changes.
     """
     check_faults(faults or "")
     cluster = Cluster.connect(namespace)
@@ -82,7 +82,10 @@ def undeploy(
     quiet: Annotated[float, typer.Option(help="Seconds without a request that must have been seen.")] = 15,
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.")] = 120,
 ) -> None:
-    """Take a version off a cluster: out of the route, seen to get nothing, and only then away. Its artifact stays."""
+    """Remove a version from a cluster. Its artifact stays.
+
+    It leaves the route first, and is deleted once no request has arrived for a while.
+    """
     number = str(Version.parse(names.published(version)))
     number = names.baseline(number) if names.is_baseline(version) else number
     silence = deployment.Silence(quiet, seconds)
@@ -101,7 +104,10 @@ def traffic(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the weights, or set them: `sabia traffic 1.2=90 2.0=10`. In force when the command returns."""
+    """Show or set the weights and the mirror.
+
+    `sabia traffic 1.2=90 2.0=10` sets them; they are in force when the command returns.
+    """
     if mirror and no_mirror:
         raise CliError("--mirror and --no-mirror contradict each other.", 2)
     wanted = dict(map(_weight, weights or []))
@@ -147,7 +153,7 @@ def status(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what runs: versions, their weights, whether they are ready, and the requests they were sent."""
+    """Show versions, weights, readiness and requests."""
     if namespace is None:
         print_stack(folder, as_json=as_json)
         return
@@ -229,7 +235,7 @@ def predict(
     ] = "http://127.0.0.1:8080",
     as_json: JsonOption = False,
 ) -> None:
-    """Ask what runs, through its gateway."""
+    """Send rows to the model through its gateway."""
     body = _body(instances)
     url, headers = _address(folder, namespace, model, gateway)
     headers |= {"content-type": "application/json"} | ({names.PIN_HEADER: version} if version else {})

@@ -52,7 +52,7 @@ def evidence(
     ] = None,
     as_json: JsonLines = False,
 ) -> None:
-    """Say after each line what the evidence is: harm, safe, or undecided.
+    """Compute the verdict on a history of counters: harm, safe or undecided, after each line.
 
     A line is {"t": …, "stable": {"n": …, "errors": …, "latency": […], "bins": […]}, "canary": {…}}: what both arms
     counted since the line before. `latency` and `bins` may be absent. Latency in as many buckets as the predictor has

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import secrets
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sabia.cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption, StoreOption, open_store
+from sabia.cli.context import (
+    FOLDER,
+    FolderOption,
+    JsonOption,
+    ModelOption,
+    NamespaceOption,
+    StoreOption,
+    open_store,
+    user,
+)
 from sabia.cli.errors import CliError
 from sabia.cli.output import console, print_json, print_table
 from sabia.local import counters as stack_metrics
@@ -27,8 +35,8 @@ if TYPE_CHECKING:
     from sabia.monitoring.document import Report
     from sabia.monitoring.live.place import Place
 
-export = typer.Typer(help="The log and the labels for other tools.", no_args_is_help=True)
-labels = typer.Typer(help="What turned out to be true.", no_args_is_help=True)
+export = typer.Typer(help="Export the log and the labels to other tools.", no_args_is_help=True)
+labels = typer.Typer(help="Add labels: the true values of predictions.", no_args_is_help=True)
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
 SinceOption = Annotated[
@@ -46,6 +54,9 @@ def report(
     since: SinceOption = None,
     until: UntilOption = None,
     out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("report.html"),
+    to_store: Annotated[
+        bool, typer.Option("--to-store", help="Write the page and the JSON document to the store instead.")
+    ] = False,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="End with 1 when something has drifted, for a job to be seen.")
     ] = False,
@@ -54,13 +65,17 @@ def report(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one page about what a model did: traffic, rollouts, quality, drift. The same as JSON with --json."""
+    """Write the report of a model: traffic, rollouts, quality, drift; the same as JSON with --json."""
+    from sabia.monitoring import jobs
     from sabia.monitoring.page import to_html
     from sabia.monitoring.report import generate
 
-    first, last = _days(since, until)
-    facts = generate(open_store(store), model, first, last, cache=cache, memory=memory)
-    if as_json:
+    opened, (first, last) = open_store(store), _days(since, until)
+    facts = generate(opened, model, first, last, cache=cache, memory=memory)
+    if to_store:
+        for key in jobs.publish(opened, facts):
+            print(f"wrote {opened.uri(key)}")
+    elif as_json:
         print_json(facts)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +84,26 @@ def report(
         console.print(f"the page is {out}", markup=False, soft_wrap=True)
     if fail_on_drift and facts.drifted:
         named = "; ".join(f"{version}: {', '.join(names)}" for version, names in facts.drifted.items())
-        raise CliError(f"What is served is not what was trained on: {named}.")
+        raise CliError(f"What is served has drifted from the training data: {named}.")
+
+
+def drift(
+    model: ModelArgument,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    memory: MemoryOption = "512MB",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fail when a served version has drifted. Names its features, and ends with exit code 1."""
+    from sabia.monitoring import jobs
+
+    drifted = jobs.drift_verdict(open_store(store), model, *_days(since, until), memory=memory)
+    if as_json:
+        print_json(drifted)
+    if drifted:
+        named = "; ".join(f"{version}: {', '.join(names)}" for version, names in drifted.items())
+        raise CliError(f"What is served has drifted from the training data: {named}.")
 
 
 def dash(
@@ -89,18 +123,18 @@ def dash(
     folder: FolderOption = FOLDER,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Serve a live page: versions, weights, rollouts with their evidence, drift; of this machine, or of a cluster."""
+    """Serve the live page: versions, weights, rollouts with their evidence, drift."""
     from sabia.monitoring.live.place import of_cluster, show
 
     opened = open_store(store, folder=folder)
     if namespace is None:
         place = _machine(folder, opened)
     else:
-        place = of_cluster(namespace, model or _only_model(opened), getpass.getuser())
+        place = of_cluster(namespace, model or _only_model(opened), user())
     token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if decisions else None
 
     def tell_where(taken: int) -> None:
-        console.print(f"the live page is http://{host}:{taken}", markup=False, soft_wrap=True)
+        print(f"the live page is http://{host}:{taken}", flush=True)
         if token is not None and "SABIA_DASH_TOKEN" not in os.environ:
             console.print(f"the token for decisions is {token}", markup=False, soft_wrap=True)
 
@@ -123,7 +157,7 @@ def _machine(folder: Path, store: Store) -> Place:
     gateway = stacks.gateway_of(folder, state)
 
     def decide(name: str, verb: Verb, version: str | None) -> None:
-        engine.command(Record(store, state.model, name), verb, actor=getpass.getuser(), version=version)
+        engine.command(Record(store, state.model, name), verb, actor=user(), version=version)
 
     versions = sorted({server.version for server in state.servers})
     return Place(state.model, versions, EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state), decide)

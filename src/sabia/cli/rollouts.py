@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import subprocess
 import sys
@@ -16,10 +15,19 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from sabia.cli.context import FOLDER, FolderOption, JsonOption, ModelOption, NamespaceOption, StoreOption, open_store
+from sabia.cli.context import (
+    FOLDER,
+    FolderOption,
+    JsonOption,
+    ModelOption,
+    NamespaceOption,
+    StoreOption,
+    open_store,
+    user,
+)
 from sabia.cli.errors import CliError
 from sabia.cli.output import console, print_json, print_table, say
-from sabia.cli.platform import Stopped, stop_on_sigterm
+from sabia.cli.stack import Stopped, stop_on_sigterm
 from sabia.kubernetes import resources
 from sabia.kubernetes.cluster import Cluster
 from sabia.kubernetes.prometheus import Prometheus
@@ -137,13 +145,13 @@ def start(
         console.print(f"rollout {made}: {rules.stable} -> {', '.join(rules.canaries)}")
         return
     opened, split = open_store(store, folder=folder), _split(folder)
-    began = engine.start(opened, rules, split.weights(), actor=getpass.getuser())
+    began = engine.start(opened, rules, split.weights(), actor=user())
     console.print(f"rollout {began.name}: {rules.stable} -> {', '.join(rules.canaries)}")
     if foreground:
         _carry_out(began, folder, prometheus)
         return
     with (folder / "rollout.log").open("ab") as log:
-        command = [sys.executable, "-m", "sabia.cli", "rollout", "run", "--folder", str(folder), "--name", began.name]
+        command = [sys.executable, "-P", "-m", "sabia", "rollout", "run", "--folder", str(folder), "--name", began.name]
         subprocess.Popen(  # noqa: S603
             [*command, *(["--store", store] if store else []), *(["--prometheus", prometheus] if prometheus else [])],
             stdin=subprocess.DEVNULL,
@@ -304,11 +312,11 @@ def _decide(verb: Verb) -> Callable[..., None]:
     ) -> None:
         if namespace is not None:
             cluster = Cluster.connect(namespace)
-            done = resources.decide(cluster, model, name, verb, actor=getpass.getuser(), version=version)
+            done = resources.decide(cluster, model, name, verb, actor=user(), version=version)
             console.print(f"{done}: {verb}")
             return
         which = record.last(open_store(store), model, name)
-        engine.command(which, verb, actor=getpass.getuser(), version=version)
+        engine.command(which, verb, actor=user(), version=version)
         console.print(f"{which.name}: {verb}; the engine takes it from the record within a second")
 
     return decide

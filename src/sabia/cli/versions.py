@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import Progress
 
 from sabia.cli.context import JsonOption, StoreOption, open_store
-from sabia.cli.output import console, errors, print_json, print_table, say
+from sabia.cli.output import console, print_json, print_table, say
 from sabia.contract.layout import Version
 from sabia.contract.manifest import Manifest
 from sabia.registry import aliases as alias_room
@@ -37,39 +36,18 @@ def train(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and publish the versions of a recipe; what the store holds already is found, not written."""
-    rows = train_recipe(open_store(store, make=True), recipe)
+    """Train and publish the versions of a recipe. What the store already holds is found, not written.
+
+    One line is printed for each version, as soon as it is in the store.
+    """
+    from sabia.training import job
+
+    log = (lambda _: None) if as_json else print
+    rows = job.train(open_store(store, make=True), recipe, log=log)
     if as_json:
         print_json(rows)
-        return
-    print_table(["version", "change", "note", "accuracy"], [list(row.values())[:4] for row in rows])
-    if all(row["change"] == Change.NOTHING for row in rows):
-        console.print("Nothing was written: the store holds every version of this recipe.")
-
-
-def train_recipe(store: Store, path: Path | None = None) -> list[dict[str, Any]]:
-    """Run a recipe (None: the breast-cancer one) under a progress bar; one row of facts for each version."""
-    from sabia.training.recipe import BREAST_CANCER, read
-    from sabia.training.run import run
-
-    recipe = read(path or BREAST_CANCER)
-    rows = []
-    with Progress(console=errors, transient=True) as progress:
-        task = progress.add_task(f"training {recipe.model}", total=len(recipe.versions))
-        for step, published in run(recipe, store):
-            manifest = published.manifest
-            rows.append(
-                {
-                    "version": manifest.version,
-                    "change": published.change,
-                    "note": step.note,
-                    "accuracy": round(manifest.metrics.accuracy, 4),
-                    "uri": published.uri,
-                    "digest": manifest.digest,
-                }
-            )
-            progress.update(task, advance=1, description=f"{recipe.model} {manifest.version}: {published.change}")
-    return rows
+    elif all(row["change"] == Change.NOTHING for row in rows):
+        print("Nothing was written: the store holds every version of this recipe.")
 
 
 def versions(
@@ -112,7 +90,7 @@ def _cell(value: object) -> str:
 
 
 def show(name: Name, version: Number, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Show one version: its card, or with --json its manifest. Every file is verified first."""
+    """Show one version: its card, or its manifest with --json. Every file is verified first."""
     opened = open_store(store)
     number = find(opened, name, version)
     catalogue.manifest_of(opened, name, number)
@@ -132,7 +110,7 @@ def diff(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what changed between two versions: methods, data, hyper-parameters, metrics."""
+    """Compare two versions: methods, data, hyper-parameters, metrics."""
     opened = open_store(store)
     pair = [catalogue.manifest_of(opened, name, find(opened, name, text)) for text in (before, after)]
     changes = differences(*pair)
@@ -174,7 +152,7 @@ def alias(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show or move a model's aliases. A move that somebody else overtook is refused."""
+    """Show or move the aliases of a model. A move fails if the alias was moved concurrently."""
     opened = open_store(store)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if alias_name is None:
@@ -193,7 +171,7 @@ def alias(
 
 
 def doctor(name: Name, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Verify every version of a model, and list what no manifest claims. Exit code 4 when a version is damaged."""
+    """Verify every version of a model. Lists keys that no manifest names. Exit code 4 when a version is damaged."""
     opened = open_store(store)
     for number in catalogue.versions(opened, name):
         read_version(opened, name, number)

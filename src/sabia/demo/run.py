@@ -25,8 +25,7 @@ from scipy.stats import binom
 from sabia.cli.errors import CliError
 from sabia.cli.monitoring import tell
 from sabia.cli.output import console, errors, print_table, say
-from sabia.cli.platform import Stopped, stop_on_sigterm
-from sabia.cli.versions import train_recipe
+from sabia.cli.stack import Stopped, stop_on_sigterm
 from sabia.contract import names
 from sabia.contract.layout import Version
 from sabia.local import counters as stack_metrics
@@ -44,6 +43,7 @@ from sabia.rollout.plan import of
 from sabia.rollout.record import replay
 from sabia.rollout.source import Source
 from sabia.store.objects import Store
+from sabia.training import job
 from sabia.training.datasets import Dataset, load, split
 from sabia.training.recipe import BREAST_CANCER, read
 
@@ -224,11 +224,11 @@ def _logged(store: Store, model: str, first: date, last: date, wanted: set[str])
 
 
 def _train(store: Store, checks: Checks) -> list[dict[str, Any]]:
-    rows = train_recipe(store)
+    rows = job.train(store, log=say)
     print_table(["version", "change", "note", "accuracy"], [list(row.values())[:4] for row in rows], title="published")
     numbers = [row["version"] for row in rows]
     checks.add("six versions were claimed", numbers == ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"], ", ".join(numbers))
-    again = {str(row["change"]) for row in train_recipe(store)}
+    again = {str(row["change"]) for row in job.train(store, log=say)}
     checks.add("the recipe run again writes nothing", again == {str(Change.NOTHING)}, ", ".join(sorted(again)))
     return rows
 

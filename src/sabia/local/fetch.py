@@ -1,17 +1,14 @@
-"""`python -m sabia.local.fetch URI FOLDER`: bring a version to a folder, as KServe's storage initializer does."""
+"""`sabia fetch URI FOLDER`: copy a version to a folder, as KServe's storage initializer does; `sabia up` starts it."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
 from kserve_storage import Storage
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Download; KServe's own package decides how."""
-    uri, folder = sys.argv[1:]
+    uri, folder = arguments
     Storage.download(uri, folder)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -63,7 +63,7 @@ class PredictorServer:
             "S3_USE_HTTPS": "0",
             "S3_VERIFY_SSL": "0",
         }
-        command = [sys.executable, "-m", "sabia.local.fetch", self.spec.storage_uri, str(self._folder)]
+        command = [sys.executable, "-P", "-m", "sabia", "fetch", self.spec.storage_uri, str(self._folder)]
         self._download = Process(f"{self.spec.name}-storage", command, logs=self._logs, extra=extra)
 
     def start(self) -> None:
@@ -82,7 +82,7 @@ class PredictorServer:
             raise DownloadFailed(self.spec.storage_uri, self._download.last_lines())
         self._download = None
         self.ports = free_ports(self.spec.replicas)
-        command = [sys.executable, "-m", "sabia.serving", *self.spec.args]
+        command = [sys.executable, "-P", "-m", "sabia", "serve", *self.spec.args]
         for number, port in enumerate(self.ports):
             name = self.spec.name if number == 0 else f"{self.spec.name}-{number}"
             extra = self.spec.env | {

@@ -40,7 +40,7 @@ def sabia(own_store: str, tmp_path: Path) -> Sabia:
     """Runs a command in an empty folder."""
 
     def call(*arguments: str, store: str | None = own_store) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sabia.cli", *arguments, *(["--store", store] if store else [])]
+        command = [sys.executable, "-P", "-m", "sabia", *arguments, *(["--store", store] if store else [])]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
 
     return call
@@ -196,7 +196,7 @@ def test_every_error_of_ours_has_an_exit_code() -> None:
 
 def test_serving_what_was_not_published_is_one_line_and_never_listens(sabia: Sabia, folder: Path) -> None:
     (folder / "manifest.json").unlink()
-    done = sabia("serve", str(folder), "--port", "0", store=None)
+    done = sabia("serve", str(folder), "--http_port", "0", store=None)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "Not serving: There is no manifest.json at the given place, so there is no version to read."

@@ -21,7 +21,7 @@ def line(t: int, errors: float = 0.001, **arms: Any) -> str:
 
 
 def evidence(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sabia.cli", "evidence", *arguments]
+    command = [sys.executable, "-P", "-m", "sabia", "evidence", *arguments]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -62,7 +62,7 @@ def test_the_server_says_why_in_one_line_and_ends(folder: Path, spoil: str) -> N
     change, reason = SPOILS[spoil]
     change(folder)
     options = ["--source", str(folder), "--http_port", "0", "--host", "127.0.0.1"]
-    command = [sys.executable, "-m", "sabia.serving", *options]
+    command = [sys.executable, "-P", "-m", "sabia", "serve", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stdout == ""

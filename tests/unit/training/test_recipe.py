@@ -123,8 +123,8 @@ def test_the_training_job_is_one_command(tmp_path: Path) -> None:
 
 def test_the_training_job_says_in_one_line_why_it_failed(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("{}")
-    command = [sys.executable, "-m", "training", "--store", tmp_path.as_uri(), "--recipe", str(tmp_path / "bad.yaml")]
+    command = [sys.executable, "-m", "training", "--store", tmp_path.as_uri(), str(tmp_path / "bad.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: The recipe is not valid")

@@ -1,8 +1,4 @@
-"""`python -m sabia.kubernetes.operator`: carry out the `Rollout` resources of one namespace.
-
-Environment: `SABIA_NAMESPACE`, `SABIA_STORE` (with the store's own names for endpoint and credentials), `HOSTNAME` (the
-pod's name, which the lease is held under), and `SABIA_PROMETHEUS` to read counters from a Prometheus and not the pods.
-"""
+"""The operator's process: it waits for the lease, then carries out the `Rollout` resources of one namespace."""
 
 from __future__ import annotations
 
@@ -26,25 +22,34 @@ _HEALTH = "http://127.0.0.1:8080/healthz"
 logger = logging.getLogger("sabia.operator")
 
 
-def main() -> int:
-    """Wait for the lease, then serve until SIGTERM."""
+def run(namespace: str, store: str, *, identity: str, prometheus: str | None) -> None:
+    """Wait for the lease, then serve until SIGTERM.
+
+    Args:
+        namespace: whose `Rollout` resources are carried out.
+        store: URL of the store that gets the records.
+        identity: the name under which the lease is held, in a pod the pod's name.
+        prometheus: URL of a Prometheus to read counters from; None reads the pods' own pages.
+
+    Raises:
+        ClusterUnreachable: there is no cluster.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # kopf asks for a user's name, and a container's user need not have one.
     os.environ.setdefault("LOGNAME", "rollouts")
-    namespace, url = os.environ["SABIA_NAMESPACE"], os.environ["SABIA_STORE"]
     cluster = Cluster.connect(namespace)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    lease = Lease(cluster.api, namespace, LEASE, os.environ.get("HOSTNAME", "operator"))
+    lease = Lease(cluster.api, namespace, LEASE, identity)
     logger.info("waiting for the lease %s", LEASE)
     if not lease.acquire(stopped):
-        return 0
+        return
     logger.info("leading in %s", namespace)
     threading.Thread(target=lease.keep, args=(stopped, _answers, _lost), daemon=True).start()
     # Rollouts are independent of each other; one store is opened for each, and none is shared between threads.
-    registry = register(cluster, lambda: Store.open(url), os.environ.get("SABIA_PROMETHEUS"))
+    registry = register(cluster, lambda: Store.open(store), prometheus)
     kopf.run(
         registry=registry,
         standalone=True,
@@ -53,7 +58,6 @@ def main() -> int:
     )
     stopped.set()
     lease.release()
-    return 0
 
 
 def _answers() -> bool:
@@ -68,7 +72,3 @@ def _lost() -> None:
     # Everything that was decided is in the records: whoever leads now goes on from there.
     logger.error("the lease was lost; ending")
     os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Commands on the platform of this machine: serve, up, down."""
+"""Commands that start and stop the platform on this machine: up, down."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from sabia.cli.context import FOLDER, FolderOption
 from sabia.cli.deployments import check_faults, print_stack
 from sabia.cli.errors import CliError
 from sabia.cli.output import console, say
-from sabia.cli.versions import train_recipe
 from sabia.contract.layout import Version
 from sabia.contract.names import published
 from sabia.local import stack as stacks
 from sabia.local.errors import AlreadyRunning, NotRunning, ProcessFailed
 from sabia.local.stack import Serving, Stack
 from sabia.registry import catalogue
-from sabia.serving.settings import parse
 from sabia.store.objects import Store
+from sabia.training import job
 
 _UP_SECONDS = 180.0
 _DOWN_SECONDS = 40.0
@@ -43,19 +42,6 @@ def stop_on_sigterm() -> None:
         raise Stopped
 
     signal.signal(signal.SIGTERM, stop)
-
-
-def serve(
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="Folder or store URL of one version, such as s3://b/models/m/1.2/")
-    ],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
-) -> None:
-    """Serve one version here, until Ctrl-C. Exit code 1, and nothing served, when it is not what was published."""
-    arguments = ["--source", url, "--host", host, "--http_port", str(port)]
-    parse(arguments, {}, prog="sabia serve")
-    os.execv(sys.executable, [sys.executable, "-m", "sabia.serving", *arguments])  # noqa: S606  the same server as in a pod
 
 
 Pairs = list[str] | None
@@ -132,7 +118,7 @@ def train_missing(stack: Stack, store: Store) -> None:
     wanted = {Version.parse(published(spec.version)) for spec in stack.specs.values()}
     if not wanted <= set(catalogue.versions(store, stack.model)):
         say("the store lacks a version that the route names: training the recipe")
-        train_recipe(store)
+        job.train(store, log=say)
 
 
 def _watch(stack: Stack) -> None:
@@ -148,7 +134,7 @@ def _start_in_background(folder: Path, options: list[str]) -> None:
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     log = folder / "up.log"
     with log.open("wb") as file:
-        command = [sys.executable, "-m", "sabia.cli", "up", "--foreground", "--folder", str(folder), *options]
+        command = [sys.executable, "-P", "-m", "sabia", "up", "--foreground", "--folder", str(folder), *options]
         child = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
@@ -168,7 +154,7 @@ def _last_line(log: Path) -> str:
 
 
 def down(folder: FolderOption = FOLDER) -> None:
-    """End the platform on this machine. The store's objects stay for the next `sabia up`."""
+    """Stop the platform on this machine; its objects stay for the next `sabia up`."""
     state = stacks.running(folder)
     os.kill(state.pid, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_SECONDS
