@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.contract.bins import bins_of
+
 Array = NDArray[np.float64]
 
 BINS = 10
@@ -19,7 +21,7 @@ EDGES = tuple(edge / BINS for edge in range(BINS + 1))
 
 def bins(probabilities: Array) -> NDArray[np.int64]:
     """The bin of each probability in [0, 1], from 0 to `BINS` - 1; shape (rows,) of shape (rows,)."""
-    return np.asarray(np.searchsorted(np.array(EDGES[1:-1]), probabilities, side="right"), dtype=np.int64)
+    return bins_of(EDGES[1:-1], probabilities)
 
 
 def calibration_error(probabilities: Array, labels: NDArray[np.float64] | NDArray[np.int64]) -> float:

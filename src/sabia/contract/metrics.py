@@ -16,7 +16,7 @@ STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 # By `route`: the whole duration of a request, and what the version itself took of it.
 REQUEST_SECONDS = "sabia_request_duration_seconds"
 DECISION_SECONDS = "sabia_decision_duration_seconds"
-# By `route` and `bin`, see `sabia.contract.reference`.
+# By `route` and `bin`, see `sabia.contract.bins`.
 PREDICTIONS = "sabia_predictions_total"
 # By `digest`: the version that is served; always 1.
 MODEL_INFO = "sabia_model_info"

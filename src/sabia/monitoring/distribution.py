@@ -8,30 +8,19 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from sabia.contract import errors
+from sabia.contract import reference as references
+from sabia.contract.bins import bins_of
 from sabia.contract.inferencelog import feature_columns
 from sabia.contract.manifest import REFERENCE_FILE, Manifest
+from sabia.contract.reference import Histogram, Reference
+from sabia.contract.tensors import OUTPUT
 from sabia.monitoring import drift, queries
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import InvalidReference
 from sabia.registry.verification import Artifact
 
-PREDICTION = "prediction"
-
-
-class Histogram(msgspec.Struct, frozen=True):
-    """Rows by bin: `edges` are the inner ones; a bin is closed on the left."""
-
-    edges: list[float]
-    counts: list[int]
-
-
-class Reference(msgspec.Struct, frozen=True):
-    """reference.json: the distribution of the training rows."""
-
-    schema_version: int
-    rows: int
-    features: dict[str, Histogram]
-    prediction: Histogram
+PREDICTION = OUTPUT
 
 
 def reference_of(artifact: Artifact) -> Reference:
@@ -41,8 +30,8 @@ def reference_of(artifact: Artifact) -> Reference:
         InvalidReference: reference.json cannot be read.
     """
     try:
-        return msgspec.json.decode(artifact.files[REFERENCE_FILE], type=Reference)
-    except msgspec.MsgspecError as error:
+        return references.decode(artifact.files[REFERENCE_FILE])
+    except errors.InvalidReference as error:
         raise InvalidReference(artifact.manifest.version) from error
 
 
@@ -134,7 +123,7 @@ def _binned(histogram: dict[float, int], edges: list[float]) -> list[int]:
     """Counts of values "at most an edge of the query" as counts by the bins of the reference."""
     bins = [0] * (len(edges) + 1)
     for edge, count in histogram.items():
-        bins[int(np.searchsorted(edges, edge, side="right"))] += count
+        bins[bins_of(edges, [edge])[0]] += count
     return bins
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from sabia.contract.layout import Version
 from sabia.contract.manifest import Manifest
+from sabia.contract.reference import Reference
 from sabia.monitoring import drift, quality, queries
 from sabia.monitoring.archive import Archive
-from sabia.monitoring.distribution import BinCounts, Distribution, Reference, distribution, reference_of, trained
+from sabia.monitoring.distribution import BinCounts, Distribution, distribution, reference_of, trained
 from sabia.monitoring.document import Day, Feature, VersionReport
 from sabia.monitoring.errors import NothingLogged
 from sabia.monitoring.queries import LabelledRows

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 
-import msgspec
-
+from sabia.contract import reference as references
+from sabia.contract import state as states
 from sabia.contract.manifest import (
     CARD_FILE,
     MODEL_FILE,
@@ -17,6 +17,7 @@ from sabia.contract.manifest import (
     Prediction,
     fingerprint,
 )
+from sabia.contract.state import State
 from sabia.publishing import gate
 from sabia.publishing.card import card
 from sabia.publishing.conversion import to_onnx
@@ -63,7 +64,6 @@ def draft(name: str, step: Step, parts: Split, *, floor: Floor, created_at: str)
     metrics = evaluate(parts.held_out.target, prediction, parity_max_error=error)
     gate.check_floor(metrics, floor)
     methods, features = methods_of(model, rows), features_of(model, rows)
-    state = {"params": model.params, "hyper_params": model.hyper_params}
     return Draft(
         name=name,
         created_at=created_at,
@@ -76,8 +76,10 @@ def draft(name: str, step: Step, parts: Split, *, floor: Floor, created_at: str)
         provenance=provenance(rows, step.rows),
         files={
             MODEL_FILE: model_bytes,
-            STATE_FILE: msgspec.json.format(msgspec.json.encode(state, order="sorted"), indent=1) + b"\n",
-            REFERENCE_FILE: reference(rows.names, rows.features, model.predict(rows.features), (0.0, 1.0)),
+            STATE_FILE: states.encode(State(model.params, model.hyper_params)),
+            REFERENCE_FILE: references.encode(
+                reference(rows.names, rows.features, model.predict(rows.features), (0.0, 1.0))
+            ),
             CARD_FILE: card(
                 name=name,
                 methods=methods,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sabia.contract.reference import encode
 from sabia.publishing import provenance
 from sabia.publishing.evaluation import evaluate
 from sabia.publishing.reference import prediction_edges, reference
@@ -29,7 +30,7 @@ def test_evaluation_scores_a_perfect_and_a_wrong_model() -> None:
 @given(values)
 def test_every_row_falls_into_exactly_one_bin(column: list[float]) -> None:
     features = np.array(column).reshape(-1, 1)
-    document = json.loads(reference(("x",), features, np.linspace(0, 1, len(column)), (0.0, 1.0)))
+    document = json.loads(encode(reference(("x",), features, np.linspace(0, 1, len(column)), (0.0, 1.0))))
     histogram = document["features"]["x"]
     assert sum(histogram["counts"]) == len(column) == document["rows"]
     assert len(histogram["counts"]) == len(histogram["edges"]) + 1

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, NoReturn
 
-import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from sabia.contract import reference as references
+from sabia.contract import state as states
+from sabia.contract.bins import counts_of
+from sabia.contract.errors import InvalidReference, InvalidState
 from sabia.contract.manifest import MODEL_FILE, REFERENCE_FILE, STATE_FILE
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.registry.verification import Artifact
@@ -76,7 +79,7 @@ class Decision:
         self.minimum = np.array([feature.minimum for feature in manifest.features])
         self.maximum = np.array([feature.maximum for feature in manifest.features])
         self._minima, self._maxima = np.tile(self.minimum, _BLOCK), np.tile(self.maximum, _BLOCK)
-        self.bins = _prediction_bins(artifact.files[REFERENCE_FILE])
+        self.bins = _prediction_edges(artifact.files[REFERENCE_FILE])
         self.linear = _linear(artifact.files[STATE_FILE], self.width)
         self._session = _session(artifact.files[MODEL_FILE])
         self.dtype = _input_dtype(self._session, self.width)
@@ -179,8 +182,7 @@ class Decision:
 
     def bin_counts(self, prediction: Array) -> NDArray[np.int64]:
         """How many predictions fall into each bin; shape (bins,)."""
-        at = np.searchsorted(self.bins, prediction, side="right")
-        return np.bincount(at, minlength=len(self.bins) + 1)
+        return counts_of(self.bins, prediction)
 
     def _refuse_value(self, rows: Array) -> NoReturn:
         """Say which value is no number, or too large."""
@@ -341,43 +343,18 @@ def _input_dtype(session: onnxruntime.InferenceSession, width: int) -> type[np.f
     return _FLOATS[node.type]
 
 
-class _Histogram(msgspec.Struct):
-    edges: list[float]
-
-
-class _Reference(msgspec.Struct):
-    prediction: _Histogram
-
-
-class _LinearParams(msgspec.Struct):
-    means: list[float]
-    scales: list[float]
-    coefficients: list[float]
-    intercept: float
-
-
-class _State(msgspec.Struct):
-    params: dict[str, Any]
-
-
-def _prediction_bins(data: bytes) -> Array:
+def _prediction_edges(data: bytes) -> Array:
     try:
-        return np.array(msgspec.json.decode(data, type=_Reference).prediction.edges)
-    except msgspec.MsgspecError as error:
-        raise LoadFailed("reference.json does not describe the prediction's bins.") from error
+        return np.array(references.decode(data).prediction.edges)
+    except InvalidReference as error:
+        raise LoadFailed(str(error)) from error
 
 
 def _linear(data: bytes, width: int) -> Linear | None:
     try:
-        params = msgspec.json.decode(data, type=_State).params
-    except msgspec.MsgspecError as error:
-        raise LoadFailed("state.json does not hold the model's params.") from error
-    if "coefficients" not in params:
+        params = states.linear_params(states.decode(data), width)
+    except InvalidState as error:
+        raise LoadFailed(str(error)) from error
+    if params is None:
         return None
-    try:
-        found = msgspec.convert(params, _LinearParams)
-    except msgspec.ValidationError as error:
-        raise LoadFailed("state.json has coefficients, but not all that belongs to them.") from error
-    if not len(found.means) == len(found.scales) == len(found.coefficients) == width:
-        raise LoadFailed(f"state.json must have one mean, scale and coefficient for each of {width} features.")
-    return Linear(np.array(found.means), np.array(found.scales), np.array(found.coefficients), found.intercept)
+    return Linear(np.array(params.means), np.array(params.scales), np.array(params.coefficients), params.intercept)
