@@ -1,26 +1,29 @@
-"""What can go wrong when looking at logs.
+"""Errors of monitoring.
 
 ```
 MonitoringError
-├── NothingLogged       no file of the log lies in the days that were asked for
-├── InvalidLabels       a file of labels cannot be read, or says something that is no label
-├── InvalidReference    a version's reference.json is not one
-├── NoExport            the database that was to be written cannot be
+├── NothingLogged       the period has no log
+├── InvalidLabels       a file of labels cannot be read, or has an invalid label
+├── InvalidReference    a version's reference.json cannot be read
+├── DriftDetected       a version has drifted, and the command was to fail then
+├── NoExport            the database cannot be written
 └── NoLivePage          the live page cannot be served
 ```
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from sabia.errors import SabiaError
 
 
 class MonitoringError(SabiaError):
-    """Base of everything this package raises on purpose."""
+    """The base of this package's errors."""
 
 
 class NothingLogged(MonitoringError):
-    """There is nothing to look at."""
+    """The period has no log."""
 
     exit_code = 3
 
@@ -29,23 +32,31 @@ class NothingLogged(MonitoringError):
 
 
 class InvalidLabels(MonitoringError):
-    """A file of labels is not one. Nothing of it was added."""
+    """A file of labels is invalid. None of its labels was added."""
 
     exit_code = 2
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"Nothing was added: {problem}.")
+        super().__init__(f"No label was added: {problem}.")
 
 
 class InvalidReference(MonitoringError):
-    """What the training rows looked like cannot be read."""
+    """A version's reference.json cannot be read."""
 
     def __init__(self, version: str) -> None:
         super().__init__(f"The reference.json of version {version} is not one that this release reads.")
 
 
+class DriftDetected(MonitoringError):
+    """Served rows differ from the training rows; `drifted` has the features by version, and is not empty."""
+
+    def __init__(self, drifted: Mapping[str, Sequence[str]]) -> None:
+        features = "; ".join(f"{version}: {', '.join(names)}" for version, names in drifted.items())
+        super().__init__(f"Served rows have drifted from the training rows: {features}.")
+
+
 class NoExport(MonitoringError):
-    """A database cannot be written."""
+    """The database cannot be written."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"Nothing was exported: {problem}.")
@@ -55,4 +66,4 @@ class NoLivePage(MonitoringError):
     """The live page cannot be served."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"The live page is not served: {problem}.")
+        super().__init__(f"The live page cannot be served: {problem}.")

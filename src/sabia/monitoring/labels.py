@@ -1,4 +1,4 @@
-"""Labels: what turned out to be true, joined to the log by request id."""
+"""Labels: ground truth, joined to the log by request id."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sabia.contract.inferencelog import LABEL_COLUMNS, Type, labels_key
+from sabia.contract.inferencelog import LABEL_COLUMNS, labels_key
 from sabia.contract.layout import check_model_name
+from sabia.monitoring.archive import SQL_TYPES
 from sabia.monitoring.errors import InvalidLabels
 from sabia.monitoring.sql import quoted
-from sabia.serving.log.parquet import ARROW
 from sabia.store.errors import KeyTaken
 from sabia.store.objects import Store
 
@@ -28,12 +28,27 @@ _READERS = {
     ".jsonl": "read_json({}, format = 'newline_delimited', ignore_errors = false)",
     ".ndjson": "read_json({}, format = 'newline_delimited', ignore_errors = false)",
 }
+_REQUIRED = ("request_id", "label")
+# By column, the expression that reads it and the problem where that is null.
+_EXPRESSIONS = {
+    "request_id": "CAST(request_id AS VARCHAR)",
+    "row": 'TRY_CAST("row" AS BIGINT)',
+    # Ground truth may be written as true or false.
+    "label": "COALESCE(TRY_CAST(label AS DOUBLE), TRY_CAST(TRY_CAST(label AS BOOLEAN) AS DOUBLE))",
+    "observed_at": "TRY_CAST(observed_at AS TIMESTAMPTZ)",
+}
+_PROBLEMS = {
+    "request_id": "a request_id is empty",
+    "row": "a row is not an index within a request, from 0",
+    "label": "a label is not a finite number",
+    "observed_at": "a time cannot be read",
+}
 _FILE_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a file: how many labels it has, and how many of them are new here today."""
+    """The result of adding a file: its number of labels, and how many of them are new today."""
 
     labels: int
     new: int
@@ -42,13 +57,13 @@ class Added:
 def add(store: Store, model: str, path: Path, *, now: datetime | None = None, file_rows: int = _FILE_ROWS) -> Added:
     """Add a file of labels: Parquet, CSV with a header, or JSON lines, by its suffix.
 
-    Columns: `request_id`; `label`, a finite number (a truth is 0 or 1, or true or false); if wanted `row`, the place in
-    a request of many rows, 0 without it; and `observed_at`, when it was known, in UTC where it names no zone, now
-    without it. Labels may come as late as they like. The same file added twice in a day is added once.
+    Columns: `request_id`; `label`, a finite number (ground truth is 0 or 1, or true or false); optionally `row`, the
+    index within a request of several rows, 0 by default; and `observed_at`, the time of the observation, in UTC unless
+    it has a time zone, now by default. Labels may arrive at any time. The same file added twice in a day is added once.
 
     Raises:
-        InvalidLabels: something in the file is no label; nothing was added.
-        StoreError: the store failed; adding the file again adds what is missing.
+        InvalidLabels: a line of the file is not a label; nothing was added.
+        StoreError: the store failed; adding the file again adds the missing labels.
     """
     check_model_name(model)
     added_at = (now or datetime.now(UTC)).astimezone(UTC)
@@ -58,51 +73,44 @@ def add(store: Store, model: str, path: Path, *, now: datetime | None = None, fi
         part = table.slice(start, file_rows)
         key = labels_key(model, added_at.date(), _content_id(part))
         try:
-            new += part.num_rows if store.create(key, _bytes(_complete(part, added_at))) else 0
+            new += part.num_rows if store.create(key, _encode(_with_times(part, added_at))) else 0
         except KeyTaken:  # the same labels, added at another time of this day
             continue
     return Added(table.num_rows, new)
 
 
 def _read(path: Path) -> pa.Table:
+    """The labels of a file; `observed_at` only if the file has it."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise InvalidLabels(f"a file of labels ends with one of {', '.join(_READERS)}")
+        raise InvalidLabels(f"the name of a file of labels ends with one of {', '.join(_READERS)}")
     if not path.is_file():
-        raise InvalidLabels("there is no such file")
+        raise InvalidLabels("the file does not exist")
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
         try:
             database.execute(f"CREATE VIEW given AS SELECT * FROM {reader.format(quoted(str(path)))}")
-            names = {name for (name,) in database.execute("SELECT column_name FROM (DESCRIBE given)").fetchall()}
-            for needed in ("request_id", "label"):
-                if needed not in names:
-                    raise InvalidLabels(f"the file has no column {needed!r}")
-            row = 'TRY_CAST("row" AS BIGINT)' if "row" in names else "0"
-            observed = ", TRY_CAST(observed_at AS TIMESTAMPTZ) AS observed_at" if "observed_at" in names else ""
-            # A truth may be written as true or false.
-            label = "COALESCE(TRY_CAST(label AS DOUBLE), TRY_CAST(TRY_CAST(label AS BOOLEAN) AS DOUBLE))"
-            given = f'CAST(request_id AS VARCHAR) AS request_id, {row} AS "row", {label} AS label{observed}'
-            found: pa.Table = database.sql(f"SELECT {given} FROM given").to_arrow_table()
+            columns = {name for (name,) in database.execute("SELECT column_name FROM (DESCRIBE given)").fetchall()}
+            for name in _REQUIRED:
+                if name not in columns:
+                    raise InvalidLabels(f"the file has no column {name!r}")
+            expressions = _EXPRESSIONS if "row" in columns else _EXPRESSIONS | {"row": "0"}
+            selected = ", ".join(
+                f'CAST({expression} AS {SQL_TYPES[LABEL_COLUMNS[name]]}) AS "{name}"'
+                for name, expression in expressions.items()
+                if name in columns or name == "row"
+            )
+            labels: pa.Table = database.sql(f"SELECT {selected} FROM given").to_arrow_table()
         except duckdb.Error as error:
-            raise InvalidLabels("the file cannot be read as what its name says it is") from error
-    _check(found)
-    return found
-
-
-_SCHEMA = pa.schema([(name, ARROW[kind]) for name, kind in LABEL_COLUMNS.items()])
-_PROBLEMS = {
-    "request_id": "a request_id is empty",
-    "row": "a row is no place in a request, from 0",
-    "label": "a label is no finite number",
-    "observed_at": "a time cannot be read",
-}
+            raise InvalidLabels(f"the file cannot be read as {path.suffix}") from error
+    _check(labels)
+    return labels
 
 
 def _check(table: pa.Table) -> None:
-    """Refuse the first thing that is no label, by the number of its line among the data."""
+    """Raise for the first invalid value, with its line of the data."""
     for name in table.column_names:
-        values, problem = table[name].combine_chunks(), _PROBLEMS[name]
+        values = table[name].combine_chunks()
         bad = np.asarray(values.is_null())
         if name == "label":
             bad |= ~np.isfinite(values.fill_null(0.0).to_numpy(zero_copy_only=False))
@@ -111,22 +119,23 @@ def _check(table: pa.Table) -> None:
         elif name == "request_id":
             bad |= np.asarray([text == "" for text in values.to_pylist()], dtype=np.bool_)
         if bad.any():
-            raise InvalidLabels(f"{problem}, in line {int(np.argmax(bad)) + 1} of the data")
+            raise InvalidLabels(f"{_PROBLEMS[name]}, in line {int(np.argmax(bad)) + 1} of the data")
 
 
 def _content_id(table: pa.Table) -> UUID:
-    """The same for the same labels."""
-    return UUID(bytes=hashlib.sha256(_bytes(table)).digest()[:16])
+    """The same id for the same labels."""
+    return UUID(bytes=hashlib.sha256(_encode(table)).digest()[:16])
 
 
-def _complete(table: pa.Table, added_at: datetime) -> pa.Table:
-    """The labels with their times: those that do not say when they were observed were so now."""
-    times = pa.repeat(pa.scalar(added_at, ARROW[Type.TIME]), table.num_rows)
-    whole = table if "observed_at" in table.column_names else table.append_column("observed_at", times)
-    return whole.append_column("added_at", times).cast(_SCHEMA)
+def _with_times(table: pa.Table, added_at: datetime) -> pa.Table:
+    """The labels in the columns of the format; without a time of observation, that is when they were added."""
+    times = pa.repeat(pa.scalar(added_at, pa.timestamp("us", tz="UTC")), table.num_rows)
+    columns = {name: table[name] for name in table.column_names}
+    columns = {"observed_at": times, **columns, "added_at": times}
+    return pa.table({name: columns[name] for name in LABEL_COLUMNS})
 
 
-def _bytes(table: pa.Table) -> bytes:
+def _encode(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", version="2.6")
     return sink.getvalue()

@@ -65,6 +65,13 @@ def test_the_same_file_twice_is_added_once(store: Store, files: list[Path]) -> N
     assert (first.new, again.new) == (2, 0)
 
 
+def test_other_columns_of_the_file_are_ignored(store: Store, tmp_path: Path) -> None:
+    text = "request_id,label,added_at,comment\na,1,2020-01-01T00:00:00Z,checked twice\n"
+    labels.add(store, "toy", written(tmp_path / "x.csv", text), now=NOW)
+    with Archive(store, "toy", DAY, DAY) as archive:
+        assert archive.rows("SELECT added_at FROM labels") == [(NOW,)]
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_two_labels_the_one_observed_last_counts_whichever_came_first(
     store: Store, tmp_path: Path, order: int
@@ -86,14 +93,14 @@ def test_of_two_that_were_observed_together_the_one_added_last_counts(store: Sto
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("x.csv", "request_id,label\na,1\nb,maybe\n", "a label is no finite number, in line 2"),
-        ("x.csv", "request_id,label\na,inf\n", "a label is no finite number, in line 1"),
+        ("x.csv", "request_id,label\na,1\nb,maybe\n", "a label is not a finite number, in line 2"),
+        ("x.csv", "request_id,label\na,inf\n", "a label is not a finite number, in line 1"),
         ("x.csv", "request_id,label\n,1\n", "a request_id is empty, in line 1"),
-        ("x.csv", "request_id,row,label\na,-1,1\n", "a row is no place in a request"),
+        ("x.csv", "request_id,row,label\na,-1,1\n", "a row is not an index within a request"),
         ("x.csv", "request_id,label,observed_at\na,1,yesterday\n", "a time cannot be read, in line 1"),
         ("x.csv", "id,label\na,1\n", "no column 'request_id'"),
         ("x.jsonl", '{"request_id": "a"}\n', "no column 'label'"),
-        ("x.jsonl", "not json\n", "cannot be read as what its name says"),
+        ("x.jsonl", "not json\n", "cannot be read as .jsonl"),
         ("x.txt", "", "ends with one of"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from sabia.monitoring.live.server import Feed, application
-from sabia.monitoring.live.snapshot import Watcher
+from sabia.monitoring.live.watcher import Watcher
 from sabia.rollout import engine
 from sabia.rollout.counters import Counters, Scrape
 from sabia.rollout.errors import NotScraped
@@ -51,18 +51,16 @@ class Source:
 def watcher(store: Store) -> Watcher:
     """A watcher of two versions, one of them in a rollout."""
     engine.start(store, of({"model": MODEL, "stable": "1.2", "canary": "2.0"}), {"1.2": 100, "2.0": 0}, actor="test")
-    return Watcher(store, MODEL, Split(), Source(), decisions=True)
+    return Watcher(store, MODEL, Split(), Source(), actions=True)
 
 
 def client(store: Store, watcher: Watcher, *, decisions: bool = True) -> TestClient:
     """A client of the page."""
 
-    def decide(name: str, verb: Verb, version: str | None) -> None:
+    def act(name: str, verb: Verb, version: str | None) -> None:
         engine.command(Record(store, MODEL, name), verb, actor="test", version=version)
 
-    app = application(
-        watcher, hosts=["testserver"], decide=decide if decisions else None, token=TOKEN if decisions else None
-    )
+    app = application(watcher, hosts=["testserver"], act=act if decisions else None, token=TOKEN if decisions else None)
     return TestClient(app)
 
 
@@ -78,7 +76,7 @@ def test_the_state_is_what_the_platform_says(store: Store, watcher: Watcher) -> 
 def test_what_cannot_be_seen_is_said_and_the_rest_is_shown(store: Store) -> None:
     source = Source()
     source.away = True
-    found = Watcher(store, MODEL, Split(), source).look()
+    found = Watcher(store, MODEL, Split(), source).snapshot()
     assert len(found.problems) == 1
     assert "server 1 does not answer" in found.problems[0]
     assert {each.version: each.requests for each in found.versions} == {"1.2": None, "2.0": None}

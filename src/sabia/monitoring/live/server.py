@@ -1,8 +1,8 @@
-"""The live page's server: one page, its state, the state as server-sent events, and decisions where they are allowed.
+"""The live page's server: the page, its state as JSON and as server-sent events, and actions where they are allowed.
 
-It listens on loopback unless told otherwise, and answers only requests for a host that it was told of, so that no
-other site's page can reach it by a name of its own. Decisions need a token in a header, which a page of another site
-can neither know nor send without asking first; and they are off unless switched on.
+It listens on loopback by default and answers only requests for configured host names, so that another site's page
+cannot reach it under a name of its own. Actions are off by default. They need a token in a header, which a page of
+another site neither knows nor may send without a preflight request.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from sabia.errors import SabiaError
 from sabia.monitoring.errors import NoLivePage
 from sabia.monitoring.live.ports import Act, Ports
-from sabia.monitoring.live.snapshot import Snapshot, Watcher
+from sabia.monitoring.live.snapshot import Snapshot
+from sabia.monitoring.live.watcher import Watcher
 from sabia.monitoring.page import environment, style
-from sabia.rollout.errors import RolloutEnded, RolloutError, RolloutNotFound
+from sabia.rollout.errors import RolloutEnded, RolloutNotFound
 from sabia.rollout.state import Verb
-from sabia.store.errors import ArtifactError
 from sabia.store.objects import Store
 
-_STATUS = ((RolloutNotFound, 404), (RolloutEnded, 409))
-# Addresses that are listened on, and are not names of a host.
+# Addresses to listen on that are not host names.
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
 _FILES = {"live.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
-_LOOK_SECONDS = 1.0
-_BEAT_SECONDS = 10.0
-_SAFE = {
+_SNAPSHOT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 10.0
+_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,113 +50,130 @@ _SAFE = {
 
 
 class Feed:
-    """Snapshots for whoever listens; one look serves all, and nobody looks while nobody listens."""
+    """Snapshots for all connected browsers: at most one in `seconds`, and none while no browser is connected."""
 
-    def __init__(self, watcher: Watcher, seconds: float = _LOOK_SECONDS) -> None:
+    def __init__(self, watcher: Watcher, seconds: float = _SNAPSHOT_SECONDS) -> None:
         self._watcher, self._seconds = watcher, seconds
-        self._looking = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._last: Snapshot | None = None
-        self._until = 0.0
+        self._expires = 0.0
 
     async def snapshot(self) -> Snapshot:
-        """What there is, at most so many seconds old."""
+        """A snapshot that is at most `seconds` old."""
         loop = asyncio.get_running_loop()
-        async with self._looking:
-            if self._last is None or loop.time() >= self._until:
-                self._last = await asyncio.to_thread(self._watcher.look)
-                self._until = loop.time() + self._seconds
+        async with self._lock:
+            if self._last is None or loop.time() >= self._expires:
+                self._last = await asyncio.to_thread(self._watcher.snapshot)
+                self._expires = loop.time() + self._seconds
             return self._last
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Snapshots as server-sent events, whenever something changed, and now and then to show that it lives."""
+        """Snapshots as server-sent events: each one that differs from the last sent, and a heartbeat."""
         yield b"retry: 1000\n\n"
-        before, quiet = b"", 0.0
+        sent, quiet = b"", 0.0
         while True:
-            found = await self.snapshot()
-            # That time passes is no change.
-            same = msgspec.json.encode(msgspec.structs.replace(found, at=""))
-            if same != before or quiet >= _BEAT_SECONDS:
-                yield b"event: state\ndata: " + msgspec.json.encode(found) + b"\n\n"
-                before, quiet = same, 0.0
+            snapshot = await self.snapshot()
+            # A snapshot that differs in its time alone is the same.
+            state = msgspec.json.encode(msgspec.structs.replace(snapshot, at=""))
+            if state != sent or quiet >= _HEARTBEAT_SECONDS:
+                yield b"event: state\ndata: " + msgspec.json.encode(snapshot) + b"\n\n"
+                sent, quiet = state, 0.0
             await asyncio.sleep(self._seconds)
             quiet += self._seconds
 
 
 class LivePage:
-    """The calls of the live page.
+    """The live page's handlers.
 
     Args:
-        watcher: who looks.
-        decide: carries a decision out; None when nothing may be decided here.
-        token: what whoever decides must know.
+        watcher: takes the snapshots.
+        act: carries out an action; None if actions are not allowed.
+        token: the bearer token that an action needs.
     """
 
-    def __init__(self, watcher: Watcher, decide: Act | None, token: str | None) -> None:
-        self._watcher, self._decide, self._token = watcher, decide, token
+    def __init__(self, watcher: Watcher, act: Act | None, token: str | None) -> None:
+        self._watcher, self._act, self._token = watcher, act, token
         self._feed = Feed(watcher)
 
     async def page(self, request: Request) -> Response:
         """`GET /`."""
         del request
         text = environment().get_template("live.html.j2").render(model=self._watcher.model)
-        return HTMLResponse(text, headers=_SAFE)
+        return HTMLResponse(text, headers=_HEADERS)
 
     async def file(self, request: Request) -> Response:
         """`GET /style.css`, `/live.css`, `/live.js`, `/icon.svg`."""
         name = request.url.path.removeprefix("/")
         pages = resources.files("sabia.monitoring").joinpath("pages")
         text = style() if name == "style.css" else pages.joinpath(name).read_text()
-        return Response(text, media_type=_FILES.get(name, "text/css"), headers=_SAFE)
+        return Response(text, media_type=_FILES.get(name, "text/css"), headers=_HEADERS)
 
     async def state(self, request: Request) -> Response:
         """`GET /api/state`."""
         del request
-        return Response(msgspec.json.encode(await self._feed.snapshot()), media_type="application/json", headers=_SAFE)
+        snapshot = msgspec.json.encode(await self._feed.snapshot())
+        return Response(snapshot, media_type="application/json", headers=_HEADERS)
 
     async def events(self, request: Request) -> Response:
         """`GET /api/events`."""
         del request
-        return StreamingResponse(self._feed.events(), media_type="text/event-stream", headers=_SAFE)
+        return StreamingResponse(self._feed.events(), media_type="text/event-stream", headers=_HEADERS)
 
-    async def decision(self, request: Request) -> Response:
-        """`POST /api/rollouts/<name>/<verb>`, with `?version=` where there are several canaries."""
-        not_allowed = self._why_not(request)
-        if not_allowed is not None:
-            return not_allowed
-        assert self._decide is not None
-        name, verb = request.path_params["name"], cast("Verb", request.path_params["verb"])
+    async def action(self, request: Request) -> Response:
+        """`POST /api/rollouts/<name>/<action>`, with `?version=` for one of several canaries."""
+        if self._act is None or self._token is None:
+            return _error(403, "Actions are off: start the page with --decisions.")
+        forbidden = _forbidden(request, self._token)
+        if forbidden is not None:
+            return forbidden
+        name, action = request.path_params["name"], cast("Verb", request.path_params["action"])
         try:
-            await asyncio.to_thread(self._decide, name, verb, request.query_params.get("version"))
-        except (RolloutError, ArtifactError) as error:
-            return _refused(next((status for kind, status in _STATUS if isinstance(error, kind)), 502), str(error))
-        return JSONResponse({"rollout": name, "decision": verb}, headers=_SAFE)
+            await asyncio.to_thread(self._act, name, action, request.query_params.get("version"))
+        except SabiaError as error:
+            return _error(_status(error), str(error))
+        return JSONResponse({"rollout": name, "action": action}, headers=_HEADERS)
 
-    def _why_not(self, request: Request) -> Response | None:
-        if self._decide is None or self._token is None:
-            return _refused(403, "Nothing can be decided here: start the page with --decisions.")
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
-            return _refused(401, "The token is missing or wrong.")
-        # A browser says where a request comes from; whoever is no browser says nothing.
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return _refused(403, "Decisions are taken from this page alone.")
-        if request.path_params["verb"] not in get_args(Verb):
-            return _refused(404, "There is no such decision.")
-        return None
+
+def _forbidden(request: Request, token: str) -> Response | None:
+    """The error response to an action that is not allowed or does not exist."""
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        return _error(401, "The token is missing or wrong.")
+    # Browsers send this header; other clients do not.
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return _error(403, "Actions are accepted from this page only.")
+    if request.path_params["action"] not in get_args(Verb):
+        return _error(404, f"The actions are {', '.join(get_args(Verb))}.")
+    return None
+
+
+def _status(error: SabiaError) -> int:
+    """The HTTP status of an action that failed."""
+    match error:
+        case RolloutNotFound():
+            return 404
+        case RolloutEnded():
+            return 409
+        case _:
+            return 502
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status_code=status, headers=_HEADERS)
 
 
 def application(
-    watcher: Watcher, *, hosts: Sequence[str], decide: Act | None = None, token: str | None = None
+    watcher: Watcher, *, hosts: Sequence[str], act: Act | None = None, token: str | None = None
 ) -> Starlette:
-    """The live page as an application; requests for other hosts than `hosts` are refused. See `LivePage`."""
-    live = LivePage(watcher, decide, token)
+    """The live page as an application that answers requests for `hosts` only. The rest is as for `LivePage`."""
+    live = LivePage(watcher, act, token)
     return Starlette(
         routes=[
             Route("/", live.page),
             *(Route(path, live.file) for path in ("/style.css", *(f"/{name}" for name in _FILES))),
             Route("/api/state", live.state),
             Route("/api/events", live.events),
-            Route("/api/rollouts/{name}/{verb}", live.decision, methods=["POST"]),
+            Route("/api/rollouts/{name}/{action}", live.action, methods=["POST"]),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
     )
@@ -189,12 +206,19 @@ def serve_live(
         NoLivePage: the address is taken.
     """
     act = ports.act if token is not None else None
-    watcher = Watcher(store, model, ports.weights, ports.counters, decisions=act is not None)
+    watcher = Watcher(store, model, ports.weights, ports.counters, actions=act is not None)
     hosts = ["localhost", "127.0.0.1", "[::1]", *names, *([] if host in _EVERY_INTERFACE else [host])]
-    serve(application(watcher, hosts=hosts, decide=act, token=token), host, port, on_ready)
+    app = application(watcher, hosts=hosts, act=act, token=token)
+    config = uvicorn.Config(app, host=host, port=port, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
+    try:
+        _Server(config, on_ready).run()
+    except SystemExit as error:  # uvicorn logs the reason and exits
+        raise NoLivePage(f"{host}:{port} is not free") from error
 
 
 class _Server(uvicorn.Server):
+    """Calls `on_ready` with the port once it listens."""
+
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[int], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
@@ -203,20 +227,3 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_ready(self.servers[0].sockets[0].getsockname()[1])
-
-
-def serve(app: Starlette, host: str, port: int, on_ready: Callable[[int], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `on_ready` is told the port.
-
-    Raises:
-        NoLivePage: nobody can listen there.
-    """
-    config = uvicorn.Config(app, host=host, port=port, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
-    try:
-        _Server(config, on_ready).run()
-    except SystemExit as error:  # it says why in its log, and ends
-        raise NoLivePage(f"{host}:{port} is not free") from error
-
-
-def _refused(status: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status_code=status, headers=_SAFE)

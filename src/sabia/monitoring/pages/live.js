@@ -95,7 +95,7 @@ function showRollouts(state) {
     article.append(element("p", rollout.says, { class: "says", "data-field": "says" }));
     article.append(picture(rollout));
     article.append(element("p", `${rollout.name}, ${rollout.looks.length} records`, { class: "faint", "data-field": "records" }));
-    if (state.decisions && !rollout.ended) {
+    if (state.actions && !rollout.ended) {
       for (const verb of VERBS) {
         const key = `${rollout.name}/${verb}`;
         const button = element("button", verb, { type: "button", "data-verb": verb, "data-key": key });
@@ -129,7 +129,7 @@ async function decide(rollout, verb) {
 function show(state) {
   seen = state;
   $("problems").replaceChildren(...state.problems.map((problem) => element("li", problem, { class: "bad" })));
-  $("token-form").hidden = !state.decisions;
+  $("token-form").hidden = !state.actions;
   showVersions(state);
   showRollouts(state);
 }
