@@ -52,5 +52,7 @@ ENTRYPOINT ["sabia"]
 # Last: what `docker build .` makes.
 FROM base AS predictor
 COPY --from=predictor-venv /opt/sabia /opt/sabia
+# In a pod it listens on every address; without this, `sabia serve` listens on loopback.
+ENV SABIA_HOST=0.0.0.0
 EXPOSE 8080
-ENTRYPOINT ["python", "-P", "-m", "sabia.serving"]
+ENTRYPOINT ["sabia", "serve"]

@@ -122,7 +122,7 @@ _STARTUP = {"_distutils_hack", "_virtualenv", "distutils-precedence", "sitecusto
 
 def test_the_base_install_serves_a_published_version(base: Installed, published: Store) -> None:
     url = published.uri(version_prefix(MODEL, Version(2, 0)))
-    command = base.command("serve", url, "--port", "0")
+    command = base.command("serve", url, "--http_port", "0")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=base.folder, env=base.variables) as server:
         assert server.stderr is not None
         try:
