@@ -25,9 +25,10 @@ RUN /opt/tools/bin/python -m pip --python /opt/sabia/bin/python install --quiet 
 
 FROM tools AS full-venv
 COPY requirements.full.lock .
-# The tests that packages bring are not for production.
+# The tests that packages bring, and the setuptools that grpcio-tools wants for compiling messages, are not for production.
 RUN /opt/tools/bin/python -m pip --python /opt/sabia/bin/python install --quiet --require-hashes --only-binary :all: \
         -r requirements.full.lock \
+    && /opt/tools/bin/python -m pip --python /opt/sabia/bin/python uninstall --quiet --yes setuptools \
     && find /opt/sabia -depth -type d \( -name tests -o -name test \) -path '*/site-packages/*' -exec rm -rf {} +
 COPY --from=wheel /wheel /wheel
 RUN /opt/tools/bin/python -m pip --python /opt/sabia/bin/python install --quiet --no-deps /wheel/*.whl

@@ -19,11 +19,11 @@ from pathlib import Path
 def measure(root: Path, extra: str | None, folder: Path) -> tuple[int, float]:
     """Number of distributions, and megabytes of files, of the package with one extra."""
     environment = folder / (extra or "base")
-    uv = Path(sys.executable).parent / "uv"
+    uv = str(Path(sys.executable).parent / "uv")
     requirement = f"{root}[{extra}]" if extra else str(root)
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
-    command = [uv, "pip", "install", "--quiet", "--python", environment / "bin" / "python"]
-    command += ["--constraint", root / "requirements.lock", requirement]
+    command = [uv, "pip", "install", "--quiet", "--python", str(environment / "bin" / "python")]
+    command += ["--constraint", str(root / "requirements.lock"), requirement]
     unset = ("VIRTUAL_ENV", "PYTHONPATH")
     variables = {name: value for name, value in os.environ.items() if name not in unset}
     subprocess.run(command, check=True, env=variables)
