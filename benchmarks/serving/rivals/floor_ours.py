@@ -2,10 +2,12 @@
 
 import asyncio
 import sys
+from functools import partial
 
 import uvloop
 
 from sabia.contract.names import PIN_HEADER
+from sabia.serving.http.connection import Connection
 from sabia.serving.http.hub import Hub
 from sabia.serving.http.limits import Limits
 from sabia.serving.http.messages import Answer, Request
@@ -30,7 +32,7 @@ async def main() -> None:
         on_sweep=lambda: None,
     )
     hub.start()
-    server = await asyncio.get_running_loop().create_server(hub.connection, "127.0.0.1", int(sys.argv[1]))
+    server = await asyncio.get_running_loop().create_server(partial(Connection, hub), "127.0.0.1", int(sys.argv[1]))
     await server.serve_forever()
 
 

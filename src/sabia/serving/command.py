@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from sabia.serving.errors import LoadFailed
-from sabia.serving.process.server import serve
+from sabia.serving.process import serve
 from sabia.serving.settings import parse
 
 

@@ -8,11 +8,14 @@ Messages name the field. What a client sent is quoted shortened, so that no resp
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
 from sabia.errors import SabiaError
+
+logger = logging.getLogger("sabia.predictor")
 
 _QUOTED = 60
 
@@ -42,6 +45,14 @@ class RequestError(SabiaError):
     http_status: ClassVar[int]
     grpc_status: ClassVar[str]
     headers: Mapping[str, str] = MappingProxyType({})
+
+
+def as_request_error(error: BaseException) -> RequestError:
+    """The error that the client gets; anything unexpected is logged, and the client gets `ModelFailed`."""
+    if isinstance(error, RequestError):
+        return error
+    logger.error("a request failed", exc_info=error)
+    return ModelFailed()
 
 
 class MalformedRequest(RequestError):

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from sabia.registry.verification import Artifact
 from sabia.serving.app import App
+from sabia.serving.http.connection import Connection
 from sabia.serving.http.hub import Hub
 from sabia.serving.inference.decision import Decision
 from sabia.serving.process.server import hub_of
@@ -109,14 +111,14 @@ class Client:
         hub = hub or hub_of(self.app, self.settings)
 
         async def serve() -> Result:
-            hub.draining = self.app.draining
+            hub.draining = self.app.readiness.draining
             hub.start()
             writers: list[asyncio.StreamWriter] = []
 
             async def connect() -> Wire:
                 ours, theirs = socket.socketpair()
                 ours.setblocking(False)
-                await asyncio.get_running_loop().connect_accepted_socket(hub.connection, ours)
+                await asyncio.get_running_loop().connect_accepted_socket(partial(Connection, hub), ours)
                 reader, writer = await asyncio.open_connection(sock=theirs)
                 writers.append(writer)
                 return Wire(reader, writer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -80,8 +79,8 @@ class Bodies:
 
     async def _ask(self, request: Request, *, over_grpc: bool) -> Answer:
         if over_grpc:
-            call = partial(self._app.decide, "predict", request, None, grpc.read)
-            answer = self._app.answer(request, call)
+            infer = self._app.predictions.respond
+            answer = self._app.recorded(request, lambda request, _: infer("predict", request, None, grpc.read))
         else:
             answer = self._app.respond(request)
         return answer if isinstance(answer, Answer) else await answer

@@ -160,7 +160,7 @@ def test_no_bytes_at_all_are_our_fault(logistic: Artifact, body: bytes) -> None:
 
 def test_a_model_that_is_not_ready_is_unavailable(logistic: Artifact) -> None:
     client = Client(logistic)
-    client.app.model_ready = False
+    client.app.readiness.model_ready = False
     assert infer(logistic, request(), client).code() is grpc.StatusCode.UNAVAILABLE
 
 

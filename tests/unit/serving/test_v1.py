@@ -207,7 +207,7 @@ def test_a_wrong_method_names_the_right_one(client: Client) -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_a_model_that_is_not_ready_is_a_503_everywhere(client: Client, ready: bool) -> None:
-    client.app.model_ready = ready
+    client.app.readiness.model_ready = ready
     status = 200 if ready else 503
     for path in ("/v1/models/breast-cancer", "/v2/models/breast-cancer/ready", "/v2/health/ready"):
         response = client("GET", path)
@@ -218,7 +218,7 @@ def test_a_model_that_is_not_ready_is_a_503_everywhere(client: Client, ready: bo
 
 
 def test_while_draining_readiness_says_no_and_requests_are_answered_for_the_last_time(client: Client) -> None:
-    client.app.draining = True
+    client.app.readiness.draining = True
     assert client("GET", "/v1/models/breast-cancer").status_code == 503
     response = client.predict(instances("1"))
     assert response.status_code == 200

@@ -156,7 +156,7 @@ def test_the_platforms_names_are_the_same_call(logistic: Artifact) -> None:
     for path in ("/ping", "/vertex/health"):
         assert client("GET", path).status_code == 200
     assert client.value("sabia_requests_total", status_class="2xx") == 3
-    client.app.draining = True
+    client.app.readiness.draining = True
     assert client("GET", "/ping").status_code == client("GET", "/vertex/health").status_code == 503
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 
+from sabia.serving.http.connection import Connection
 from sabia.serving.http.hub import Hub
 
 _COURTESY_SECONDS = 0.003
@@ -56,6 +58,6 @@ class Acceptor:
         except (BlockingIOError, ConnectionAbortedError):
             return  # another took it, or it is gone
         client.setblocking(False)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(self._hub.connection, client))
+        task = self._loop.create_task(self._loop.connect_accepted_socket(partial(Connection, self._hub), client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import httptools
 
@@ -29,10 +29,8 @@ from sabia.serving.errors import (
     TooManyConnections,
 )
 from sabia.serving.http import requestid
+from sabia.serving.http.hub import Hub
 from sabia.serving.http.messages import JSON, Answer, Request, head, refusal
-
-if TYPE_CHECKING:
-    from sabia.serving.http.hub import Hub
 
 NEVER = float("inf")
 # Given twice they would mean two things, and the next server might choose the other one.
@@ -42,6 +40,7 @@ _UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
 # at once, but for the rest of a body: with a dozen such clients the others wait for a dozen turns.
 _AT_ONCE = 2
 _PIECE = 8 * 1024
+_REQUEST_ID_LINE = requestid.LINE
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -338,7 +337,7 @@ class Connection(asyncio.Protocol):
         # HTTP/1.0 asks for a connection that stays, and must be told that it gets one.
         keep = b"connection" in self._headers
         if answer.status == 200 and not (close or keep or answer.headers) and body and answer.media_type == JSON:
-            line = requestid.LINE % request_id if request_id else b""
+            line = _REQUEST_ID_LINE % request_id if request_id else b""
             self._transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (hub.ok_json, line, len(content), content))
             return
         lines = head(answer, hub.lines, request_id=request_id, close=close, keep=keep)

@@ -6,16 +6,43 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from email.utils import formatdate
+from typing import Protocol
 
 from sabia.serving.errors import RequestError
-from sabia.serving.http.connection import Connection
 from sabia.serving.http.limits import Limits
 from sabia.serving.http.messages import JSON, Answer, Request
 
 _SWEEP_SECONDS = 0.5
 
 
-def _order(connection: Connection) -> tuple[int, float]:
+class Member(Protocol):
+    """What a pool needs of a connection.
+
+    Attributes:
+        deadline: until when its client may let it wait, by the pool's clock.
+    """
+
+    deadline: float
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for its client's next request."""
+
+    @property
+    def spare(self) -> int | None:
+        """How well it could be done without, best 0; None when a request is being answered."""
+
+    def expire(self) -> None:
+        """Its client has let it wait too long."""
+
+    def close(self) -> None:
+        """Leave, after what was written is sent."""
+
+    def abort(self) -> None:
+        """Leave now."""
+
+
+def _order(connection: Member) -> tuple[int, float]:
     return connection.spare or 0, connection.deadline
 
 
@@ -54,10 +81,10 @@ class Hub:
         self.limits = limits
         self.draining = False
         self.held = 0
-        self.connections: dict[Connection, None] = {}
+        self.connections: dict[Member, None] = {}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
         self._on_refusal, self._on_count, self._on_sweep = on_refusal, on_count, on_sweep
-        self._spare: list[Connection] = []
+        self._spare: list[Member] = []
         self._next: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
         self.now = 0.0
@@ -77,11 +104,7 @@ class Hub:
         for connection in list(self.connections):
             connection.abort()
 
-    def connection(self) -> Connection:
-        """A new connection, for the loop's server."""
-        return Connection(self)
-
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: Member) -> bool:
         """Take a connection in, at the cost of one that does nothing; False when there is no room."""
         if len(self.connections) >= self.limits.connections and not self._make_room():
             return False
@@ -89,7 +112,7 @@ class Hub:
         self._on_count(len(self.connections))
         return True
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Member) -> None:
         """Forget a connection."""
         self.connections.pop(connection, None)
         self._on_count(len(self.connections))

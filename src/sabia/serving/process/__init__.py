@@ -1,1 +1,21 @@
-"""A server's process: start, workers, graceful shutdown."""
+"""The process that serves, or the several of them."""
+
+from __future__ import annotations
+
+from sabia.serving.settings import Settings
+
+
+def serve(settings: Settings) -> None:
+    """Load the version and serve it until SIGTERM or SIGINT: in this process, or in as many workers as are set.
+
+    Raises:
+        LoadFailed: it cannot be served; nothing was listening.
+    """
+    if settings.workers > 1:
+        from sabia.serving.process import workers  # noqa: PLC0415  most servers have one process
+
+        workers.serve(settings)
+    else:
+        from sabia.serving.process import server  # noqa: PLC0415  one of the two is needed
+
+        server.serve(settings)

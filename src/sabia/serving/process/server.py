@@ -26,6 +26,7 @@ from sabia.contract.names import PIN_HEADER
 from sabia.serving.app import App
 from sabia.serving.errors import LoadFailed
 from sabia.serving.http.acceptor import Acceptor
+from sabia.serving.http.connection import Connection
 from sabia.serving.http.hub import Hub
 from sabia.serving.http.limits import MEBIBYTE, Limits
 from sabia.serving.inference.decision import Decision
@@ -44,16 +45,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def serve(settings: Settings) -> None:
-    """Load the version and serve it until SIGTERM or SIGINT.
+    """Load the version and serve it in this process until SIGTERM or SIGINT.
 
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    if settings.workers > 1:
-        from sabia.serving.process.workers import supervise  # noqa: PLC0415  most servers have one process
-
-        supervise(settings)
-        return
     decision = load(settings)
     listener = listen(settings)
     metrics = VersionMetrics(decision, REGISTRY)
@@ -156,11 +152,11 @@ async def _serve(app: App, settings: Settings, listener: socket.socket, on_ready
     if settings.workers > 1:
         server = Acceptor(hub, listener, app.metrics.least_connections)
     else:
-        server = await loop.create_server(hub.connection, sock=listener, backlog=_BACKLOG)
+        server = await loop.create_server(partial(Connection, hub), sock=listener, backlog=_BACKLOG)
     on_ready()
     await stopping.wait()
     logger.info("stopping: not ready any more, draining")
-    app.draining = hub.draining = True
+    app.readiness.draining = hub.draining = True
     if grpc_server is not None:
         await grpc_server.drain()
     await asyncio.sleep(settings.drain_seconds)
@@ -189,7 +185,7 @@ def hub_of(app: App, settings: Settings) -> Hub:
 
 
 def _sweep(app: App) -> None:
-    app.metrics.alive(app.waiting)
+    app.metrics.alive(app.predictions.waiting)
     app.observed.settle()
     if app.observed.log is not None:
         app.observed.log.tick()

@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
-def supervise(settings: Settings) -> None:
+def serve(settings: Settings) -> None:
     """Load the version and serve it from `workers` processes until SIGTERM or SIGINT.
 
     Raises:

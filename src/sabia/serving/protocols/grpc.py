@@ -6,10 +6,11 @@ code that means the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import numpy as np
@@ -19,6 +20,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from numpy.typing import NDArray
 
 from sabia.contract.tensors import OUTPUT
+from sabia.serving.app import App
 from sabia.serving.errors import InvalidInput, LoadFailed, RequestError, UnknownModel, UnknownVersion
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.inference.decision import Decision
@@ -26,9 +28,6 @@ from sabia.serving.protocols import messages, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE
 from sabia.serving.settings import Settings
-
-if TYPE_CHECKING:
-    from sabia.serving.app import App
 
 Array = NDArray[np.float64]
 Context = Any  # grpc.aio.ServicerContext; the library publishes no types
@@ -117,20 +116,18 @@ class Service:
     async def server_ready(self, body: bytes, context: Context) -> bytes:
         """Whether every model is ready."""
         del body, context
-        return _bytes(messages.ServerReadyResponse(ready=self._app.ready))
+        return _bytes(messages.ServerReadyResponse(ready=self._app.readiness.ready))
 
     async def model_ready(self, body: bytes, context: Context) -> bytes:
         """Whether a model is ready."""
         request = await _parsed(messages.ModelReadyRequest, body, context)
         await self._check(request.name, request.version, context)
-        return _bytes(messages.ModelReadyResponse(ready=self._app.ready))
+        return _bytes(messages.ModelReadyResponse(ready=self._app.readiness.ready))
 
     async def server_metadata(self, body: bytes, context: Context) -> bytes:
         """What this server is."""
         del body, context
-        from sabia.serving.app import server_metadata  # noqa: PLC0415  the application imports the protocols
-
-        return _bytes(messages.ServerMetadataResponse(**server_metadata()))
+        return _bytes(messages.ServerMetadataResponse(**v2.server_metadata()))
 
     async def model_metadata(self, body: bytes, context: Context) -> bytes:
         """What a model takes and answers."""
@@ -159,11 +156,15 @@ class Service:
         if left is not None:
             headers[b"x-request-timeout-ms"] = b"%d" % max(1, min(left * 1000, 10**8))
         request = Request(b"POST", SERVICE.encode(), headers, body, perf_counter())
-        answer = self._app.answer(request, partial(self._app.decide, "predict", request, None, read))
+        answer = self._app.recorded(request, self._infer)
         found = answer if isinstance(answer, Answer) else await answer
         if found.error is not None:
             await _abort(context, found.error)
         return found.body
+
+    def _infer(self, request: Request, captured: Mapping[str, str]) -> Answer | asyncio.Future[Answer]:
+        del captured
+        return self._app.predictions.respond("predict", request, None, read)
 
     async def repository_model_load(self, body: bytes, context: Context) -> bytes:
         """Refused: what is served is decided by who deploys."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata as packages
 from typing import Any
 
 import msgspec
@@ -324,6 +325,11 @@ def write_answer(call: Call, prediction: Array, decision: Decision) -> tuple[byt
     data = prediction.astype("<f8").tobytes()
     head = msgspec.json.encode(document | {"outputs": [output | {"parameters": {"binary_data_size": len(data)}}]})
     return head + data, len(head)
+
+
+def server_metadata() -> dict[str, str | list[str]]:
+    """What this server is."""
+    return {"name": "sabia", "version": packages.version("sabia"), "extensions": ["binary_tensor_data"]}
 
 
 def metadata(decision: Decision) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,9 +19,7 @@ from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SP
 from sabia.serving.http.messages import Answer, Request
 from sabia.serving.inference.decision import Decision
 from sabia.serving.telemetry.metrics import VersionMetrics
-
-if TYPE_CHECKING:
-    from sabia.serving.log.log import InferenceLog
+from sabia.serving.telemetry.sink import Log
 
 Array = NDArray[np.float64]
 
@@ -52,7 +50,7 @@ class Observed:
         log: gets what is asked and answered, if anything does.
     """
 
-    def __init__(self, decision: Decision, metrics: VersionMetrics, log: InferenceLog | None) -> None:
+    def __init__(self, decision: Decision, metrics: VersionMetrics, log: Log | None) -> None:
         self.log = log
         self._decision, self._metrics = decision, metrics
         self._version = decision.version.encode()

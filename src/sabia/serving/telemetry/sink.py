@@ -1,0 +1,35 @@
+"""What the recorder and the server need of an inference log. The log itself needs pyarrow, which a server may lack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Log(Protocol):
+    """An inference log; everything but `close` is called on the event loop and never blocks."""
+
+    def start(self) -> None:
+        """Begin to write."""
+
+    def tick(self) -> None:
+        """Hand over what has waited long enough; called about twice a second."""
+
+    def close(self, seconds: float) -> None:
+        """Write what there is, within this time. Blocks."""
+
+    def singles(
+        self, ids: Sequence[bytes], rows: Array, prediction: Array, started: Array, seconds: Array, route: str
+    ) -> None:
+        """Keep the rows of some requests of one row each: shape (rows, columns), everything else (rows,)."""
+
+    def many(self, request_id: bytes, rows: Array, prediction: Array, seconds: float, route: str) -> None:
+        """Keep the rows of one request, shape (rows, columns), and their predictions, shape (rows,)."""
+
+    def refused(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
+        """Keep a request that got an error response."""
