@@ -17,9 +17,9 @@ from kserve.errors import InvalidInput as KServeInvalidInput
 
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.serving.errors import InvalidInput, LoadFailed, NotReady
-from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.loading import load
-from sabia.serving.protocols.instances import read_instances
+from sabia.serving.inference.model import Model
+from sabia.serving.protocols.instances import parse_instances
 from sabia.serving.settings import Settings, parse
 
 
@@ -29,18 +29,18 @@ class Predictor(kserve.Model):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.model_name or "unnamed")
         self._settings = settings
-        self._decision: Decision | None = None
+        self._model: Model | None = None
 
     @property
-    def decision(self) -> Decision:
+    def loaded(self) -> Model:
         """The loaded version.
 
         Raises:
             NotReady: it is not loaded, or stopped.
         """
-        if self._decision is None or not self.ready:
+        if self._model is None or not self.ready:
             raise NotReady(self.name)
-        return self._decision
+        return self._model
 
     def load(self) -> bool:
         """Verify and open the artifact; ready only after it answered a first row.
@@ -48,8 +48,8 @@ class Predictor(kserve.Model):
         Raises:
             LoadFailed: with the one sentence that says why.
         """
-        self._decision = load(self._settings)
-        self.name = self._decision.name
+        self._model = load(self._settings)
+        self.name = self._model.name
         self.ready = True
         return self.ready
 
@@ -67,24 +67,24 @@ class Predictor(kserve.Model):
         try:
             if isinstance(payload, kserve.InferRequest):
                 return self._infer(payload)
-            prediction = self.decision.predict(read_instances(payload, self.decision))
+            prediction = self.loaded.predict(parse_instances(payload, self.loaded))
         except InvalidInput as error:
             raise KServeInvalidInput(str(error)) from error
         return {"predictions": prediction.tolist()}
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """The V2 metadata of what the model takes."""
-        return [{"name": INPUT, "datatype": "FP64", "shape": [-1, self.decision.width]}]
+        return [{"name": INPUT, "datatype": "FP64", "shape": [-1, self.loaded.width]}]
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """The V2 metadata of what the model answers."""
         return [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}]
 
     def _infer(self, request: kserve.InferRequest) -> kserve.InferResponse:
-        rows = read_instances({"instances": _values(request)}, self.decision)
-        prediction = self.decision.predict(rows)
+        rows = parse_instances({"instances": _values(request)}, self.loaded)
+        prediction = self.loaded.predict(rows)
         output = kserve.InferOutput(OUTPUT, [len(prediction)], "FP64", data=prediction.tolist())
-        return kserve.InferResponse(request.id, self.name, model_version=self.decision.version, infer_outputs=[output])
+        return kserve.InferResponse(request.id, self.name, model_version=self.loaded.version, infer_outputs=[output])
 
 
 def _values(request: kserve.InferRequest) -> Any:

@@ -25,7 +25,7 @@ from sabia.contract.inferencelog import feature_columns, log_key
 from sabia.contract.layout import Version
 from sabia.monitoring import labels
 from sabia.registry.verification import read_version
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
 from sabia.training.datasets import load
 from sabia.training.recipe import BREAST_CANCER, read
@@ -88,7 +88,7 @@ def _make(folder: Path, rows: int) -> None:
     features = load("sklearn:breast_cancer").features
     deviations = features.std(axis=0)
     labelled: list[tuple[str, float]] = []
-    decisions = [Decision(read_version(store, MODEL, version)) for version in (Version(1, 2), Version(2, 0))]
+    decisions = [Model(read_version(store, MODEL, version)) for version in (Version(1, 2), Version(2, 0))]
     for number, start in enumerate(range(0, rows, FILE_ROWS)):
         count = min(FILE_ROWS, rows - start)
         decision, day = decisions[number % 2], FIRST + timedelta(days=number * FILE_ROWS * DAYS // rows)
@@ -110,7 +110,7 @@ def _make(folder: Path, rows: int) -> None:
 
 def _write(
     store: Store,
-    decision: Decision,
+    decision: Model,
     day: datetime,
     ids: list[str],
     values: np.ndarray,

@@ -19,7 +19,7 @@ from sabia.local.errors import AlreadyRunning
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Stack
 from sabia.rollout.errors import InvalidWeights, UnknownVersion
-from sabia.serving.inference.decision import SHORTCUT_TOLERANCE
+from sabia.serving.inference.model import FAST_PATH_TOLERANCE
 from sabia.training.datasets import Dataset
 from tests.kserve_client import with_client
 
@@ -59,7 +59,7 @@ def test_kserves_client_gets_the_same_v2_answers(url: str, dataset: Dataset, bin
     # The client drops the answer's model_version; the header tells it.
     assert (answer.id, headers["x-model-version"]) == ("the same", "2.0")
     expected = [ask(url, row, "2.0").json()["predictions"][0] for row in rows.tolist()]
-    assert answer.outputs[0].as_numpy().tolist() == pytest.approx(expected, rel=0, abs=SHORTCUT_TOLERANCE)
+    assert answer.outputs[0].as_numpy().tolist() == pytest.approx(expected, rel=0, abs=FAST_PATH_TOLERANCE)
 
 
 def test_kserves_client_finds_the_predictor_live_and_ready(stack: Stack) -> None:

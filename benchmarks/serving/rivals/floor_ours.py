@@ -8,22 +8,22 @@ import uvloop
 
 from sabia.contract.names import PIN_HEADER
 from sabia.serving.http.connection import Connection
-from sabia.serving.http.hub import Hub
 from sabia.serving.http.limits import Limits
-from sabia.serving.http.messages import Answer, Request
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.http.pool import ConnectionPool
 
 BODY = b'{"predictions":[0.123456789]}'
 
 
-def respond(request: Request) -> Answer:
+def respond(request: Request) -> Response:
     """Always the same."""
     del request
-    return Answer(body=BODY)
+    return Response(body=BODY)
 
 
 async def main() -> None:
     """Serve until killed."""
-    hub = Hub(
+    pool = ConnectionPool(
         respond,
         Limits(),
         {PIN_HEADER: "2.0"},
@@ -31,8 +31,8 @@ async def main() -> None:
         on_count=lambda count: None,
         on_sweep=lambda: None,
     )
-    hub.start()
-    server = await asyncio.get_running_loop().create_server(partial(Connection, hub), "127.0.0.1", int(sys.argv[1]))
+    pool.start()
+    server = await asyncio.get_running_loop().create_server(partial(Connection, pool), "127.0.0.1", int(sys.argv[1]))
     await server.serve_forever()
 
 

@@ -10,7 +10,7 @@ from sabia.monitoring import queries
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.document import Skew
 from sabia.registry.verification import Artifact
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 
 _ROWS = 1000
 
@@ -26,4 +26,4 @@ def measure_skew(archive: Archive, artifact: Artifact, columns: Mapping[str, str
     logged, rows = queries.complete_rows(archive, artifact.manifest.version, [columns[name] for name in names], _ROWS)
     if not len(rows):
         return None
-    return Skew(len(rows), float(np.abs(Decision(artifact).predict(rows) - logged).max()))
+    return Skew(len(rows), float(np.abs(Model(artifact).predict(rows) - logged).max()))

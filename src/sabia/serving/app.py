@@ -16,14 +16,14 @@ from prometheus_client import CollectorRegistry
 from sabia.serving.endpoints import Endpoints
 from sabia.serving.errors import RequestError, WrongMethod, as_request_error
 from sabia.serving.http import requestid
-from sabia.serving.http.messages import Answer, Request, refusal
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response, error_response
+from sabia.serving.inference.model import Model
 from sabia.serving.predictions import Predictions
 from sabia.serving.readiness import Readiness
 from sabia.serving.routes import Endpoint, Router
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
-from sabia.serving.telemetry.observed import Observed
+from sabia.serving.telemetry.recorder import Recorder
 from sabia.serving.telemetry.sink import Log
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -36,35 +36,35 @@ class App:
         log: gets every request and its response, if anything does.
 
     Attributes:
-        observed: records every response to a request for the version.
+        recorder: records every response to a request for the version.
         predictions: makes responses of rows.
         readiness: whether new traffic should come here.
     """
 
     def __init__(
         self,
-        decision: Decision,
+        model: Model,
         settings: Settings,
         registry: CollectorRegistry,
         metrics: VersionMetrics,
         log: Log | None = None,
     ) -> None:
-        self.decision = decision
+        self.model = model
         self.metrics = metrics
         self.readiness = Readiness()
-        self.observed = Observed(decision, metrics, log)
-        self.predictions = Predictions(decision, settings, self.observed, self.readiness)
-        self._endpoints = Endpoints(decision, settings, registry, self.observed, self.predictions, self.readiness)
-        self._router = Router(decision, settings, self._endpoints)
+        self.recorder = Recorder(model, metrics, log)
+        self.predictions = Predictions(model, settings, self.recorder, self.readiness)
+        self._endpoints = Endpoints(model, settings, registry, self.recorder, self.predictions, self.readiness)
+        self._router = Router(model, settings, self._endpoints)
         self._request_id = requestid.maker()
 
-    def respond(self, request: Request) -> Answer | asyncio.Future[Answer]:
+    def respond(self, request: Request) -> Response | asyncio.Future[Response]:
         """The response to one request, now or later."""
         router = self._router
         try:
             route, captured = router.exact.get(request.target) or router.find(request.target)
         except RequestError as error:
-            return refusal(error)
+            return error_response(error)
         if request.method not in route.methods:
             return self._wrong_method(request, route.methods, recorded=route.recorded)
         if route.recorded:
@@ -72,31 +72,31 @@ class App:
         try:
             return route.endpoint(request, captured)
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets a response
-            return refusal(as_request_error(error))
+            return error_response(as_request_error(error))
 
     def recorded(
         self, request: Request, endpoint: Endpoint, captured: Mapping[str, str] = _NOTHING
-    ) -> Answer | asyncio.Future[Answer]:
+    ) -> Response | asyncio.Future[Response]:
         """The response to a request for the version, which is named, and counted and logged with its response."""
         request.id = self._request_id(request.headers.get(requestid.HEADER))
         try:
-            answer = endpoint(request, captured)
+            response = endpoint(request, captured)
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets a response
-            answer = refusal(as_request_error(error))
-        if type(answer) is Answer:
+            response = error_response(as_request_error(error))
+        if type(response) is Response:
             # Recorded before it is sent: a client that has its response finds it in the metrics.
-            self.observed.answered(answer, request)
-        return answer
+            self.recorder.record(response, request)
+        return response
 
     def close(self) -> None:
         """Predict nothing more, and record what was predicted."""
-        self.observed.settle()
+        self.recorder.flush()
         self.predictions.close()
         self._endpoints.close()
 
-    def _wrong_method(self, request: Request, methods: tuple[bytes, ...], *, recorded: bool) -> Answer:
-        answer = refusal(WrongMethod(request.method.decode("latin-1"), (name.decode() for name in methods)))
+    def _wrong_method(self, request: Request, methods: tuple[bytes, ...], *, recorded: bool) -> Response:
+        response = error_response(WrongMethod(request.method.decode("latin-1"), (name.decode() for name in methods)))
         if recorded:
             request.id = self._request_id(request.headers.get(requestid.HEADER))
-            self.observed.answered(answer, request)
-        return answer
+            self.recorder.record(response, request)
+        return response

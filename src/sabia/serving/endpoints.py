@@ -10,14 +10,14 @@ import msgspec
 from prometheus_client import CollectorRegistry, exposition
 
 from sabia.serving.errors import NotReady, UnknownVerb, as_request_error
-from sabia.serving.http.messages import Answer, Request, refusal
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response, error_response
+from sabia.serving.inference.model import Model
 from sabia.serving.inference.pool import Pool
 from sabia.serving.predictions import Predictions
 from sabia.serving.protocols import openapi, v1, v2
 from sabia.serving.readiness import Readiness
 from sabia.serving.settings import Settings
-from sabia.serving.telemetry.observed import Observed
+from sabia.serving.telemetry.recorder import Recorder
 
 
 class Endpoints:
@@ -25,99 +25,99 @@ class Endpoints:
 
     def __init__(
         self,
-        decision: Decision,
+        model: Model,
         settings: Settings,
         registry: CollectorRegistry,
-        observed: Observed,
+        recorder: Recorder,
         predictions: Predictions,
         readiness: Readiness,
     ) -> None:
-        self._decision = decision
-        self._registry, self._observed = registry, observed
+        self._model = model
+        self._registry, self._recorder = registry, recorder
         self._predictions, self._readiness = predictions, readiness
         self._timeout = settings.request_timeout_seconds
         # A page of metrics is some milliseconds of work, and must not wait for slow predictions either.
-        self._metrics_pool: Pool[Answer] = Pool(threads=1, queue=16)
+        self._metrics_pool: Pool[Response] = Pool(threads=1, queue=16)
 
     def close(self) -> None:
         """Make no more pages of metrics."""
         self._metrics_pool.close()
 
-    def predict_v1(self, request: Request, captured: Mapping[str, str]) -> Answer | asyncio.Future[Answer]:
+    def predict_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         """`POST /v1/models/<m>:predict`."""
         del captured
-        return self._predictions.respond("predict", request, v1.fast, v1.read_predict)
+        return self._predictions.respond("predict", request, v1.parse_plain, v1.parse_predict)
 
-    def explain_v1(self, request: Request, captured: Mapping[str, str]) -> Answer | asyncio.Future[Answer]:
+    def explain_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         """`POST /v1/models/<m>:explain`."""
         del captured
-        return self._predictions.respond("explain", request, None, v1.read_explain)
+        return self._predictions.respond("explain", request, None, v1.parse_explain)
 
-    def infer_v2(self, request: Request, captured: Mapping[str, str]) -> Answer | asyncio.Future[Answer]:
+    def infer_v2(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         """`POST /v2/models/<m>/infer`."""
         del captured
-        return self._predictions.respond("predict", request, v2.fast, v2.read)
+        return self._predictions.respond("predict", request, v2.parse_plain, v2.parse)
 
-    def model_v1(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def model_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v1/models/<m>`, and every other path that asks whether it is ready."""
         del request, captured
-        return _json({"name": self._decision.name, "ready": self._readiness.ready}, status=self._readiness_status)
+        return _json({"name": self._model.name, "ready": self._readiness.ready}, status=self._readiness_status)
 
-    def models_v1(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def models_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v1/models`, and `/v2/models`."""
         del request, captured
-        return _json({"models": [self._decision.name]})
+        return _json({"models": [self._model.name]})
 
-    def server_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def server_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v2`."""
         del request, captured
         return _json(v2.server_metadata())
 
-    def live_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def live_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v2/health/live`."""
         del request, captured
         return _json({"live": True})
 
-    def ready_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def ready_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v2/health/ready`: every model is ready."""
         del request, captured
         return _json({"ready": self._readiness.ready}, status=self._readiness_status)
 
-    def model_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def model_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v2/models/<m>`."""
         del request, captured
         if not self._readiness.model_ready:
-            raise NotReady(self._decision.name)
-        return _json(v2.metadata(self._decision))
+            raise NotReady(self._model.name)
+        return _json(v2.metadata(self._model))
 
-    def openapi_v1(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def openapi_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v1/openapi.json`."""
         del request, captured
-        return _json(openapi.v1(self._decision))
+        return _json(openapi.v1(self._model))
 
-    def openapi_v2(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def openapi_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v2/openapi.json`."""
         del request, captured
-        return _json(openapi.v2(self._decision))
+        return _json(openapi.v2(self._model))
 
-    def unknown_verb(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def unknown_verb(self, request: Request, captured: Mapping[str, str]) -> Response:
         """Any `/v1/models/<m>:<verb>` but the two above."""
         del request
         raise UnknownVerb(captured["verb"])
 
-    def alive(self, request: Request, captured: Mapping[str, str]) -> Answer:
+    def alive(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /`."""
         del request, captured
         return _json({"status": "alive"})
 
-    def metrics(self, request: Request, captured: Mapping[str, str]) -> asyncio.Future[Answer]:
+    def metrics(self, request: Request, captured: Mapping[str, str]) -> asyncio.Future[Response]:
         """`GET /metrics`."""
         del captured
         encode, media_type = exposition.choose_encoder(request.header(b"accept"))
-        self._observed.settle()
+        self._recorder.flush()
 
-        def page() -> Answer:
-            return Answer(body=encode(self._registry), media_type=media_type)
+        def page() -> Response:
+            return Response(body=encode(self._registry), media_type=media_type)
 
         return self._metrics_pool.submit(page, perf_counter() + self._timeout, _outcome)
 
@@ -126,9 +126,9 @@ class Endpoints:
         return 200 if self._readiness.ready else NotReady.http_status
 
 
-def _outcome(outcome: Answer | BaseException) -> Answer:
-    return refusal(as_request_error(outcome)) if isinstance(outcome, BaseException) else outcome
+def _outcome(outcome: Response | BaseException) -> Response:
+    return error_response(as_request_error(outcome)) if isinstance(outcome, BaseException) else outcome
 
 
-def _json(document: object, status: int = 200) -> Answer:
-    return Answer(status=status, body=msgspec.json.encode(document))
+def _json(document: object, status: int = 200) -> Response:
+    return Response(status=status, body=msgspec.json.encode(document))

@@ -23,19 +23,19 @@ import numpy as np
 
 from sabia.contract.names import FAULT_HEADER
 from sabia.serving.errors import NotReady, RequestError, as_request_error
-from sabia.serving.http.messages import Answer, Request, refusal
+from sabia.serving.http.messages import Request, Response, error_response
 from sabia.serving.inference import faults
 from sabia.serving.inference.batching import Batcher
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.inference.pool import Pool
 from sabia.serving.protocols import headers
 from sabia.serving.protocols.jobs import Job, Row
 from sabia.serving.readiness import Readiness
 from sabia.serving.settings import Settings
-from sabia.serving.telemetry.observed import Measured, Observed
+from sabia.serving.telemetry.recorder import Measured, Recorder
 
-ParsePlain = Callable[[Request, Decision], Row | Job | None]
-Parse = Callable[[Request, Decision], Job]
+ParsePlain = Callable[[Request, Model], Row | Job | None]
+Parse = Callable[[Request, Model], Job]
 
 # What a request may cost on the event loop: the longest that health, metrics and other requests wait behind it.
 _ON_LOOP_SECONDS = 0.001
@@ -50,16 +50,16 @@ class Predictions:
     """The predictions of one version.
 
     Args:
-        observed: records what is answered later; what `respond` returns at once, its caller records.
+        recorder: records what is answered later; what `respond` returns at once, its caller records.
     """
 
-    def __init__(self, decision: Decision, settings: Settings, observed: Observed, readiness: Readiness) -> None:
-        self._decision, self._observed, self._readiness = decision, observed, readiness
+    def __init__(self, model: Model, settings: Settings, recorder: Recorder, readiness: Readiness) -> None:
+        self._model, self._recorder, self._readiness = model, recorder, readiness
         self._timeout = settings.request_timeout_seconds
-        self._pool: Pool[Answer] = Pool(settings.threads, settings.queue)
+        self._pool: Pool[Response] = Pool(settings.threads, settings.queue)
         self._faults = faults.parse(settings.faults)
         # A short form is faster for one row than a batch is for each of many.
-        self._batches = settings.batch_rows > 1 and not decision.is_short
+        self._batches = settings.batch_rows > 1 and not model.has_fast_path
         self._batcher = Batcher(self._batch, settings.batch_rows if self._batches else 0)
         self._slow = 0
 
@@ -74,7 +74,7 @@ class Predictions:
 
     def respond(
         self, stage: str, request: Request, parse_plain: ParsePlain | None, parse: Parse
-    ) -> Answer | asyncio.Future[Answer]:
+    ) -> Response | asyncio.Future[Response]:
         """The response to one request, now or later.
 
         Args:
@@ -87,92 +87,96 @@ class Predictions:
             RequestError: it cannot be answered.
         """
         if not self._readiness.model_ready:
-            raise NotReady(self._decision.name)
-        decision = self._decision
+            raise NotReady(self._model.name)
+        model = self._model
         started = perf_counter()
         if self._faults is not None or headers.json_bytes(request) > _ON_LOOP_BYTES:
             return self._in_thread(request, partial(self._parse_and_predict, stage, request, parse_plain, parse))
-        parsed = (parse_plain(request, decision) if parse_plain is not None else None) or parse(request, decision)
-        if isinstance(parsed, Row) and decision.expected_seconds(1) < _ON_LOOP_SECONDS:
+        parsed = (parse_plain(request, model) if parse_plain is not None else None) or parse(request, model)
+        if isinstance(parsed, Row) and model.expected_seconds(1) < _ON_LOOP_SECONDS:
             return self._row(request, parsed, started)
         job = parsed.job() if isinstance(parsed, Row) else parsed
-        if decision.expected_seconds(len(job.rows)) < _ON_LOOP_SECONDS:
+        if model.expected_seconds(len(job.rows)) < _ON_LOOP_SECONDS:
             return self._rows(stage, job, started)
         return self._in_thread(request, partial(self._rows, stage, job, started, perf_counter() - started))
 
-    def _row(self, request: Request, row: Row, started: float) -> Answer | asyncio.Future[Answer]:
+    def _row(self, request: Request, row: Row, started: float) -> Response | asyncio.Future[Response]:
         """One row of numbers, as nearly every request has; no arrays."""
         if self._batcher.wanted(started):
             return self._batcher.add((request, row, perf_counter() - started))
         parsed = perf_counter()
-        prediction = self._decision.predict_one(row.values)
+        prediction = self._model.predict_row(row.values)
         predicted = perf_counter()
         if predicted - parsed > _ON_LOOP_SECONDS:
             self._slow += 1
             if self._slow >= _SLOW_IN_A_ROW:
-                self._decision.took(1, predicted - parsed)
+                self._model.record_duration(1, predicted - parsed)
         elif self._slow:
             self._slow = 0
-        answer = _write_row(row, prediction, parsed - started, predicted - parsed)
+        response = _write_row(row, prediction, parsed - started, predicted - parsed)
         if self._batches:
             self._batcher.ended(perf_counter())
-        return answer
+        return response
 
-    def _batch(self, requests: list[tuple[Request, Row, float]]) -> list[Answer]:
+    def _batch(self, requests: list[tuple[Request, Row, float]]) -> list[Response]:
         """Some single rows in one run, recorded; one that fails does not take its neighbours with it."""
         started = perf_counter()
         try:
-            predictions = self._decision.predict(np.array([row.values for _, row, _ in requests])).tolist()
+            predictions = self._model.predict(np.array([row.values for _, row, _ in requests])).tolist()
         except RequestError:
             return [self._row_of_batch(*each) for each in requests]
         share = (perf_counter() - started) / len(requests)
-        answers = []
+        responses = []
         for (request, row, parse_seconds), prediction in zip(requests, predictions, strict=True):
-            answers.append(_write_row(row, prediction, parse_seconds, share))
-            self._observed.answered(answers[-1], request)
-        return answers
+            responses.append(_write_row(row, prediction, parse_seconds, share))
+            self._recorder.record(responses[-1], request)
+        return responses
 
-    def _row_of_batch(self, request: Request, row: Row, parse_seconds: float) -> Answer:
+    def _row_of_batch(self, request: Request, row: Row, parse_seconds: float) -> Response:
         started = perf_counter()
         try:
-            prediction = self._decision.predict_one(row.values)
+            prediction = self._model.predict_row(row.values)
         except RequestError as error:
-            answer = refusal(error)
+            response = error_response(error)
         else:
-            answer = _write_row(row, prediction, parse_seconds, perf_counter() - started)
-        self._observed.answered(answer, request)
-        return answer
+            response = _write_row(row, prediction, parse_seconds, perf_counter() - started)
+        self._recorder.record(response, request)
+        return response
 
-    def _parse_and_predict(self, stage: str, request: Request, parse_plain: ParsePlain | None, parse: Parse) -> Answer:
-        started, decision = perf_counter(), self._decision
-        parsed = (parse_plain(request, decision) if parse_plain is not None else None) or parse(request, decision)
+    def _parse_and_predict(
+        self, stage: str, request: Request, parse_plain: ParsePlain | None, parse: Parse
+    ) -> Response:
+        started, model = perf_counter(), self._model
+        parsed = (parse_plain(request, model) if parse_plain is not None else None) or parse(request, model)
         return self._rows(stage, parsed.job() if isinstance(parsed, Row) else parsed, started)
 
-    def _rows(self, stage: str, job: Job, started: float, parse_seconds: float | None = None) -> Answer:
+    def _rows(self, stage: str, job: Job, started: float, parse_seconds: float | None = None) -> Response:
         """Rows of any number; `parse_seconds` when they were parsed before, elsewhere."""
         parsed, used = perf_counter(), thread_time()
         fault: str | None = None
         if self._faults is None:
-            prediction = self._decision.predict(job.rows)
+            prediction = self._model.predict(job.rows)
         else:
-            prediction, fault = self._faults(self._decision.predict, job.rows)
+            prediction, fault = self._faults(self._model.predict, job.rows)
         predicted = perf_counter()
         # By this thread's own clock: on a busy machine the wall clock counts others too.
-        self._decision.took(len(job.rows), thread_time() - used)
-        answer = job.write(prediction)
+        self._model.record_duration(len(job.rows), thread_time() - used)
+        response = job.write(prediction)
         written = perf_counter()
         if fault is not None:
-            answer.headers[FAULT_HEADER] = fault
+            response.headers[FAULT_HEADER] = fault
         if parse_seconds is None:
             parse_seconds = parsed - started
-        answer.measured = Measured(stage, parse_seconds, predicted - parsed, written - predicted, prediction, job.rows)
-        return answer
+        response.measured = Measured(
+            stage, parse_seconds, predicted - parsed, written - predicted, prediction, job.rows
+        )
+        return response
 
-    def _in_thread(self, request: Request, work: Callable[[], Answer]) -> asyncio.Future[Answer]:
-        def finish(outcome: Answer | BaseException) -> Answer:
-            answer = refusal(as_request_error(outcome)) if isinstance(outcome, BaseException) else outcome
-            self._observed.answered(answer, request)
-            return answer
+    def _in_thread(self, request: Request, work: Callable[[], Response]) -> asyncio.Future[Response]:
+        def finish(outcome: Response | BaseException) -> Response:
+            response = error_response(as_request_error(outcome)) if isinstance(outcome, BaseException) else outcome
+            self._recorder.record(response, request)
+            return response
 
         return self._pool.submit(work, request.started + self._seconds_allowed(request), finish)
 
@@ -185,11 +189,11 @@ class Predictions:
         return allowed
 
 
-def _write_row(row: Row, prediction: float, parse_seconds: float, predict_seconds: float) -> Answer:
+def _write_row(row: Row, prediction: float, parse_seconds: float, predict_seconds: float) -> Response:
     """The response to one row."""
     started = perf_counter()
-    answer = Answer(200, row.write(prediction))
-    answer.measured = Measured(
+    response = Response(200, row.write(prediction))
+    response.measured = Measured(
         "predict", parse_seconds, predict_seconds, perf_counter() - started, prediction, row.values
     )
-    return answer
+    return response

@@ -15,11 +15,11 @@ from urllib.parse import unquote
 from sabia.contract.names import METRICS_PATH, v1_model, v1_predict, v2_infer, v2_model
 from sabia.serving.endpoints import Endpoints
 from sabia.serving.errors import UnknownModel, UnknownPath, UnknownVersion
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.inference.model import Model
 from sabia.serving.settings import Settings
 
-Endpoint = Callable[[Request, Mapping[str, str]], "Answer | asyncio.Future[Answer]"]
+Endpoint = Callable[[Request, Mapping[str, str]], "Response | asyncio.Future[Response]"]
 
 _M = r"(?P<model>[^/:]+)"
 _V = rf"{_M}(?:/versions/(?P<version>[^/]+))?"
@@ -65,8 +65,8 @@ class Router:
         exact: the few targets that carry the load, found without matching, each with what its path captured.
     """
 
-    def __init__(self, decision: Decision, settings: Settings, endpoints: Endpoints) -> None:
-        self._name, self._version = decision.name, decision.version
+    def __init__(self, model: Model, settings: Settings, endpoints: Endpoints) -> None:
+        self._name, self._version = model.name, model.version
         self._routes = [
             Route(re.compile(path), methods, MethodType(endpoint, endpoints), recorded=methods == _POST)
             for path, methods, endpoint in _PATHS

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from sabia.kubernetes.manifests import ROOT
 from sabia.registry.verification import Artifact
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.telemetry.metrics import VersionMetrics
 
 RULES = ROOT / "monitoring" / "rules.yaml"
@@ -33,8 +33,8 @@ def expressions() -> list[str]:
 
 def test_they_ask_only_for_what_there_is(logistic: Artifact) -> None:
     registry = CollectorRegistry()
-    metrics = VersionMetrics(Decision(logistic), registry)
-    metrics.answered(200, 0.001)
+    metrics = VersionMetrics(Model(logistic), registry)
+    metrics.count_response(200, 0.001)
     exported = {sample.name: set(sample.labels) for family in registry.collect() for sample in family.samples}
     recorded = {
         rule["record"]

@@ -53,7 +53,7 @@ def write_log(  # noqa: PLR0913  a log has as many sides
     for number in range(refused + failed):
         _room(blocks, len(names))
         status, arrived = 400 if number < refused else 500, float(times[len(given) + number])
-        blocks[-1].add_refused(uuid4().hex.encode(), status, b'{"error": "Not this."}', arrived, seconds, route)
+        blocks[-1].add_error(uuid4().hex.encode(), status, b'{"error": "Not this."}', arrived, seconds, route)
     for day, _, data in parquet.files(blocks, described):
         store.create(log_key(manifest.name, day, server, uuid4()), data)
     return given

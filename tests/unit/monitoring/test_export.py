@@ -24,7 +24,7 @@ from sabia.monitoring.export.ddl import ENGINES, ddl
 from sabia.monitoring.export.duckdbfile import to_duckdb
 from sabia.monitoring.export.postgres import to_postgres
 from sabia.registry.verification import Artifact
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
 from tests.conftest import MODEL
 from tests.unit.monitoring.logs import NOON, write_log
@@ -35,7 +35,7 @@ DAY = date(2026, 3, 1)
 @pytest.fixture
 def filled(store: Store, logistic: Artifact, trained: NDArray[np.float64], tmp_path: Path) -> Store:
     """Two days of log; of the first all rows are labelled, some twice."""
-    predictions = Decision(logistic).predict(trained[:100])
+    predictions = Model(logistic).predict(trained[:100])
     ids = write_log(store, logistic, trained[:100], predictions, refused=2, failed=3)
     write_log(store, logistic, trained[:50], predictions[:50], at=NOON + timedelta(days=1))
     for number, truth in enumerate((0, 1)):

@@ -19,7 +19,7 @@ from sabia.monitoring.report import generate
 from sabia.registry.verification import Artifact
 from sabia.rollout import engine
 from sabia.rollout.plan import of
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
 from sabia.training.datasets import load
 from tests.browser import browser, needs_chromium, serious
@@ -37,7 +37,7 @@ def report(store: Store, linear: Artifact, logistic: Artifact, trained: NDArray[
     for artifact in (linear, logistic):
         rows = data.features.copy()
         rows[:, 1] += 2 * trained[:, 1].std()
-        predictions, server = Decision(artifact).predict(rows), artifact.manifest.version
+        predictions, server = Model(artifact).predict(rows), artifact.manifest.version
         ids = write_log(store, artifact, rows, predictions, refused=3, server=server)
         lines += [f"{name},{label}" for name, label in zip(ids, data.target.astype(int).tolist(), strict=True)]
     path = tmp_path / "labels.csv"

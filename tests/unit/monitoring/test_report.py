@@ -17,7 +17,7 @@ from sabia.monitoring.document import Report
 from sabia.monitoring.errors import NothingLogged
 from sabia.monitoring.report import generate
 from sabia.registry.verification import Artifact, read_version
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
 from sabia.training.datasets import load
 from tests.conftest import MODEL
@@ -50,7 +50,7 @@ def label_file(folder: Path, ids: list[str], truth: Array) -> Path:
 
 def test_rows_like_the_training_rows_are_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 2000)
-    write_log(store, logistic, rows, Decision(logistic).predict(rows), refused=30, failed=20)
+    write_log(store, logistic, rows, Model(logistic).predict(rows), refused=30, failed=20)
     (served,) = report(store).versions
     assert (served.requests, served.refused, served.failed, served.rows) == (2050, 30, 20, 2000)
     assert served.drifted == []
@@ -64,14 +64,14 @@ def test_rows_like_the_training_rows_are_no_drift(store: Store, logistic: Artifa
 def test_a_feature_that_moved_is_named_and_no_other(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 1000)
     rows[:, 4] += trained[:, 4].std()
-    write_log(store, logistic, rows, Decision(logistic).predict(resampled(trained, 1000, seed=2)))
+    write_log(store, logistic, rows, Model(logistic).predict(resampled(trained, 1000, seed=2)))
     (served,) = report(store).versions
     assert served.drifted == ["mean smoothness"]
 
 
 def test_bins_are_those_of_the_reference(store: Store, linear: Artifact, trained: Array) -> None:
     """The training rows themselves fall into the bins exactly as the reference counted them."""
-    write_log(store, linear, trained, Decision(linear).predict(trained))
+    write_log(store, linear, trained, Model(linear).predict(trained))
     (served,) = report(store).versions
     assert [found.counts for found in served.drift] == [found.expected for found in served.drift]
     assert all(feature.out_of_range == 0 and feature.missing == 0 for feature in served.features)
@@ -88,7 +88,7 @@ def test_values_outside_the_training_range_are_counted(store: Store, logistic: A
 
 def test_what_was_served_otherwise_than_published_shows(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 100)
-    write_log(store, logistic, rows, 1 - Decision(logistic).predict(rows))
+    write_log(store, logistic, rows, 1 - Model(logistic).predict(rows))
     (served,) = report(store).versions
     assert served.skew is not None
     assert served.skew.largest_difference > 0.9
@@ -96,7 +96,7 @@ def test_what_was_served_otherwise_than_published_shows(store: Store, logistic: 
 
 def test_labels_are_joined_whenever_they_come(store: Store, logistic: Artifact, tmp_path: Path) -> None:
     data = load("sklearn:breast_cancer")
-    predictions = Decision(logistic).predict(data.features)
+    predictions = Model(logistic).predict(data.features)
     ids = write_log(store, logistic, data.features, predictions)
     labels.add(store, MODEL, label_file(tmp_path, ids, data.target.astype(np.float64)), now=NOON + timedelta(days=40))
     (served,) = report(store).versions
@@ -111,13 +111,13 @@ def test_two_versions_are_compared_on_the_time_that_they_share(
     store: Store, linear: Artifact, logistic: Artifact, trained: Array
 ) -> None:
     rows, more = resampled(trained, 400), resampled(trained, 500)
-    write_log(store, linear, rows, Decision(linear).predict(rows), at=NOON, server="a")
-    write_log(store, linear, more, Decision(linear).predict(more), at=NOON + timedelta(minutes=1), server="b")
+    write_log(store, linear, rows, Model(linear).predict(rows), at=NOON, server="a")
+    write_log(store, linear, more, Model(linear).predict(more), at=NOON + timedelta(minutes=1), server="b")
     write_log(
         store,
         logistic,
         rows,
-        Decision(logistic).predict(rows),
+        Model(logistic).predict(rows),
         at=NOON + timedelta(minutes=1),
         failed=40,
         seconds=0.002,
@@ -147,7 +147,7 @@ def test_copies_of_the_same_requests_are_paired(
 def test_days_are_told_apart_and_others_left_out(store: Store, logistic: Artifact, trained: Array) -> None:
     for day in range(3):
         rows = resampled(trained, 100 + day, seed=day)
-        write_log(store, logistic, rows, Decision(logistic).predict(rows), at=NOON + timedelta(days=day))
+        write_log(store, logistic, rows, Model(logistic).predict(rows), at=NOON + timedelta(days=day))
     (served,) = report(store, days=2).versions
     assert [(day.day, day.rows) for day in served.days] == [("2026-03-01", 100), ("2026-03-02", 101)]
     assert served.rows == 201
@@ -160,7 +160,7 @@ def test_no_log_is_an_error_that_names_the_days(store: Store) -> None:
 
 def test_columns_that_were_redacted_are_missing_and_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 500)
-    write_log(store, logistic, rows, Decision(logistic).predict(rows), redacted=frozenset({"mean radius"}))
+    write_log(store, logistic, rows, Model(logistic).predict(rows), redacted=frozenset({"mean radius"}))
     (served,) = report(store).versions
     found = {feature.name: feature for feature in served.features}
     compared: dict[str, Any] = {each.name: each for each in served.drift}

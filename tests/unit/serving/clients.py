@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 from sabia.registry.verification import Artifact
 from sabia.serving.app import App
 from sabia.serving.http.connection import Connection
-from sabia.serving.http.hub import Hub
-from sabia.serving.inference.decision import Decision
-from sabia.serving.process.server import hub_of
+from sabia.serving.http.pool import ConnectionPool
+from sabia.serving.inference.model import Model
+from sabia.serving.process.server import connection_pool
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 
@@ -38,7 +38,7 @@ class Wire:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def answer(self, *, head: bool = False) -> httpx.Response:
+    async def response(self, *, head: bool = False) -> httpx.Response:
         """Read one answer."""
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = httpx.Headers([(name, value) for name, _, value in (line.partition(": ") for line in lines[1:-2])])
@@ -59,9 +59,9 @@ class Client:
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.decision = Decision(self.artifact)
-        self.metrics = VersionMetrics(self.decision, self.registry)
-        self.app = App(self.decision, self.settings, self.registry, self.metrics)
+        self.model = Model(self.artifact)
+        self.metrics = VersionMetrics(self.model, self.registry)
+        self.app = App(self.model, self.settings, self.registry, self.metrics)
 
     def __call__(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -75,7 +75,7 @@ class Client:
 
         async def call(wire: Wire) -> httpx.Response:
             wire.writer.write(sent)
-            return await wire.answer(head=method == "HEAD")
+            return await wire.response(head=method == "HEAD")
 
         return self.connected(call)
 
@@ -97,7 +97,7 @@ class Client:
 
     def sample(self, metric: str, labels: dict[str, str]) -> float | None:
         """A sample as a scrape would find it now."""
-        self.app.observed.settle()
+        self.app.recorder.flush()
         return self.registry.get_sample_value(metric, labels)
 
     def connected(self, call: Callable[[Wire], Awaitable[Result]]) -> Result:
@@ -105,20 +105,20 @@ class Client:
         return self.served(lambda connect: _then(connect(), call))
 
     def served(
-        self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]], hub: Hub | None = None
+        self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]], pool: ConnectionPool | None = None
     ) -> Result:
         """What a call makes of as many connections to one server as it asks for."""
-        hub = hub or hub_of(self.app, self.settings)
+        pool = pool or connection_pool(self.app, self.settings)
 
         async def serve() -> Result:
-            hub.draining = self.app.readiness.draining
-            hub.start()
+            pool.draining = self.app.readiness.draining
+            pool.start()
             writers: list[asyncio.StreamWriter] = []
 
             async def connect() -> Wire:
                 ours, theirs = socket.socketpair()
                 ours.setblocking(False)
-                await asyncio.get_running_loop().connect_accepted_socket(partial(Connection, hub), ours)
+                await asyncio.get_running_loop().connect_accepted_socket(partial(Connection, pool), ours)
                 reader, writer = await asyncio.open_connection(sock=theirs)
                 writers.append(writer)
                 return Wire(reader, writer)
@@ -126,7 +126,7 @@ class Client:
             try:
                 return await asyncio.wait_for(call(connect), timeout=30)
             finally:
-                hub.stop()
+                pool.stop()
                 for writer in writers:
                     writer.close()
                     with contextlib.suppress(OSError):

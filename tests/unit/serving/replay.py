@@ -10,8 +10,8 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from sabia.serving.app import App
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.inference.model import Model
 from sabia.serving.protocols import grpc, messages
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
@@ -51,10 +51,10 @@ def seeds() -> list[bytes]:
 class Bodies:
     """Calls one version with bytes, and fails when it is not the bytes' fault."""
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, model: Model) -> None:
         registry = CollectorRegistry()
         self._loop = asyncio.new_event_loop()
-        self._app = App(decision, Settings(), registry, VersionMetrics(decision, registry))
+        self._app = App(model, Settings(), registry, VersionMetrics(model, registry))
 
     def __call__(self, data: bytes) -> None:
         """The first byte chooses the call, the next two what its headers say; the rest is its body."""
@@ -68,19 +68,19 @@ class Bodies:
             headers[b"content-type"] = _TYPES[length % 4]
         target = (_V1, _EXPLAIN, _V2, _V2, b"")[call]
         request = Request(b"POST", target, headers, body, perf_counter())
-        answer = self._loop.run_until_complete(self._ask(request, over_grpc=call == 4))
-        assert answer.status < 500, answer.body
-        assert answer.status == 200 or len(answer.body) < 2048, answer.body
+        response = self._loop.run_until_complete(self._ask(request, over_grpc=call == 4))
+        assert response.status < 500, response.body
+        assert response.status == 200 or len(response.body) < 2048, response.body
 
     def close(self) -> None:
         """Ask nothing more."""
         self._app.close()
         self._loop.close()
 
-    async def _ask(self, request: Request, *, over_grpc: bool) -> Answer:
+    async def _ask(self, request: Request, *, over_grpc: bool) -> Response:
         if over_grpc:
             infer = self._app.predictions.respond
-            answer = self._app.recorded(request, lambda request, _: infer("predict", request, None, grpc.read))
+            response = self._app.recorded(request, lambda request, _: infer("predict", request, None, grpc.parse))
         else:
-            answer = self._app.respond(request)
-        return answer if isinstance(answer, Answer) else await answer
+            response = self._app.respond(request)
+        return response if isinstance(response, Response) else await response

@@ -28,8 +28,8 @@ async def together(connect: Connect, bodies: list[bytes], times: int = 1) -> lis
     for _ in range(times):
         for wire, body in zip(wires, bodies, strict=True):
             wire.writer.write(post(body))
-        answers = [await wire.answer() for wire in wires]
-    return answers
+        responses = [await wire.response() for wire in wires]
+    return responses
 
 
 def row(values: NDArray[np.float64]) -> bytes:
@@ -42,7 +42,7 @@ def test_each_call_gets_its_own_answer(forest: Artifact, rows: NDArray[np.float6
     bodies = [row(values) for values in rows[:20]]
     expected = [client.predict(body).json() for body in bodies]
     found = client.served(lambda connect: together(connect, bodies, times=3))
-    assert [answer.json() for answer in found] == expected
+    assert [response.json() for response in found] == expected
     assert client.value("sabia_requests_total", status_class="2xx") == 80
     assert client.value("sabia_decision_duration_seconds_count") == 80
 
@@ -54,7 +54,7 @@ def test_a_row_that_cannot_be_decided_does_not_take_its_neighbours_with_it(
     bodies = [row(values) for values in rows[:8]]
     bodies[3] = row(np.full(30, 1e200))
     found = client.served(lambda connect: together(connect, bodies, times=3))
-    assert [answer.status_code for answer in found] == [200, 200, 200, 400, 200, 200, 200, 200]
+    assert [response.status_code for response in found] == [200, 200, 200, 400, 200, 200, 200, 200]
     assert "is larger than" in error(found[3])
 
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sabia.registry.verification import Artifact
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.process.server import hub_of, limits_of
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.process.server import connection_limits, connection_pool
 from sabia.serving.settings import Settings
 from tests.unit.serving.clients import MODEL, PREDICT, Client, Wire
 from tests.unit.serving.test_v1 import error, instances
@@ -34,12 +34,12 @@ def chunked(*chunks: bytes, trailers: str = "") -> bytes:
     return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + f"0\r\n{trailers}\r\n".encode()
 
 
-def answers(client: Client, sent: bytes, count: int = 1) -> list[httpx.Response]:
+def responses(client: Client, sent: bytes, count: int = 1) -> list[httpx.Response]:
     """What the server says to these bytes, so many times."""
 
     async def call(wire: Wire) -> list[httpx.Response]:
         wire.writer.write(sent)
-        return [await wire.answer() for _ in range(count)]
+        return [await wire.response() for _ in range(count)]
 
     return client.connected(call)
 
@@ -48,9 +48,9 @@ def test_calls_sent_without_waiting_are_answered_in_their_order(client: Client) 
     """The second is decided in a thread, and the third does not overtake it."""
     many = json.dumps({"instances": [[1.0] * 30] * 2000}).encode()
     assert len(many) > 64 * 1024
-    found = answers(client, post() + post(many) + post(b"{}") + post(), 4)
-    assert [answer.status_code for answer in found] == [200, 200, 400, 200]
-    assert [len(answer.json().get("predictions", [])) for answer in found] == [1, 2000, 0, 1]
+    found = responses(client, post() + post(many) + post(b"{}") + post(), 4)
+    assert [response.status_code for response in found] == [200, 200, 400, 200]
+    assert [len(response.json().get("predictions", [])) for response in found] == [1, 2000, 0, 1]
 
 
 def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(client: Client) -> None:
@@ -58,9 +58,9 @@ def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(clie
         flood, other = await connect(), await connect()
         flood.writer.write(post() * 500)
         other.writer.write(post())
-        assert (await other.answer()).status_code == 200
+        assert (await other.response()).status_code == 200
         before = client.value("sabia_requests_total", status_class="2xx")
-        return before, len([await flood.answer() for _ in range(500)])
+        return before, len([await flood.response() for _ in range(500)])
 
     before, answered = client.served(call)
     assert before < 100
@@ -70,23 +70,23 @@ def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(clie
 def test_of_a_block_of_calls_no_more_is_held_than_is_answered_next(client: Client) -> None:
     """Whoever sends hundreds of calls at once has them read as they are answered, and gets every answer."""
     calls, most = 400, 0
-    hub = hub_of(client.app, client.settings)
-    respond = hub.respond
+    pool = connection_pool(client.app, client.settings)
+    respond = pool.respond
 
-    def watched(request: Request) -> Answer | asyncio.Future[Answer]:
+    def watched(request: Request) -> Response | asyncio.Future[Response]:
         nonlocal most
-        most = max(most, hub.held)
+        most = max(most, pool.held)
         return respond(request)
 
-    hub.respond = watched
+    pool.respond = watched
     body = instances("1" + " " * 500)
 
     async def call(connect: Callable[[], Awaitable[Wire]]) -> int:
         wire = await connect()
         wire.writer.write(post(body) * calls)
-        return sum([(await wire.answer()).status_code == 200 for _ in range(calls)])
+        return sum([(await wire.response()).status_code == 200 for _ in range(calls)])
 
-    assert client.served(call, hub) == calls
+    assert client.served(call, pool) == calls
     assert 0 < most < 100 * len(body)
 
 
@@ -99,8 +99,8 @@ def test_a_block_of_calls_may_end_with_anything(client: Client, last: bytes, sta
     async def call(wire: Wire) -> tuple[list[int], int | None, bool]:
         wire.writer.write(post() * calls + last)
         wire.writer.write_eof()
-        found = [(await wire.answer()).status_code for _ in range(calls)]
-        end = None if status is None else (await wire.answer()).status_code
+        found = [(await wire.response()).status_code for _ in range(calls)]
+        end = None if status is None else (await wire.response()).status_code
         return found, end, await wire.closed()
 
     assert client.connected(call) == ([200] * calls, status, True)
@@ -117,19 +117,19 @@ def test_it_does_not_matter_how_the_bytes_are_cut(logistic: Artifact, cuts: list
             await wire.writer.drain()
             await asyncio.sleep(0)
             start = max(start, cut)
-        return [(await wire.answer()).status_code for _ in range(count)]
+        return [(await wire.response()).status_code for _ in range(count)]
 
     assert Client(logistic).connected(call) == [200] * count
 
 
 def test_a_body_in_chunks_is_read(client: Client) -> None:
-    (found,) = answers(client, chunked(BODY[:5], BODY[5:6], BODY[6:]))
+    (found,) = responses(client, chunked(BODY[:5], BODY[5:6], BODY[6:]))
     assert found.status_code == 200
 
 
 def test_trailers_change_nothing(client: Client) -> None:
     trailers = "Content-Type: text/plain\r\nContent-Encoding: gzip\r\nHost: other\r\n"
-    (found,) = answers(client, chunked(BODY, trailers=trailers))
+    (found,) = responses(client, chunked(BODY, trailers=trailers))
     assert found.status_code == 200
 
 
@@ -175,14 +175,14 @@ def test_what_two_servers_could_read_in_two_ways_is_refused_and_nothing_after_it
 
     async def call(wire: Wire) -> tuple[httpx.Response, bool]:
         wire.writer.write(AMBIGUOUS[what] + post())
-        answer = await wire.answer()
+        response = await wire.response()
         wire.writer.write_eof()
-        return answer, await wire.closed()
+        return response, await wire.closed()
 
-    answer, closed = client.connected(call)
-    assert answer.status_code == 400
-    assert error(answer)
-    assert answer.headers["connection"] == "close"
+    response, closed = client.connected(call)
+    assert response.status_code == 400
+    assert error(response)
+    assert response.headers["connection"] == "close"
     assert closed
     assert client.value("sabia_requests_total", status_class="2xx") == 0
 
@@ -200,7 +200,7 @@ def test_what_two_servers_could_read_in_two_ways_is_refused_and_nothing_after_it
     ids=["a header", "many headers", "a target", "an endless header", "an endless trailer", "an extension of a chunk"],
 )
 def test_a_head_that_goes_on_and_on_is_a_431(client: Client, sent: bytes) -> None:
-    (found,) = answers(client, sent)
+    (found,) = responses(client, sent)
     assert found.status_code == 431
     assert error(found)
     assert client.value("sabia_connections_refused_total", reason="HeadTooLarge") == 1
@@ -209,7 +209,7 @@ def test_a_head_that_goes_on_and_on_is_a_431(client: Client, sent: bytes) -> Non
 def test_http_1_0_is_answered_and_closed_unless_it_asks_to_stay(client: Client) -> None:
     async def call(wire: Wire) -> tuple[str, str, bool]:
         wire.writer.write(post(BODY, "Connection: keep-alive", version="1.0") + post(BODY, version="1.0"))
-        first, second = await wire.answer(), await wire.answer()
+        first, second = await wire.response(), await wire.response()
         return first.headers["connection"], second.headers["connection"], await wire.closed()
 
     assert client.connected(call) == ("keep-alive", "close", True)
@@ -222,7 +222,7 @@ def test_a_client_that_only_stops_sending_gets_its_answer(client: Client) -> Non
         async def call(wire: Wire, body: bytes = body) -> tuple[int, bool]:
             wire.writer.write(post(body))
             wire.writer.write_eof()
-            return (await wire.answer()).status_code, await wire.closed()
+            return (await wire.response()).status_code, await wire.closed()
 
         assert client.connected(call) == (200, True)
 
@@ -240,12 +240,12 @@ def test_a_client_that_stops_in_the_middle_is_let_go(client: Client) -> None:
 def test_a_call_that_would_rather_be_of_another_protocol_is_answered_as_what_it_is(client: Client, what: str) -> None:
     """Some clients ask for HTTP/2 with their first call, and send its body all the same."""
     first = post(BODY, "Connection: Upgrade, HTTP2-Settings", what)
-    found = answers(client, first + post(), 2)
-    assert [answer.status_code for answer in found] == [200, 200]
+    found = responses(client, first + post(), 2)
+    assert [response.status_code for response in found] == [200, 200]
 
 
 def test_a_tunnel_is_refused(client: Client) -> None:
-    (found,) = answers(client, b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n")
+    (found,) = responses(client, b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n")
     assert found.status_code == 400
 
 
@@ -255,7 +255,7 @@ def test_leave_to_send_is_given_when_it_is_asked_for(client: Client) -> None:
         wire.writer.write(head + b"\r\n\r\n")
         leave = await wire.reader.readuntil(b"\r\n\r\n")
         wire.writer.write(body)
-        return leave, (await wire.answer()).status_code
+        return leave, (await wire.response()).status_code
 
     assert client.connected(call) == (b"HTTP/1.1 100 Continue\r\n\r\n", 200)
 
@@ -263,7 +263,7 @@ def test_leave_to_send_is_given_when_it_is_asked_for(client: Client) -> None:
 def test_a_head_call_gets_the_head_alone(client: Client) -> None:
     async def call(wire: Wire) -> tuple[httpx.Response, httpx.Response]:
         wire.writer.write(b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
-        return await wire.answer(head=True), await wire.answer()
+        return await wire.response(head=True), await wire.response()
 
     head, get = client.connected(call)
     assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.content))
@@ -281,7 +281,7 @@ def test_a_client_that_lets_the_server_wait_is_not_waited_for(
 
     async def call(wire: Wire) -> tuple[int | None, bool]:
         wire.writer.write(sent)
-        found = None if status is None else (await wire.answer()).status_code
+        found = None if status is None else (await wire.response()).status_code
         return found, await wire.closed()
 
     assert client.connected(call) == (status, True)
@@ -289,7 +289,7 @@ def test_a_client_that_lets_the_server_wait_is_not_waited_for(
 
 def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it() -> None:
     envoy_keeps_seconds = 3600  # HttpProtocolOptions.idle_timeout, where nobody sets it
-    assert limits_of(Settings()).idle_seconds > envoy_keeps_seconds
+    assert connection_limits(Settings()).idle_seconds > envoy_keeps_seconds
 
 
 def test_a_client_that_asks_and_never_reads_is_not_waited_for(logistic: Artifact) -> None:
@@ -314,21 +314,21 @@ def test_bodies_of_all_clients_together_have_a_bound_and_room_comes_back(logisti
         halves = [await connect() for _ in range(2)]
         for half in halves:
             half.writer.write(post(b" " * 40_000)[:-100])
-        refused = await halves[1].answer()
+        refused = await halves[1].response()
         assert error(refused)
         assert refused.headers["retry-after"] == "1"
         small = await connect()
         small.writer.write(post(BODY))
-        read_all_the_same = await small.answer()
+        read_all_the_same = await small.response()
         large = await connect()
         large.writer.write(post(b" " * 40_000))
-        also_refused = await large.answer()
+        also_refused = await large.response()
         halves[0].writer.close()
         found = []
         for _ in range(20):  # each gives its room back
             wire = await connect()
             wire.writer.write(post(BODY + b" " * 40_000))
-            found.append((await wire.answer()).status_code)
+            found.append((await wire.response()).status_code)
         return [refused.status_code, read_all_the_same.status_code, also_refused.status_code, *found]
 
     assert client.served(call) == [503, 200, 503, *[200] * 20]
@@ -350,7 +350,7 @@ def test_when_there_are_too_many_the_one_that_is_missed_least_makes_room(logisti
         await asyncio.sleep(0.05)
         await connect()
         gone.append(await begun.closed())
-        return [*gone, (await answered.answer()).status_code == 200]
+        return [*gone, (await answered.response()).status_code == 200]
 
     assert client.served(call) == [True, True, True]
     assert client.value("sabia_connections_refused_total", reason="IdleConnection") == 2
@@ -363,14 +363,14 @@ def test_when_all_are_being_answered_a_new_one_is_told_to_come_back(logistic: Ar
         for wire in [await connect() for _ in range(2)]:
             wire.writer.write(post())
         await asyncio.sleep(0.05)
-        refused = await (await connect()).answer()
+        refused = await (await connect()).response()
         return refused.status_code, refused.headers["retry-after"]
 
     assert client.served(call) == (503, "1")
 
 
 def test_every_answer_has_a_date(client: Client) -> None:
-    (found,) = answers(client, post())
+    (found,) = responses(client, post())
     assert found.headers["date"].endswith(" GMT")
 
 
@@ -379,7 +379,7 @@ def test_every_answer_has_a_date(client: Client) -> None:
     [f"/v1/models/{MODEL}%3Apredict", f"/v1/models/{MODEL}:predict?verbose=1", f"/v1/models/{MODEL[:-1]}%72:predict"],
 )
 def test_a_target_may_be_escaped_and_have_a_query(client: Client, path: str) -> None:
-    (found,) = answers(client, post(path=path))
+    (found,) = responses(client, post(path=path))
     assert found.status_code == 200
 
 

@@ -25,16 +25,16 @@ def body(rows: NDArray[np.float64]) -> bytes:
 
 
 def test_without_the_setting_nothing_goes_wrong(client: Client, rows: NDArray[np.float64]) -> None:
-    answer = client.predict(body(rows[:1]))
-    assert (answer.status_code, FAULT_HEADER in answer.headers) == (200, False)
+    response = client.predict(body(rows[:1]))
+    assert (response.status_code, FAULT_HEADER in response.headers) == (200, False)
 
 
 def test_errors_are_500_counted_and_marked(logistic: Artifact, rows: NDArray[np.float64]) -> None:
     client = with_faults(logistic, "errors=0.5")
-    answers = [client.predict(body(rows[:1])) for _ in range(60)]
-    statuses = Counter(answer.status_code for answer in answers)
+    responses = [client.predict(body(rows[:1])) for _ in range(60)]
+    statuses = Counter(response.status_code for response in responses)
     assert set(statuses) == {200, 500}
-    assert {answer.headers.get(FAULT_HEADER) for answer in answers if answer.status_code == 500} == {"errors"}
+    assert {response.headers.get(FAULT_HEADER) for response in responses if response.status_code == 500} == {"errors"}
     assert client.value("sabia_requests_total", status_class="5xx") == statuses[500]
 
 
@@ -68,8 +68,8 @@ def test_a_leak_keeps_what_it_says(rows: NDArray[np.float64]) -> None:
 
 def test_v2_calls_fail_the_same_way(logistic: Artifact, rows: NDArray[np.float64]) -> None:
     call = {"inputs": [{"name": "features", "shape": [1, 30], "datatype": "FP64", "data": rows[0].tolist()}]}
-    answer = with_faults(logistic, "errors=1")("POST", INFER, json.dumps(call).encode(), JSON)
-    assert (answer.status_code, answer.headers[FAULT_HEADER]) == (500, "errors")
+    response = with_faults(logistic, "errors=1")("POST", INFER, json.dumps(call).encode(), JSON)
+    assert (response.status_code, response.headers[FAULT_HEADER]) == (500, "errors")
 
 
 @pytest.mark.parametrize("text", ["errors", "errors=2", "errors=x", "delay=soon", "leak=-1", "unknown=1", "kept=1"])

@@ -52,10 +52,10 @@ def infer(artifact: Artifact, request: Any, client: Client | None = None, timeou
     async def call(channel: grpc.aio.Channel) -> Any:
         raw = request if isinstance(request, bytes) else request.SerializeToString()
         try:
-            answer = await channel.unary_unary(f"/{SERVICE}/ModelInfer")(raw, timeout=timeout)
+            response = await channel.unary_unary(f"/{SERVICE}/ModelInfer")(raw, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             return error
-        return messages.ModelInferResponse.FromString(answer)
+        return messages.ModelInferResponse.FromString(response)
 
     return served(artifact, call, client)
 
@@ -93,9 +93,9 @@ def expected(client: Client) -> list[float]:
 )
 def test_a_call_is_answered_as_v1_answers_it(logistic: Artifact, expected: list[float], asked: Any) -> None:
     asked.id = "my call"
-    answer = infer(logistic, asked)
-    assert (answer.model_name, answer.model_version, answer.id) == (MODEL, "2.0", "my call")
-    (output,) = answer.outputs
+    response = infer(logistic, asked)
+    assert (response.model_name, response.model_version, response.id) == (MODEL, "2.0", "my call")
+    (output,) = response.outputs
     assert (output.name, output.datatype, list(output.shape)) == ("prediction", "FP64", [1])
     assert list(output.contents.fp64_contents) == expected
 
@@ -103,8 +103,8 @@ def test_a_call_is_answered_as_v1_answers_it(logistic: Artifact, expected: list[
 @pytest.mark.parametrize(("datatype", "dtype"), [("FP64", "<f8"), ("FP16", "<f2"), ("INT16", "<i2")])
 def test_raw_input_is_answered_raw(logistic: Artifact, expected: list[float], datatype: str, dtype: str) -> None:
     raw = np.ones(30, dtype=dtype).tobytes()
-    answer = infer(logistic, request(tensor(None, datatype=datatype), raw_input_contents=[raw]))
-    assert np.frombuffer(answer.raw_output_contents[0], dtype="<f8").tolist() == expected
+    response = infer(logistic, request(tensor(None, datatype=datatype), raw_input_contents=[raw]))
+    assert np.frombuffer(response.raw_output_contents[0], dtype="<f8").tolist() == expected
 
 
 RAW = np.ones(30).tobytes()
@@ -201,8 +201,8 @@ def test_health_and_reflection_are_the_standard_ones(logistic: Artifact) -> None
         ]
         reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        async for answer in reflection.ServerReflectionInfo(iter([asked])):
-            return healths, [service.name for service in answer.list_services_response.service]
+        async for response in reflection.ServerReflectionInfo(iter([asked])):
+            return healths, [service.name for service in response.list_services_response.service]
         raise AssertionError
 
     healths, services = served(logistic, ask)
@@ -222,8 +222,8 @@ def test_reflection_describes_each_service(logistic: Artifact, symbol: str, file
     async def ask(channel: grpc.aio.Channel) -> list[str]:
         reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
         asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
-        async for answer in reflection.ServerReflectionInfo(iter([asked])):
-            found = answer.file_descriptor_response.file_descriptor_proto
+        async for response in reflection.ServerReflectionInfo(iter([asked])):
+            found = response.file_descriptor_response.file_descriptor_proto
             return [FileDescriptorProto.FromString(each).name for each in found]
         raise AssertionError
 
@@ -259,12 +259,12 @@ def test_kserves_own_client_is_answered(logistic: Artifact, expected: list[float
             asked = kserve.InferInput("features", [1, 30], "FP64", data=ONES)
             theirs = InferenceGRPCClient(f"127.0.0.1:{server.port}")
             ready = await theirs.is_model_ready(MODEL)
-            answer = await theirs.infer(kserve.InferRequest(MODEL, [asked], request_id="x"))
+            response = await theirs.infer(kserve.InferRequest(MODEL, [asked], request_id="x"))
             await theirs.close()
-            return ready, answer
+            return ready, response
         finally:
             await server.stop(0)
 
-    ready, answer = asyncio.run(run())
+    ready, response = asyncio.run(run())
     assert ready
-    assert answer.outputs[0].data == expected
+    assert response.outputs[0].data == expected

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from sabia.contract.inferencelog import LOG_COLUMNS, PARTITIONS, day_of, feature_columns, log_key, log_prefix
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.log import parquet
 from sabia.serving.log.log import InferenceLog, opened
 from sabia.serving.log.records import ID_BYTES, Block
@@ -41,8 +41,8 @@ class Logged:
         self.store = Store.open("memory://") if store is None else store
         config = Settings(log="memory://", log_server="server-0", **settings)
         self.client = Client(artifact, config)
-        self.log = InferenceLog(self.client.decision, config, self.client.metrics, lambda: self.store)
-        self.client.app.observed.log = self.log
+        self.log = InferenceLog(self.client.model, config, self.client.metrics, lambda: self.store)
+        self.client.app.recorder.log = self.log
         self.log.start()
 
     def rows(self) -> list[dict[str, Any]]:
@@ -66,17 +66,17 @@ def test_a_row_is_logged_with_what_was_asked_and_answered(
 ) -> None:
     logged = Logged(logistic, **spooled)
     before = datetime.now(UTC)
-    answer = logged.client.predict(
+    response = logged.client.predict(
         json.dumps({"instances": rows[:1].tolist()}).encode(), JSON | {"x-request-id": "abc"}
     )
     (row,) = logged.rows()
     assert (row["request_id"], row["row"], row["version"], row["server"]) == ("abc", 0, "2.0", "server-0")
     assert (row["route"], row["status"], row["error"], row["sample_rate"]) == ("split", 200, None, 1.0)
-    assert row["prediction"] == answer.json()["predictions"][0]
+    assert row["prediction"] == response.json()["predictions"][0]
     assert before <= row["ts"] <= datetime.now(UTC)
     assert 0 < row["latency_us"] < 30_000_000
-    columns = feature_columns(logged.client.decision.names)
-    assert [row[columns[name]] for name in logged.client.decision.names] == rows[0].tolist()
+    columns = feature_columns(logged.client.model.names)
+    assert [row[columns[name]] for name in logged.client.model.names] == rows[0].tolist()
 
 
 def test_every_row_of_a_request_has_its_place_in_it(
@@ -85,12 +85,12 @@ def test_every_row_of_a_request_has_its_place_in_it(
     # More than fit into one block.
     logged, many = Logged(logistic, **spooled), np.resize(rows, (2500, 30))
     body = json.dumps({"instances": many.tolist()}).encode()
-    answer = logged.client.predict(body, JSON | {"x-request-id": "long" * 20})
+    response = logged.client.predict(body, JSON | {"x-request-id": "long" * 20})
     found = sorted(logged.rows(), key=lambda row: row["row"])
     assert [row["row"] for row in found] == list(range(2500))
     assert {row["request_id"] for row in found} == {"long" * 20}
-    assert [row["prediction"] for row in found] == answer.json()["predictions"]
-    first = feature_columns(logged.client.decision.names)["mean radius"]
+    assert [row["prediction"] for row in found] == response.json()["predictions"]
+    first = feature_columns(logged.client.model.names)["mean radius"]
     assert [row[first] for row in found] == many[:, 0].tolist()
 
 
@@ -98,9 +98,9 @@ def test_a_refused_request_is_logged_with_its_sentence_and_no_values(
     logistic: Artifact, spooled: dict[str, Any]
 ) -> None:
     logged = Logged(logistic, **spooled)
-    answer = logged.client.predict(b'{"instances": [[1]]}')
+    response = logged.client.predict(b'{"instances": [[1]]}')
     (row,) = logged.rows()
-    assert (row["status"], row["error"]) == (400, answer.json()["error"])
+    assert (row["status"], row["error"]) == (400, response.json()["error"])
     assert row["prediction"] is None
     assert row["mean_radius"] is None
 
@@ -125,16 +125,16 @@ def test_the_answer_carries_the_request_id_that_is_logged(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
     logged, body = Logged(logistic, **spooled), json.dumps({"instances": rows[:1].tolist()}).encode()
-    answers = [logged.client.predict(body), logged.client.predict(b"{}"), logged.client("POST", PREDICT, b"", JSON)]
-    answered = [answer.headers["x-request-id"] for answer in answers]
+    responses = [logged.client.predict(body), logged.client.predict(b"{}"), logged.client("POST", PREDICT, b"", JSON)]
+    answered = [response.headers["x-request-id"] for response in responses]
     assert len(set(answered)) == 3
     assert {row["request_id"] for row in logged.rows()} == set(answered)
 
 
 @pytest.mark.parametrize("given_id", ["x" * 129, "a b", "", "ä"])
 def test_an_id_that_is_none_is_replaced(logistic: Artifact, given_id: str) -> None:
-    answer = Client(logistic).predict(b"{}", JSON | {"x-request-id": given_id})
-    assert answer.headers["x-request-id"] not in ("", given_id)
+    response = Client(logistic).predict(b"{}", JSON | {"x-request-id": given_id})
+    assert response.headers["x-request-id"] not in ("", given_id)
 
 
 def test_calls_that_are_no_requests_have_no_id(logistic: Artifact) -> None:
@@ -152,9 +152,9 @@ def test_features_that_are_redacted_leave_no_value_behind(
 
 
 def test_to_redact_what_is_not_there_is_refused_at_the_start(logistic: Artifact) -> None:
-    decision = Decision(logistic)
+    model = Model(logistic)
     with pytest.raises(LoadFailed, match="'radius', which is neither a feature"):
-        opened(decision, Settings(log_redact="radius"), "memory://", VersionMetrics(decision))
+        opened(model, Settings(log_redact="radius"), "memory://", VersionMetrics(model))
 
 
 def test_a_sample_keeps_or_drops_whole_requests_by_their_id(
@@ -176,9 +176,9 @@ def test_a_sample_keeps_or_drops_whole_requests_by_their_id(
 
 
 def test_a_file_holds_one_day(logistic: Artifact) -> None:
-    decision = Decision(logistic)
-    described = parquet.Described(MODEL, "2.0", "0" * 64, "server", decision.names)
-    block = Block(decision.width)
+    model = Model(logistic)
+    described = parquet.Described(MODEL, "2.0", "0" * 64, "server", model.names)
+    block = Block(model.width)
     midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
     times, places = np.array([midnight - 0.001, midnight + 0.001]), np.arange(2)
     block.add(b"late", np.ones((2, 30)), np.ones(2), times, np.zeros(2), places, 0)
@@ -194,7 +194,7 @@ def test_ids_of_any_length_come_out_as_they_went_in(ids: list[bytes]) -> None:
         if at % 2:
             block.add([text], np.ones((1, 3)), np.ones(1), np.zeros(1), np.full(1, 0.1), np.zeros(1, dtype=np.int64), 0)
         else:
-            block.add_refused(text, 400, b"{}", 0.0, 0.1, 0)
+            block.add_error(text, 400, b"{}", 0.0, 0.1, 0)
     if ids:
         described = parquet.Described("m", "1.0", "0" * 64, "s", ("a", "b", "c"))
         ((_, count, data),) = parquet.files([block], described)
@@ -283,10 +283,10 @@ def test_what_is_not_written_when_time_is_up_is_counted(
 
 def test_the_records_of_a_worker_that_died_are_counted_as_lost(logistic: Artifact) -> None:
     registry = CollectorRegistry()
-    metrics = VersionMetrics(Decision(logistic), registry, workers=2)
-    metrics.be(1)
-    metrics.log_waits(7)
-    metrics.forget(1)
+    metrics = VersionMetrics(Model(logistic), registry, workers=2)
+    metrics.use_slot(1)
+    metrics.set_log_waiting(7)
+    metrics.reset_slot(1)
     labels = {"model": MODEL, "version": "2.0"}
     assert registry.get_sample_value("sabia_log_dropped_total", labels | {"reason": "died"}) == 7
     assert registry.get_sample_value("sabia_log_waiting", labels) == 0

@@ -94,7 +94,7 @@ def test_a_model_is_ready_only_after_it_was_loaded(folder: Path) -> None:
     model.start()
     assert model.ready is False
     with pytest.raises(NotReady):
-        _ = model.decision
+        _ = model.loaded
     assert model.load() is True
     assert model.name == "breast-cancer"
 

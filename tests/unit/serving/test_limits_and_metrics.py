@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sabia.contract.durations import EDGES, LABELS, LONGEST, RATIO, SHORTEST
 from sabia.registry.verification import Artifact
-from sabia.serving.inference.decision import SHORTCUT_TOLERANCE, Decision
+from sabia.serving.inference.model import FAST_PATH_TOLERANCE, Model
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 from tests.unit.serving.clients import INFER, JSON, MODEL, PREDICT, Client, Wire
@@ -49,7 +49,7 @@ def test_a_body_that_does_not_say_its_length_is_cut_off_at_the_limit(small: Clie
         wire.writer.write(f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode())
         for _ in range(10):
             wire.writer.write(b"%x\r\n%b\r\n" % (LIMIT, b" " * LIMIT))
-        return await wire.answer()
+        return await wire.response()
 
     assert small.connected(call).status_code == 413
 
@@ -66,7 +66,7 @@ def test_a_large_call_gets_the_answers_of_many_small_ones(client: Client, rows: 
     apart = [
         client.predict(json.dumps({"instances": [row]}).encode()).json()["predictions"][0] for row in rows[:20].tolist()
     ]
-    assert together[:20] == pytest.approx(apart, abs=SHORTCUT_TOLERANCE)
+    assert together[:20] == pytest.approx(apart, abs=FAST_PATH_TOLERANCE)
 
 
 def test_totals_equal_the_calls(client: Client) -> None:
@@ -84,7 +84,7 @@ def test_totals_equal_the_calls(client: Client) -> None:
 
 def test_every_prediction_is_counted_in_its_bin(client: Client, rows: NDArray[np.float64]) -> None:
     predictions = np.array(client.predict(json.dumps({"instances": rows.tolist()}).encode()).json()["predictions"])
-    edges = client.decision.bins
+    edges = client.model.bins
     for at in range(len(edges) + 1):
         low, high = ([-np.inf, *edges, np.inf])[at : at + 2]
         expected = np.count_nonzero((predictions >= low) & (predictions < high))
@@ -144,9 +144,9 @@ def test_the_buckets_are_fine_enough_and_cover_what_is_promised() -> None:
 @given(durations=st.lists(st.floats(0, 1000), max_size=30))
 def test_durations_are_counted_as_prometheus_does(logistic: Artifact, durations: list[float]) -> None:
     registry = CollectorRegistry()
-    metrics = VersionMetrics(Decision(logistic), registry)
+    metrics = VersionMetrics(Model(logistic), registry)
     for seconds in durations:
-        metrics.answered(200, seconds)
+        metrics.count_response(200, seconds)
     labels = {"model": MODEL, "version": "2.0", "route": "split"}
     for edge in (*LABELS[::20], "+Inf"):
         found = registry.get_sample_value("sabia_request_duration_seconds_bucket", labels | {"le": edge})

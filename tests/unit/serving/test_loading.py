@@ -13,8 +13,8 @@ from sabia.contract.layout import Version, version_prefix
 from sabia.contract.manifest import File, content_digest, decode, encode, sha256
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.loading import load
+from sabia.serving.inference.model import Model
 from sabia.serving.settings import Settings
 from sabia.store.objects import Store
 from tests.conftest import MODEL
@@ -109,13 +109,13 @@ def test_a_version_with_right_digests_and_wrong_content_is_refused(
     logistic: Artifact, files: dict[str, bytes], reason: str
 ) -> None:
     with pytest.raises(LoadFailed, match=reason):
-        Decision(changed(logistic, **files))
+        Model(changed(logistic, **files))
 
 
 def test_a_model_of_another_width_than_its_manifest_is_refused(logistic: Artifact) -> None:
     narrow = msgspec.structs.replace(logistic.manifest, features=logistic.manifest.features[:29])
     with pytest.raises(LoadFailed, match="29"):
-        Decision(Artifact(narrow, logistic.files))
+        Model(Artifact(narrow, logistic.files))
 
 
 def test_the_manifest_can_be_read_back_after_a_change(logistic: Artifact) -> None:

@@ -28,7 +28,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(values=rows, separators=separators)
 def test_rows_are_those_of_the_whole(values: list[list[float]], separators: tuple[str, str]) -> None:
     body = json.dumps({"instances": values}, separators=separators).encode()
-    found = pieces.read_rows(body, 3)
+    found = pieces.parse_rows(body, 3)
     assert found is not None
     assert found.tolist() == values
 
@@ -49,7 +49,7 @@ def test_what_is_no_json_as_a_whole_is_none_in_pieces(values: list[list[float]],
     body = json.dumps({"instances": values}).encode()
     at %= len(body) + 1
     spoilt = body[:at] + noise + body[at:]
-    found = pieces.read_rows(spoilt, 3)
+    found = pieces.parse_rows(spoilt, 3)
     if found is not None:
         assert msgspec.json.decode(spoilt) == {"instances": found.tolist()}
 
@@ -70,7 +70,7 @@ def test_what_is_no_json_as_a_whole_is_none_in_pieces(values: list[list[float]],
     ],
 )
 def test_other_forms_are_left_to_whoever_reads_the_whole(body: bytes) -> None:
-    assert pieces.read_rows(body, 3) is None
+    assert pieces.parse_rows(body, 3) is None
 
 
 @pytest.mark.parametrize(

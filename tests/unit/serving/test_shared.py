@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from sabia.contract.names import MIRROR, PIN, SPLIT
 from sabia.registry.verification import Artifact
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.telemetry.metrics import STUCK, VersionMetrics
 from sabia.serving.telemetry.shared import Shared
 
@@ -48,15 +48,15 @@ def test_what_a_forked_process_counts_is_seen_by_its_parent() -> None:
 
 def test_workers_count_together_and_a_successor_goes_on_where_the_last_one_ended(logistic: Artifact) -> None:
     registry = CollectorRegistry()
-    metrics = VersionMetrics(Decision(logistic), registry, workers=2)
+    metrics = VersionMetrics(Model(logistic), registry, workers=2)
     for worker, calls in ((0, 3), (1, 4), (0, 2)):
-        metrics.be(worker)
-        metrics.connected(5)
+        metrics.use_slot(worker)
+        metrics.set_connections(5)
         for _ in range(calls):
-            metrics.answered(200, 0.001, PIN)
-    metrics.be(2)
-    metrics.restarted(STUCK)
-    metrics.forget(0)
+            metrics.count_response(200, 0.001, PIN)
+    metrics.use_slot(2)
+    metrics.count_restart(STUCK)
+    metrics.reset_slot(0)
     labels = {"model": "breast-cancer", "version": "2.0"}
     value = registry.get_sample_value
     assert value("sabia_requests_total", labels | {"route": PIN, "status_class": "2xx"}) == 9

@@ -226,7 +226,7 @@ def test_while_draining_readiness_says_no_and_requests_are_answered_for_the_last
 
 
 def test_a_model_that_fails_is_our_fault_and_says_nothing_of_the_inside(client: Client) -> None:
-    client.decision.predict_one = _failing  # type: ignore[method-assign]  # a model that fails is hard to train
+    client.model.predict_row = _failing  # type: ignore[method-assign]  # a model that fails is hard to train
     response = client.predict(instances("1"))
     assert response.status_code == 500
     assert error(response) == "The model failed on this request; the server's log says why."
@@ -257,7 +257,7 @@ def test_an_explanation_never_repeats_the_headers_of_the_request(client: Client)
 
 
 def test_methods_that_are_not_linear_answer_501_to_explain(client: Client) -> None:
-    client.decision.linear = None
+    client.model.linear = None
     response = client("POST", EXPLAIN, instances("1"), JSON)
     assert response.status_code == 501
     assert "cannot be explained" in error(response)
@@ -272,9 +272,9 @@ def test_a_structured_event_is_answered_by_one_with_or_without_a_time(client: Cl
         event = EVENT | extra | {"data": json.loads(instances("1"))}
         response = client.predict(json.dumps(event).encode(), {"content-type": "application/cloudevents+json"})
         assert response.status_code == 200
-        answer = response.json()
-        assert answer["data"] == client.predict(instances("1")).json()
-        assert (answer["specversion"], answer["type"]) == ("1.0", "io.kserve.inference.response")
+        event = response.json()
+        assert event["data"] == client.predict(instances("1")).json()
+        assert (event["specversion"], event["type"]) == ("1.0", "io.kserve.inference.response")
         assert response.headers["content-type"] == "application/cloudevents+json"
 
 

@@ -84,7 +84,7 @@ def test_without_an_id_none_is_invented(client: Client) -> None:
 
 
 def test_the_features_may_come_as_one_tensor_each(client: Client, rows: Rows) -> None:
-    names = client.decision.names
+    names = client.model.names
     columns = [
         {"name": name, "shape": [3, 1] if at % 2 else [3], "datatype": "FP64", "data": rows[:3, at].tolist()}
         for at, name in enumerate(names)

@@ -33,7 +33,7 @@ async def ask(connect: Connect, sent: bytes) -> httpx.Response:
     """One call on a connection of its own."""
     wire = await connect()
     wire.writer.write(sent)
-    return await wire.answer()
+    return await wire.response()
 
 
 @pytest.mark.parametrize("path", ["/v1/models/breast-cancer", "/v2/health/live", "/metrics"])
@@ -57,9 +57,9 @@ def test_more_calls_than_may_wait_are_told_to_come_back(logistic: Artifact, thre
         return await asyncio.gather(*(ask(connect, post(BODY)) for _ in range(8)))
 
     found = client.served(call)
-    assert Counter(answer.status_code for answer in found) == {200: threads + queue, 503: 8 - threads - queue}
-    refused = [answer for answer in found if answer.status_code == 503]
-    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+    assert Counter(response.status_code for response in found) == {200: threads + queue, 503: 8 - threads - queue}
+    refused = [response for response in found if response.status_code == 503]
+    assert {response.headers["retry-after"] for response in refused} == {"1"}
     assert "Too many calls are waiting" in error(refused[0])
     assert client.value("sabia_requests_total", status_class="5xx") == len(refused)
 
@@ -78,7 +78,7 @@ async def timed(wire: Wire, sent: bytes) -> tuple[httpx.Response, float]:
     loop = asyncio.get_running_loop()
     started = loop.time()
     wire.writer.write(sent)
-    return await wire.answer(), loop.time() - started
+    return await wire.response(), loop.time() - started
 
 
 def test_the_setting_is_the_longest_that_a_client_may_ask_for(logistic: Artifact) -> None:
@@ -136,14 +136,14 @@ def test_a_pool_that_is_full_refuses_at_once_and_takes_again_when_it_is_not() ->
 
 
 def test_a_model_that_becomes_slow_is_moved_off_the_loop_and_comes_back(client: Client) -> None:
-    decision = client.decision
-    assert decision.expected_seconds(1) < 0.001
-    decision.took(1, 0.5)
-    assert decision.expected_seconds(1) > 0.4
+    model = client.model
+    assert model.expected_seconds(1) < 0.001
+    model.record_duration(1, 0.5)
+    assert model.expected_seconds(1) > 0.4
     assert client.predict(BODY).status_code == 200
     for _ in range(200):
-        decision.took(1, 0.00001)
-    assert decision.expected_seconds(1) < 0.001
+        model.record_duration(1, 0.00001)
+    assert model.expected_seconds(1) < 0.001
 
 
 def test_the_platforms_names_are_the_same_call(logistic: Artifact) -> None:

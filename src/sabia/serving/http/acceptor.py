@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from sabia.serving.http.connection import Connection
-from sabia.serving.http.hub import Hub
+from sabia.serving.http.pool import ConnectionPool
 
 _COURTESY_SECONDS = 0.003
 
@@ -27,8 +27,8 @@ class Acceptor:
         least: how many connections the process has that has the fewest.
     """
 
-    def __init__(self, hub: Hub, listener: socket.socket, least: Callable[[], int]) -> None:
-        self._hub, self._listener, self._least = hub, listener, least
+    def __init__(self, pool: ConnectionPool, listener: socket.socket, least: Callable[[], int]) -> None:
+        self._pool, self._listener, self._least = pool, listener, least
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[object]] = set()
         self._closed = False
@@ -41,7 +41,7 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
 
     def _woken(self) -> None:
-        if len(self._hub.connections) <= self._least():
+        if len(self._pool.connections) <= self._least():
             self._take()
             return
         self._loop.remove_reader(self._listener)
@@ -58,6 +58,6 @@ class Acceptor:
         except (BlockingIOError, ConnectionAbortedError):
             return  # another took it, or it is gone
         client.setblocking(False)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(partial(Connection, self._hub), client))
+        task = self._loop.create_task(self._loop.connect_accepted_socket(partial(Connection, self._pool), client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

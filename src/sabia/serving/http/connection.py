@@ -29,8 +29,8 @@ from sabia.serving.errors import (
     TooManyConnections,
 )
 from sabia.serving.http import requestid
-from sabia.serving.http.hub import Hub
-from sabia.serving.http.messages import JSON, Answer, Request, head, refusal
+from sabia.serving.http.messages import JSON, Request, Response, error_response, head
+from sabia.serving.http.pool import ConnectionPool
 
 NEVER = float("inf")
 # Given twice they would mean two things, and the next server might choose the other one.
@@ -55,20 +55,20 @@ class Connection(asyncio.Protocol):
         "_broken",
         "_busy",
         "_chunks",
-        "_deaf",
         "_declared",
-        "_dropped",
+        "_discarded",
+        "_discarding",
         "_dry",
         "_ended",
         "_head_bytes",
         "_head_complete",
         "_headers",
         "_held",
-        "_hub",
         "_in_message",
         "_limits",
         "_method",
         "_parser",
+        "_pool",
         "_progress",
         "_queue",
         "_rest",
@@ -82,22 +82,22 @@ class Connection(asyncio.Protocol):
         "deadline",
     )
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._limits = hub.limits
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._limits = pool.limits
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request | RequestError] = deque()  # what waits for the call before it
         self._rest = memoryview(b"")  # what has come and is not parsed
         self._busy = False  # a call is being answered elsewhere
         self._stuck = False  # the client reads slower than it asks
-        self._deaf = False  # no further call is taken from this client
+        self._discarding = False  # no further call is taken from this client
         self._ended = False  # the client has said that it sends no more
         self._in_message = False  # a call has begun and is not whole
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._broken: RequestError | None = None
         self._dry = 0  # bytes since the parser gave the last part of a body
-        self._dropped = 0
+        self._discarded = 0
         self._turn = 0  # calls answered since the other connections had their turn
         self._yielded = False
         self._held = 0  # bytes of bodies that this connection has in memory
@@ -108,16 +108,16 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is here."""
         self._transport = cast("asyncio.Transport", transport)
-        self.deadline = self._hub.now + self._limits.read_seconds
-        if not self._hub.opened(self):
+        self.deadline = self._pool.now + self._limits.read_seconds
+        if not self._pool.opened(self):
             self._refuse(TooManyConnections())
             self._transport.close()  # it is not looked after, so it cannot stay
 
     def data_received(self, data: bytes) -> None:
         """Some bytes; any number of calls may end in them."""
         self._turn = 0
-        if self._deaf:
-            self._drop(len(data))
+        if self._discarding:
+            self._discard(len(data))
         elif len(data) <= _PIECE and not self._rest:
             self._parse(data)
         else:
@@ -133,12 +133,12 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError:
-            if not self._deaf:
+            if not self._discarding:
                 self._refuse(self._broken or MalformedRequest())
         else:
             # The parser keeps or reads heads, trailers and extensions of chunks before anything is seen of them here.
             self._dry = 0 if self._progress else self._dry + len(data)
-            if self._dry > self._limits.head_bytes and not self._deaf:
+            if self._dry > self._limits.head_bytes and not self._discarding:
                 self._refuse(HeadTooLarge(self._limits.head_bytes))
 
     def eof_received(self) -> bool:
@@ -149,18 +149,18 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, reason: Exception | None) -> None:
         """It is over."""
         del reason
-        self._deaf = True
+        self._discarding = True
         self._queue.clear()
         self._rest = memoryview(b"")
         self._chunks = []
         self._release(self._held)
-        self._hub.closed(self)
+        self._pool.closed(self)
 
     def pause_writing(self) -> None:
         """The client reads slower than it asks."""
         self._stuck = True
         self._transport.pause_reading()
-        self.deadline = self._hub.now + self._limits.read_seconds
+        self.deadline = self._pool.now + self._limits.read_seconds
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a call."""
-        if self._deaf:
+        if self._discarding:
             return
         self._in_message = True
         self._head_complete = False
@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._chunks = []
         self._size = self._declared = 0
-        self.deadline = self._hub.now + self._limits.read_seconds
+        self.deadline = self._pool.now + self._limits.read_seconds
 
     def on_url(self, part: bytes) -> None:
         """The target, or a part of it."""
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole; a body may follow."""
-        if self._deaf:
+        if self._discarding:
             return
         self._head_complete = True
         self._started = perf_counter()
@@ -223,23 +223,23 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, chunk: bytes) -> None:
         """A part of the body."""
-        if self._deaf:
+        if self._discarding:
             return
         self._progress = True
-        size, hub = len(chunk), self._hub
+        size, pool = len(chunk), self._pool
         self._size += size
         self._held += size
-        hub.held += size
+        pool.held += size
         if self._size > self._limits.body_bytes:
             self._give_up(BodyTooLarge(self._limits.body_bytes))
-        elif hub.held > self._limits.held_bytes and self._size > self._limits.small_bytes:
+        elif pool.held > self._limits.held_bytes and self._size > self._limits.small_bytes:
             self._give_up(Overloaded())
         else:
             self._chunks.append(chunk)
 
     def on_message_complete(self) -> None:
         """A call is whole."""
-        if self._deaf:
+        if self._discarding:
             return
         self._progress = True
         parser = self._parser
@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
             keep_alive,
         )
         if not keep_alive:
-            self._deaf = True
+            self._discarding = True
         if self._busy or self._stuck or self._queue or self._turn >= _AT_ONCE:
             self._queue.append(request)
             self._transport.pause_reading()
@@ -271,25 +271,25 @@ class Connection(asyncio.Protocol):
     def _take(self, item: Request | RequestError) -> None:
         """Answer the next call, or say why what came in its place is none."""
         if isinstance(item, RequestError):
-            self._send(refusal(item, close=True), b"", keep_alive=False, body=True)
+            self._send(error_response(item, close=True), b"", keep_alive=False, body=True)
             return
-        answer = self._hub.respond(item)
-        if type(answer) is Answer:
-            self.deadline = self._hub.now + self._limits.idle_seconds
+        response = self._pool.respond(item)
+        if type(response) is Response:
+            self.deadline = self._pool.now + self._limits.idle_seconds
             self._release(len(item.body))
-            self._send(answer, item.id, keep_alive=item.keep_alive, body=item.method != b"HEAD")
+            self._send(response, item.id, keep_alive=item.keep_alive, body=item.method != b"HEAD")
         else:
             self._busy = True  # what comes meanwhile is held back once it is seen
             self.deadline = NEVER
-            cast("asyncio.Future[Answer]", answer).add_done_callback(partial(self._answered, item))
+            cast("asyncio.Future[Response]", response).add_done_callback(partial(self._answered, item))
 
-    def _answered(self, request: Request, answer: asyncio.Future[Answer]) -> None:
+    def _answered(self, request: Request, response: asyncio.Future[Response]) -> None:
         self._busy = False
-        if self._transport.is_closing() or answer.cancelled():
+        if self._transport.is_closing() or response.cancelled():
             return
-        self.deadline = self._hub.now + self._limits.idle_seconds
+        self.deadline = self._pool.now + self._limits.idle_seconds
         self._release(len(request.body))
-        self._send(answer.result(), request.id, keep_alive=request.keep_alive, body=request.method != b"HEAD")
+        self._send(response.result(), request.id, keep_alive=request.keep_alive, body=request.method != b"HEAD")
         self._go_on()
 
     def _go_on(self) -> None:
@@ -306,8 +306,8 @@ class Connection(asyncio.Protocol):
                 size = max(_PIECE, self._declared - self._size) if self._in_message else _PIECE
                 piece, self._rest = self._rest[:size], self._rest[size:]
                 self._parse(piece)
-                if self._deaf:
-                    self._drop(len(self._rest))
+                if self._discarding:
+                    self._discard(len(self._rest))
                     self._rest = memoryview(b"")
         if self._transport.is_closing():
             return
@@ -330,17 +330,17 @@ class Connection(asyncio.Protocol):
         self._yielded = False
         self._go_on()
 
-    def _send(self, answer: Answer, request_id: bytes, *, keep_alive: bool, body: bool) -> None:
-        hub = self._hub
-        content = answer.body
-        close = not keep_alive or answer.close or hub.draining
+    def _send(self, response: Response, request_id: bytes, *, keep_alive: bool, body: bool) -> None:
+        pool = self._pool
+        content = response.body
+        close = not keep_alive or response.close or pool.draining
         # HTTP/1.0 asks for a connection that stays, and must be told that it gets one.
         keep = b"connection" in self._headers
-        if answer.status == 200 and not (close or keep or answer.headers) and body and answer.media_type == JSON:
+        if response.status == 200 and not (close or keep or response.headers) and body and response.media_type == JSON:
             line = _REQUEST_ID_LINE % request_id if request_id else b""
-            self._transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (hub.ok_json, line, len(content), content))
+            self._transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (pool.ok_json, line, len(content), content))
             return
-        lines = head(answer, hub.lines, request_id=request_id, close=close, keep=keep)
+        lines = head(response, pool.lines, request_id=request_id, close=close, keep=keep)
         self._transport.write(lines + content if body else lines)
         if close:
             self._part()
@@ -352,9 +352,9 @@ class Connection(asyncio.Protocol):
         it might never see the answer.
         """
         self._queue.clear()
-        self._deaf = True
+        self._discarding = True
         if self._in_message and not self._ended:
-            self.deadline = self._hub.now + self._limits.read_seconds
+            self.deadline = self._pool.now + self._limits.read_seconds
             self._transport.write_eof()
             self._transport.resume_reading()
         else:
@@ -368,7 +368,7 @@ class Connection(asyncio.Protocol):
 
     def _release(self, size: int) -> None:
         self._held -= size
-        self._hub.held -= size
+        self._pool.held -= size
 
     def _break(self, reason: RequestError) -> None:
         """Refuse from within the parser, which then stops.
@@ -381,8 +381,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, reason: RequestError) -> None:
         """Say, when its turn comes, why this is no call, and take no other."""
-        self._deaf = self._in_message = True  # whatever it was, it may go on
-        self._hub.refused(reason)
+        self._discarding = self._in_message = True  # whatever it was, it may go on
+        self._pool.refused(reason)
         if self._busy or self._stuck or self._queue:
             self._queue.append(reason)
         else:
@@ -395,10 +395,10 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._parse(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
-    def _drop(self, size: int) -> None:
+    def _discard(self, size: int) -> None:
         """Bytes of a client that has its answer and goes on sending."""
-        self._dropped += size
-        if self._dropped > self._limits.dropped_bytes:
+        self._discarded += size
+        if self._discarded > self._limits.dropped_bytes:
             self._transport.abort()
 
     # -- called by the hub -------------------------------------------------------------------------------------------
@@ -415,11 +415,11 @@ class Connection(asyncio.Protocol):
         """
         if self._busy or self._queue or self._rest:
             return None
-        return 0 if self._deaf else 2 if self._in_message else 1
+        return 0 if self._discarding else 2 if self._in_message else 1
 
     def expire(self) -> None:
         """Its client has let it wait too long."""
-        if self._stuck or self._deaf:
+        if self._stuck or self._discarding:
             self._transport.abort()
         elif self._in_message:
             self._refuse(SlowRequest())

@@ -46,7 +46,7 @@ class Request(msgspec.Struct, gc=False):
         return self.header(b"content-type").partition(";")[0].strip().lower()
 
 
-class Answer(msgspec.Struct):
+class Response(msgspec.Struct):
     """What goes back.
 
     Attributes:
@@ -66,16 +66,16 @@ class Answer(msgspec.Struct):
     error: RequestError | None = None
 
 
-def head(answer: Answer, lines: bytes, *, request_id: bytes, close: bool, keep: bool) -> bytes:
+def head(response: Response, lines: bytes, *, request_id: bytes, close: bool, keep: bool) -> bytes:
     """Status line and headers; `lines` are the headers that every answer carries."""
     parts = [
-        b"HTTP/1.1 %d %b\r\n" % (answer.status, _REASONS.get(answer.status, b"")),
+        b"HTTP/1.1 %d %b\r\n" % (response.status, _REASONS.get(response.status, b"")),
         lines,
-        b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media_type.encode(), len(answer.body)),
+        b"content-type: %b\r\ncontent-length: %d\r\n" % (response.media_type.encode(), len(response.body)),
     ]
     if request_id:
         parts.append(requestid.LINE % request_id)
-    parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers.items()]
+    parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in response.headers.items()]
     if close:
         parts.append(b"connection: close\r\n")
     elif keep:
@@ -84,7 +84,7 @@ def head(answer: Answer, lines: bytes, *, request_id: bytes, close: bool, keep: 
     return b"".join(parts)
 
 
-def refusal(reason: RequestError, *, close: bool = False) -> Answer:
+def error_response(reason: RequestError, *, close: bool = False) -> Response:
     """One sentence, in the form that both protocols have for it."""
     body = msgspec.json.encode({"error": str(reason)})
-    return Answer(reason.http_status, body, headers=dict(reason.headers), close=close, error=reason)
+    return Response(reason.http_status, body, headers=dict(reason.headers), close=close, error=reason)

@@ -6,19 +6,19 @@ from pathlib import Path
 
 from sabia.registry.verification import Artifact, read_artifact
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.settings import Settings
 from sabia.store.errors import ArtifactError
 from sabia.store.objects import Store
 
 
-def load(settings: Settings) -> Decision:
+def load(settings: Settings) -> Model:
     """Read, verify and open the version at the configured source.
 
     Raises:
         LoadFailed: with the one sentence that says why.
     """
-    return Decision(read(settings))
+    return Model(read(settings))
 
 
 def read(settings: Settings) -> Artifact:

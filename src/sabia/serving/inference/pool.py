@@ -48,20 +48,20 @@ class Pool(Generic[Result]):
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Result] = loop.create_future()
 
-        def settle(outcome: Result | BaseException) -> None:
+        def flush(outcome: Result | BaseException) -> None:
             if not result.done():
                 timer.cancel()
                 result.set_result(finish(outcome))
 
         def expire() -> None:
             working.cancel()
-            settle(DeadlineExceeded())
+            flush(DeadlineExceeded())
 
         def done(future: Future[Result]) -> None:
             self.open -= 1
             if not future.cancelled():
                 error = future.exception()
-                settle(future.result() if error is None else error)
+                flush(future.result() if error is None else error)
 
         self.open += 1
         working = self._executor.submit(partial(_in_time, work, deadline))

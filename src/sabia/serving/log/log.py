@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sabia.contract.inferencelog import log_key
 from sabia.contract.names import ROUTES
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.log import parquet
 from sabia.serving.log.records import Block
 from sabia.serving.log.spool import Spool
@@ -57,15 +57,15 @@ class InferenceLog:
     """
 
     def __init__(
-        self, decision: Decision, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
+        self, model: Model, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
     ) -> None:
-        self._model, self._width = decision.name, decision.width
+        self._name, self._width = model.name, model.width
         self._described = parquet.Described(
-            model=decision.name,
-            version=decision.version,
-            digest=decision.manifest.digest,
+            model=model.name,
+            version=model.version,
+            digest=model.manifest.digest,
             server=settings.log_server or socket.gethostname(),
-            features=decision.names,
+            features=model.names,
             sample_rate=settings.log_sample,
             redacted=frozenset(redacted(settings)),
         )
@@ -118,11 +118,11 @@ class InferenceLog:
         arrived, took = np.full(count, time() - seconds), np.full(count, seconds)
         self._keep(request_id, rows, prediction, arrived, took, np.arange(count), route)
 
-    def refused(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
+    def error(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that was refused."""
         if not self._sampled(request_id):
             return
-        self._block.add_refused(request_id, status, body, time() - seconds, seconds, _ROUTE_NUMBERS[route])
+        self._block.add_error(request_id, status, body, time() - seconds, seconds, _ROUTE_NUMBERS[route])
         if self._block.full:
             self._next_block()
 
@@ -130,7 +130,8 @@ class InferenceLog:
         """Hand over what has waited long enough; to be called some times a second."""
         if monotonic() - self._since >= self._seconds:
             self._hand_over()
-        self._metrics.log_waits(sum(map(len, self._blocks)) + len(self._block) + sum(map(_rows, list(self._waiting))))
+        handed_over = sum(map(_rows, list(self._waiting)))
+        self._metrics.set_log_waiting(_rows(self._blocks) + len(self._block) + handed_over)
 
     def close(self, seconds: float) -> None:
         """Write what there is, within so many seconds; what then has not reached the store stays on disk, or is lost
@@ -142,7 +143,7 @@ class InferenceLog:
         self._thread.join(seconds)
         lost = sum(map(_rows, list(self._waiting)))
         if lost:
-            self._metrics.log_dropped(lost)
+            self._metrics.count_log_dropped(lost)
             logger.warning("inference log: %d records were not written in time and are lost", lost)
         left = len(self._spool.waiting())
         if left:
@@ -193,7 +194,7 @@ class InferenceLog:
         blocks, self._blocks = self._blocks, []
         size = sum(block.nbytes for block in blocks)
         if self._held - self._written + size > self._memory:
-            self._metrics.log_dropped(_rows(blocks))
+            self._metrics.count_log_dropped(_rows(blocks))
             return
         self._held += size
         self._waiting.append(blocks)
@@ -216,15 +217,15 @@ class InferenceLog:
     def _write_file(self, blocks: list[Block], sender: _Sender) -> None:
         try:
             for day, rows, data in parquet.files(blocks, self._described):
-                key = log_key(self._model, day, self._described.server, uuid4())
+                key = log_key(self._name, day, self._described.server, uuid4())
                 if sender.send(key, data):
-                    self._metrics.log_kept(rows)
+                    self._metrics.count_log_kept(rows)
                 else:
-                    self._metrics.log_dropped_late(rows)
+                    self._metrics.count_log_unwritten(rows)
         except Exception:
             # Whatever it is, serving goes on and the loss is counted.
             logger.exception("inference log: records could not be written")
-            self._metrics.log_dropped_late(_rows(blocks))
+            self._metrics.count_log_unwritten(_rows(blocks))
 
 
 class _Sender:
@@ -275,16 +276,16 @@ class _Sender:
         return True
 
 
-def opened(decision: Decision, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
+def opened(model: Model, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
     """The log that the settings ask for, in the store at this URL; nothing is written before it is started.
 
     Raises:
         LoadFailed: they name something to leave empty that is not there.
     """
     for name in redacted(settings):
-        if name not in (*decision.names, *parquet.REDACTABLE):
+        if name not in (*model.names, *parquet.REDACTABLE):
             raise LoadFailed(f"log_redact names {name!r}, which is neither a feature nor a column that may be empty.")
-    return InferenceLog(decision, settings, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
+    return InferenceLog(model, settings, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
 
 
 def redacted(settings: Settings) -> list[str]:

@@ -71,7 +71,7 @@ def files(blocks: Sequence[Block], described: Described) -> Iterator[tuple[date,
 def warm_up(described: Described) -> None:
     """Write a file of one record and forget it: the first one takes the library a twentieth of a second more."""
     block = Block(len(described.features))
-    block.add_refused(b"", 503, b"", 0.0, 0.0, 0)
+    block.add_error(b"", 503, b"", 0.0, 0.0, 0)
     list(files([block], described))
 
 
@@ -138,7 +138,7 @@ def _sentences(blocks: Sequence[Block], count: int) -> pa.Array:
     sentences: list[str | None] = [None] * count
     start = 0
     for block in blocks:
-        for at, body in block.refusals.items():
+        for at, body in block.errors.items():
             sentences[start + at] = _sentence(body)
         start += len(block)
     return pa.array(sentences, pa.string())

@@ -46,7 +46,7 @@ class Block:
         self._beside = {name: np.empty(self._capacity, kind) for name, kind in _BESIDE.items()}
         self._count = 0
         self.long_ids: dict[int, bytes] = {}
-        self.refusals: dict[int, bytes] = {}
+        self.errors: dict[int, bytes] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -101,7 +101,7 @@ class Block:
         self._count += count
         return count
 
-    def add_refused(
+    def add_error(
         self, request_id: bytes, status: int, body: bytes, arrived: float, seconds: float, route: int
     ) -> None:
         """Keep a request that was refused, and the body that it was answered."""
@@ -112,5 +112,5 @@ class Block:
         self._features[at] = 0.0
         if len(request_id) > ID_BYTES:
             self.long_ids[at] = request_id
-        self.refusals[at] = body
+        self.errors[at] = body
         self._count = at + 1

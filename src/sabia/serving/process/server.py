@@ -27,10 +27,10 @@ from sabia.serving.app import App
 from sabia.serving.errors import LoadFailed
 from sabia.serving.http.acceptor import Acceptor
 from sabia.serving.http.connection import Connection
-from sabia.serving.http.hub import Hub
 from sabia.serving.http.limits import MEBIBYTE, Limits
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.pool import ConnectionPool
 from sabia.serving.inference.loading import load
+from sabia.serving.inference.model import Model
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 
@@ -50,14 +50,14 @@ def serve(settings: Settings) -> None:
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    decision = load(settings)
+    model = load(settings)
     listener = listen(settings)
-    metrics = VersionMetrics(decision, REGISTRY)
-    app = app_of(decision, settings, REGISTRY, metrics)
-    run(app, settings, listener, on_ready=lambda: tell(decision, settings, listener))
+    metrics = VersionMetrics(model, REGISTRY)
+    app = build_app(model, settings, REGISTRY, metrics)
+    run(app, settings, listener, on_ready=lambda: tell(model, settings, listener))
 
 
-def app_of(decision: Decision, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
+def build_app(model: Model, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
     """One process's application, with its inference log when there is to be one.
 
     Raises:
@@ -69,8 +69,8 @@ def app_of(decision: Decision, settings: Settings, registry: CollectorRegistry, 
             from sabia.serving.log.log import opened  # noqa: PLC0415  50 MB that a server without a log does without
         except ModuleNotFoundError as error:
             raise LoadFailed("the inference log needs the package pyarrow, which is not installed.") from error
-        log = opened(decision, settings, settings.log, metrics)
-    return App(decision, settings, registry, metrics, log)
+        log = opened(model, settings, settings.log, metrics)
+    return App(model, settings, registry, metrics, log)
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -85,12 +85,12 @@ def listen(settings: Settings) -> socket.socket:
         raise LoadFailed(f"cannot listen on {settings.host}:{settings.http_port} ({error.strerror}).") from error
 
 
-def tell(decision: Decision, settings: Settings, listener: socket.socket) -> None:
+def tell(model: Model, settings: Settings, listener: socket.socket) -> None:
     """Say what is served where. Whoever waits for this line may send a signal at once, so it is said late."""
     if settings.faults:
         logger.warning("FAULTS ARE ON, on purpose: %s", settings.faults)
     host, port = listener.getsockname()[:2]
-    logger.info("serving %s %s on http://%s:%d", decision.name, decision.version, host, port)
+    logger.info("serving %s %s on http://%s:%d", model.name, model.version, host, port)
 
 
 def run(app: App, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -121,7 +121,7 @@ def _keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 32 * MEBIBYTE)
 
 
-def limits_of(settings: Settings) -> Limits:
+def connection_limits(settings: Settings) -> Limits:
     """The bounds of one process's connections."""
     return Limits(
         body_bytes=settings.max_body_bytes,
@@ -143,49 +143,49 @@ async def _serve(app: App, settings: Settings, listener: socket.socket, on_ready
         from sabia.serving.protocols import grpc  # noqa: PLC0415  a tenth of a second that others need not wait
 
         grpc_server = await grpc.start(app, settings)
-    log = app.observed.log
+    log = app.recorder.log
     if log is not None:
         log.start()
-    hub = hub_of(app, settings)
-    hub.start()
+    pool = connection_pool(app, settings)
+    pool.start()
     server: Acceptor | asyncio.Server
     if settings.workers > 1:
-        server = Acceptor(hub, listener, app.metrics.least_connections)
+        server = Acceptor(pool, listener, app.metrics.least_connections)
     else:
-        server = await loop.create_server(partial(Connection, hub), sock=listener, backlog=_BACKLOG)
+        server = await loop.create_server(partial(Connection, pool), sock=listener, backlog=_BACKLOG)
     on_ready()
     await stopping.wait()
     logger.info("stopping: not ready any more, draining")
-    app.readiness.draining = hub.draining = True
+    app.readiness.draining = pool.draining = True
     if grpc_server is not None:
         await grpc_server.drain()
     await asyncio.sleep(settings.drain_seconds)
     server.close()
-    hub.drain()
-    logger.info("closing: %d connections are open", len(hub.connections))
+    pool.drain()
+    logger.info("closing: %d connections are open", len(pool.connections))
     if grpc_server is not None:
         await grpc_server.stop(settings.grace_seconds)
-    await hub.emptied(settings.grace_seconds)
-    hub.stop()
+    await pool.emptied(settings.grace_seconds)
+    pool.stop()
     app.close()
     if log is not None:
         await asyncio.to_thread(log.close, LOG_SECONDS)
 
 
-def hub_of(app: App, settings: Settings) -> Hub:
+def connection_pool(app: App, settings: Settings) -> ConnectionPool:
     """The connections of one process, which this application answers."""
-    return Hub(
+    return ConnectionPool(
         app.respond,
-        limits_of(settings),
-        {PIN_HEADER: app.decision.version},
-        on_refusal=app.metrics.refused,
-        on_count=app.metrics.connected,
+        connection_limits(settings),
+        {PIN_HEADER: app.model.version},
+        on_refusal=app.metrics.count_refused_connection,
+        on_count=app.metrics.set_connections,
         on_sweep=partial(_sweep, app),
     )
 
 
 def _sweep(app: App) -> None:
-    app.metrics.alive(app.predictions.waiting)
-    app.observed.settle()
-    if app.observed.log is not None:
-        app.observed.log.tick()
+    app.metrics.heartbeat(app.predictions.waiting)
+    app.recorder.flush()
+    if app.recorder.log is not None:
+        app.recorder.log.tick()

@@ -26,9 +26,9 @@ from prometheus_client import CollectorRegistry
 
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.decision import Decision
 from sabia.serving.inference.loading import read
-from sabia.serving.process.server import LOG_SECONDS, app_of, listen, run, tell
+from sabia.serving.inference.model import Model
+from sabia.serving.process.server import LOG_SECONDS, build_app, listen, run, tell
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import DIED, STUCK, VersionMetrics
 
@@ -47,15 +47,15 @@ def serve(settings: Settings) -> None:
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    decision = Decision(_read_apart(settings))
+    model = Model(_read_apart(settings))
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         raise LoadFailed(f"{threads} threads run where workers are to be forked; only one may.")
     registry = CollectorRegistry()
-    metrics = VersionMetrics(decision, registry, settings.workers)
-    metrics.be(settings.workers)
+    metrics = VersionMetrics(model, registry, settings.workers)
+    metrics.use_slot(settings.workers)
     with listen(settings) as listener:
-        _Supervisor(decision, settings, listener, metrics, registry).run()
+        _Supervisor(model, settings, listener, metrics, registry).run()
 
 
 def _read_apart(settings: Settings) -> Artifact:
@@ -88,7 +88,7 @@ def _read_apart(settings: Settings) -> Artifact:
 class _Worker:
     pid: int
     since: float
-    beats: int = 0
+    heartbeats: int = 0
     silent_ticks: int = 0
 
 
@@ -97,13 +97,13 @@ class _Supervisor:
 
     def __init__(
         self,
-        decision: Decision,
+        model: Model,
         settings: Settings,
         listener: socket.socket,
         metrics: VersionMetrics,
         registry: CollectorRegistry,
     ) -> None:
-        self._decision, self._settings, self._listener = decision, settings, listener
+        self._model, self._settings, self._listener = model, settings, listener
         self._metrics, self._registry = metrics, registry
         self._workers: dict[int, _Worker] = {}
         self._missing: dict[int, float] = {}  # numbers without a worker, and when they get one
@@ -117,12 +117,12 @@ class _Supervisor:
         gc.freeze()  # the collector would write to what the workers share, and so end the sharing
         for number in range(self._settings.workers):
             self._start(number)
-        tell(self._decision, self._settings, self._listener)
+        tell(self._model, self._settings, self._listener)
         while True:
             arrived = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
             if arrived is not None and arrived.si_signo in (signal.SIGTERM, signal.SIGINT):
                 break
-            self._bury()
+            self._reap()
             if arrived is None:
                 self._watch()
             for number in [number for number, when in self._missing.items() if when <= monotonic()]:
@@ -134,19 +134,19 @@ class _Supervisor:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._be_worker(number, parent)
-        self._workers[number] = _Worker(pid, monotonic(), self._metrics.beats(number))
+            self._run_worker(number, parent)
+        self._workers[number] = _Worker(pid, monotonic(), self._metrics.heartbeats(number))
 
-    def _be_worker(self, number: int, parent: int) -> NoReturn:
+    def _run_worker(self, number: int, parent: int) -> NoReturn:
         status = 1
         try:
             # A worker whose parent is gone has nobody who replaces it, and would keep the port.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)
-            self._metrics.be(number)
-            app = app_of(self._decision, self._settings, self._registry, self._metrics)
-            run(app, self._settings, self._listener, on_ready=_hear)
+            self._metrics.use_slot(number)
+            app = build_app(self._model, self._settings, self._registry, self._metrics)
+            run(app, self._settings, self._listener, on_ready=_unblock_signals)
             status = 0
         except LoadFailed as error:
             logger.error("%s", error)  # noqa: TRY400  the sentence says it; where it was raised does not matter
@@ -157,26 +157,26 @@ class _Supervisor:
             sys.stderr.flush()
             os._exit(status)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         """Take note of workers that have ended, and plan who follows them."""
         for number, worker in list(self._workers.items()):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid == 0:
                 continue
             stuck = worker.silent_ticks >= self._patience
-            logger.warning("worker %d %s; another takes its place", number, "hung" if stuck else _how(status))
+            logger.warning("worker %d %s; another takes its place", number, "hung" if stuck else _exit_reason(status))
             del self._workers[number]
-            self._metrics.forget(number)
-            self._metrics.restarted(STUCK if stuck else DIED)
+            self._metrics.reset_slot(number)
+            self._metrics.count_restart(STUCK if stuck else DIED)
             lived = monotonic() - worker.since
             self._missing[number] = monotonic() + (_SHORT_LIFE_SECONDS if lived < _SHORT_LIFE_SECONDS else 0)
 
     def _watch(self) -> None:
         """End a worker that has given no sign of life for too long."""
         for number, worker in self._workers.items():
-            beats = self._metrics.beats(number)
-            worker.silent_ticks = 0 if beats != worker.beats else worker.silent_ticks + 1
-            worker.beats = beats
+            heartbeats = self._metrics.heartbeats(number)
+            worker.silent_ticks = 0 if heartbeats != worker.heartbeats else worker.silent_ticks + 1
+            worker.heartbeats = heartbeats
             if worker.silent_ticks >= self._patience:
                 os.kill(worker.pid, signal.SIGKILL)
 
@@ -197,11 +197,11 @@ class _Supervisor:
                     del self._workers[number]
 
 
-def _hear() -> None:
+def _unblock_signals() -> None:
     """Let the signals through that the parent holds back."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _how(status: int) -> str:
+def _exit_reason(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     return f"ended with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"

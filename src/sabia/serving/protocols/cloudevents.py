@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from sabia.serving.errors import InvalidInput
-from sabia.serving.http.messages import Answer, Request
+from sabia.serving.http.messages import Request, Response
 
 STRUCTURED = "application/cloudevents+json"
 _REQUIRED = ("specversion", "id", "source", "type")
@@ -70,12 +70,12 @@ def _attributes(model: str) -> dict[str, str]:
     }
 
 
-def wrap(document: dict[str, Any], mode: Mode, model: str) -> Answer:
+def wrap(document: dict[str, Any], mode: Mode, model: str) -> Response:
     """The answer, wrapped as its request was."""
     if mode is Mode.STRUCTURED:
         event = {**_attributes(model), "datacontenttype": "application/json", "data": document}
-        return Answer(body=msgspec.json.encode(event), media_type=STRUCTURED)
-    answer = Answer(body=msgspec.json.encode(document))
+        return Response(body=msgspec.json.encode(event), media_type=STRUCTURED)
+    response = Response(body=msgspec.json.encode(document))
     if mode is Mode.BINARY:
-        answer.headers |= {f"ce-{name}": value for name, value in _attributes(model).items()}
-    return answer
+        response.headers |= {f"ce-{name}": value for name, value in _attributes(model).items()}
+    return response

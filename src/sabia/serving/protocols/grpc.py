@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from sabia.contract.tensors import OUTPUT
 from sabia.serving.app import App
 from sabia.serving.errors import InvalidInput, LoadFailed, RequestError, UnknownModel, UnknownVersion
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.inference.model import Model
 from sabia.serving.protocols import messages, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE
@@ -86,7 +86,7 @@ async def start(app: App, settings: Settings) -> Server:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    for name in ("", SERVICE, app.decision.name):
+    for name in ("", SERVICE, app.model.name):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     # Reflection describes every service from one pool, and two of them are defined in the default one.
     for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
@@ -106,7 +106,7 @@ class Service:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._decision = app.decision
+        self._model = app.model
 
     async def server_live(self, body: bytes, context: Context) -> bytes:
         """Whether the server lives."""
@@ -133,7 +133,7 @@ class Service:
         """What a model takes and answers."""
         request = await _parsed(messages.ModelMetadataRequest, body, context)
         await self._check(request.name, request.version, context)
-        found = v2.metadata(self._decision)
+        found = v2.metadata(self._model)
         tensors = {
             side: [
                 messages.ModelMetadataResponse.TensorMetadata(
@@ -156,15 +156,15 @@ class Service:
         if left is not None:
             headers[b"x-request-timeout-ms"] = b"%d" % max(1, min(left * 1000, 10**8))
         request = Request(b"POST", SERVICE.encode(), headers, body, perf_counter())
-        answer = self._app.recorded(request, self._infer)
-        found = answer if isinstance(answer, Answer) else await answer
+        response = self._app.recorded(request, self._infer)
+        found = response if isinstance(response, Response) else await response
         if found.error is not None:
             await _abort(context, found.error)
         return found.body
 
-    def _infer(self, request: Request, captured: Mapping[str, str]) -> Answer | asyncio.Future[Answer]:
+    def _infer(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         del captured
-        return self._app.predictions.respond("predict", request, None, read)
+        return self._app.predictions.respond("predict", request, None, parse)
 
     async def repository_model_load(self, body: bytes, context: Context) -> bytes:
         """Refused: what is served is decided by who deploys."""
@@ -178,24 +178,24 @@ class Service:
 
     async def _check(self, name: str, version: str, context: Context) -> None:
         try:
-            check_identity(name, version, self._decision)
+            check_identity(name, version, self._model)
         except RequestError as error:
             await _abort(context, error)
 
 
-def check_identity(name: str, version: str, decision: Decision) -> None:
+def check_identity(name: str, version: str, model: Model) -> None:
     """Refuse a call for what is not served here; an empty version is any.
 
     Raises:
         UnknownModel, UnknownVersion: it is another.
     """
-    if name != decision.name:
+    if name != model.name:
         raise UnknownModel(name)
-    if version not in ("", decision.version):
-        raise UnknownVersion(version, decision.version)
+    if version not in ("", model.version):
+        raise UnknownVersion(version, model.version)
 
 
-def read(request: Request, decision: Decision) -> Job:
+def parse(request: Request, model: Model) -> Job:
     """Read an infer call from its bytes.
 
     Raises:
@@ -206,7 +206,7 @@ def read(request: Request, decision: Decision) -> Job:
         call.ParseFromString(request.body)
     except DecodeError as error:
         raise InvalidInput("The message", "is not a ModelInferRequest") from error
-    check_identity(call.model_name, call.model_version, decision)
+    check_identity(call.model_name, call.model_version, model)
     raw = list(call.raw_input_contents)
     if raw and len(raw) != len(call.inputs):
         raise InvalidInput('"raw_input_contents"', f"has {len(raw)} entries for {len(call.inputs)} inputs")
@@ -214,8 +214,8 @@ def read(request: Request, decision: Decision) -> Job:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
     inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(call.inputs)]
     v2.check_outputs(output.name for output in call.outputs)
-    rows = v2.read_rows(inputs, memoryview(b"".join(raw)), decision)
-    return Job(rows, partial(_write, call.id, bool(raw), decision))
+    rows = v2.parse_rows(inputs, memoryview(b"".join(raw)), model)
+    return Job(rows, partial(_write, call.id, bool(raw), model))
 
 
 def _input(at: int, tensor: Any, raw: bytes | None) -> v2.Input:
@@ -234,15 +234,15 @@ def _input(at: int, tensor: Any, raw: bytes | None) -> v2.Input:
     return found
 
 
-def _write(call_id: str, raw: bool, decision: Decision, prediction: Array) -> Answer:
+def _write(call_id: str, raw: bool, model: Model, prediction: Array) -> Response:
     output = {"name": OUTPUT, "datatype": "FP64", "shape": [len(prediction)]}
-    response = messages.ModelInferResponse(model_name=decision.name, model_version=decision.version, id=call_id)
+    response = messages.ModelInferResponse(model_name=model.name, model_version=model.version, id=call_id)
     tensor = response.outputs.add(**output)
     if raw:
         response.raw_output_contents.append(prediction.astype("<f8").tobytes())
     else:
         tensor.contents.fp64_contents.extend(prediction.tolist())
-    return Answer(body=_bytes(response), media_type="application/grpc")
+    return Response(body=_bytes(response), media_type="application/grpc")
 
 
 async def _parsed(kind: Callable[[], Any], body: bytes, context: Context) -> Any:

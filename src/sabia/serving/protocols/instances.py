@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sabia.serving.errors import InvalidInput, quote
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.protocols import pieces
 
 Array = NDArray[np.float64]
@@ -33,18 +33,18 @@ class _Lists(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     instances: list[list[float]]
 
 
-_FAST = msgspec.json.Decoder(_Lists)
+_PLAIN_DECODER = msgspec.json.Decoder(_Lists)
 
 
-def read_lists(body: bytes, width: int) -> list[float] | Array | None:
+def parse_lists(body: bytes, width: int) -> list[float] | Array | None:
     """What `{"instances": [[number, …], …]}` and nothing else holds: one row, or rows of shape (rows, columns).
 
     None is no error: the caller reads the body again, slowly, and finds out what it is.
     """
     if len(body) > pieces.PIECE_BYTES:
-        return pieces.read_rows(body, width)
+        return pieces.parse_rows(body, width)
     try:
-        lists = _FAST.decode(body).instances
+        lists = _PLAIN_DECODER.decode(body).instances
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if len(lists) == 1:
@@ -58,7 +58,7 @@ def read_lists(body: bytes, width: int) -> list[float] | Array | None:
     return np.frombuffer(packed).reshape(-1, width) if lists else None
 
 
-def read_instances(document: object, decision: Decision) -> Array:
+def parse_instances(document: object, model: Model) -> Array:
     """Rows of shape (rows, columns) from a decoded V1 body.
 
     `inputs` stands for `instances`, as the protocol allows. Other keys beside them are left alone: V1 clients send
@@ -79,31 +79,31 @@ def read_instances(document: object, decision: Decision) -> Array:
         raise InvalidInput(f'"{field}"', f"is {_kind(instances)}; a list of rows is needed")
     if not instances:
         raise InvalidInput(f'"{field}"', "is empty; send at least one row")
-    return np.array([_row(f"{field}[{at}]", row, decision) for at, row in enumerate(instances)], dtype=np.float64)
+    return np.array([_row(f"{field}[{at}]", row, model) for at, row in enumerate(instances)], dtype=np.float64)
 
 
-def _row(field: str, row: object, decision: Decision) -> list[float]:
+def _row(field: str, row: object, model: Model) -> list[float]:
     if isinstance(row, dict):
-        return _named_row(field, row, decision)
+        return _named_row(field, row, model)
     if not isinstance(row, list):
-        raise InvalidInput(field, f"is {_kind(row)}; a list of {decision.width} numbers or an object is needed")
-    if len(row) != decision.width:
-        raise InvalidInput(field, f"has {len(row)} values; the model takes {decision.width}")
+        raise InvalidInput(field, f"is {_kind(row)}; a list of {model.width} numbers or an object is needed")
+    if len(row) != model.width:
+        raise InvalidInput(field, f"has {len(row)} values; the model takes {model.width}")
     if not set(map(type, row)) <= _NUMBERS:
         for at, cell in enumerate(row):
             _check_number(f"{field}[{at}]", cell)
     return row
 
 
-def _named_row(field: str, row: dict[str, Any], decision: Decision) -> list[float]:
+def _named_row(field: str, row: dict[str, Any], model: Model) -> list[float]:
     for name, cell in row.items():
-        if name not in decision.column:
+        if name not in model.column:
             raise InvalidInput(field, f"has an unknown feature {quote(name)}")
         _check_number(f'{field}["{name}"]', cell)
-    for name in decision.names:
+    for name in model.names:
         if name not in row:
             raise InvalidInput(field, f'lacks feature "{name}"')
-    return [row[name] for name in decision.names]
+    return [row[name] for name in model.names]
 
 
 def _check_number(field: str, cell: object) -> None:

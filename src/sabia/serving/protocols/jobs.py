@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sabia.serving.http.messages import Answer
+from sabia.serving.http.messages import Response
 
 Array = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ class Job:
     """A call, checked: rows of shape (rows, columns), and how to answer it once they are decided."""
 
     rows: Array
-    write: Callable[[Array], Answer]
+    write: Callable[[Array], Response]
 
 
 class Row(msgspec.Struct, gc=False):
@@ -35,4 +35,4 @@ class Row(msgspec.Struct, gc=False):
 
     def job(self) -> Job:
         """The same call in the form that calls of many rows have."""
-        return Job(np.array([self.values]), lambda prediction: Answer(body=self.write(prediction.item())))
+        return Job(np.array([self.values]), lambda prediction: Response(body=self.write(prediction.item())))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sabia.contract.names import PIN_HEADER, v1_explain, v1_model, v1_predict, v2_infer, v2_model
 from sabia.contract.tensors import INPUT, OUTPUT
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.protocols.v2 import DATATYPES
 
 Document = dict[str, Any]
@@ -53,49 +53,49 @@ _ANY = (400, 404, 405, 408, 431, 503)
 _BODY = (413, 415, 500, 504)
 
 
-def v1(decision: Decision) -> Document:
+def v1(model: Model) -> Document:
     """The document of the V1 protocol, and of the platforms' names for it."""
-    model = v1_model(decision.name)
+    path = v1_model(model.name)
     predict = _post("Predict", _rows(), _ref("Predictions"), *_BODY)
     return _document(
-        decision,
+        model,
         "V1",
         {
             "/v1/models": _get("List the models", "Models"),
-            model: _get("Whether the model is ready", "Ready", ready=True),
-            v1_predict(decision.name): predict,
-            v1_explain(decision.name): _post("Explain", _rows(), _ref("Explanations"), *_BODY, 501),
+            path: _get("Whether the model is ready", "Ready", ready=True),
+            v1_predict(model.name): predict,
+            v1_explain(model.name): _post("Explain", _rows(), _ref("Explanations"), *_BODY, 501),
             "/invocations": _post("Predict, as SageMaker calls it", _rows(), _ref("Predictions"), *_BODY),
             "/ping": _get("Whether the model is ready, as SageMaker asks", "Ready", ready=True),
         },
         {
-            "Row": _row(decision),
+            "Row": _row(model),
             "Predictions": _object(predictions={"type": "array", "items": {"type": "number"}}),
             "Explanations": _object(explanations={"type": "array", "items": _explanation()}),
         },
     )
 
 
-def v2(decision: Decision) -> Document:
+def v2(model: Model) -> Document:
     """The document of the Open Inference Protocol."""
-    model = v2_model(decision.name)
-    version = f"{model}/versions/{decision.version}"
+    path = v2_model(model.name)
+    version = f"{path}/versions/{model.version}"
     infer = _post("Infer", _ref("InferRequest"), _ref("InferResponse"), *_BODY, binary=True)
     live = {"type": "object", "properties": {"live": {"type": "boolean"}}, "required": ["live"]}
     ready = {"type": "object", "properties": {"ready": {"type": "boolean"}}, "required": ["ready"]}
     return _document(
-        decision,
+        model,
         "Open Inference Protocol",
         {
             "/v2": _get("What this server is", "Server"),
             "/v2/health/live": _get("Whether the server lives", "Live"),
             "/v2/health/ready": _get("Whether every model is ready", "ServerReady", ready=True),
             "/v2/models": _get("List the models", "Models"),
-            model: _get("What the model takes and answers", "Model"),
+            path: _get("What the model takes and answers", "Model"),
             version: _get("What the model takes and answers", "Model"),
-            f"{model}/ready": _get("Whether the model is ready", "Ready", ready=True),
+            f"{path}/ready": _get("Whether the model is ready", "Ready", ready=True),
             f"{version}/ready": _get("Whether the model is ready", "Ready", ready=True),
-            v2_infer(decision.name): infer,
+            v2_infer(model.name): infer,
             f"{version}/infer": infer,
         },
         {
@@ -113,17 +113,17 @@ def v2(decision: Decision) -> Document:
                 inputs={"type": "array", "items": {"type": "object"}},
                 outputs={"type": "array", "items": {"type": "object"}},
             ),
-            "InferRequest": _infer_request(decision),
+            "InferRequest": _infer_request(model),
             "InferResponse": _infer_response(),
         },
     )
 
 
-def _document(decision: Decision, protocol: str, paths: Document, schemas: Document) -> Document:
+def _document(model: Model, protocol: str, paths: Document, schemas: Document) -> Document:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": f"{decision.name} {decision.version}: {protocol}",
+            "title": f"{model.name} {model.version}: {protocol}",
             "version": packages.version("sabia"),
             "description": f"Every answer carries `{PIN_HEADER}`. A refusal is one sentence that names the field.",
         },
@@ -150,13 +150,13 @@ def _get(summary: str, schema: str, *, ready: bool = False) -> Document:
     return {"get": {"summary": summary, "responses": responses}}
 
 
-def _post(summary: str, body: Document, answer: Document, *statuses: int, binary: bool = False) -> Document:
+def _post(summary: str, body: Document, response: Document, *statuses: int, binary: bool = False) -> Document:
     content: Document = {"application/json": {"schema": body}}
     return {
         "post": {
             "summary": summary,
             "requestBody": {"required": True, "content": content},
-            "responses": _responses(answer, (*_ANY, *statuses), binary=binary),
+            "responses": _responses(response, (*_ANY, *statuses), binary=binary),
         }
     }
 
@@ -180,19 +180,19 @@ def _rows() -> Document:
     }
 
 
-def _number(decision: Decision) -> Document:
-    return {"type": "number", "minimum": -decision.largest, "maximum": decision.largest}
+def _number(model: Model) -> Document:
+    return {"type": "number", "minimum": -model.largest, "maximum": model.largest}
 
 
-def _row(decision: Decision) -> Document:
-    number = _number(decision)
+def _row(model: Model) -> Document:
+    number = _number(model)
     return {
         "oneOf": [
-            {"type": "array", "items": number, "minItems": decision.width, "maxItems": decision.width},
+            {"type": "array", "items": number, "minItems": model.width, "maxItems": model.width},
             {
                 "type": "object",
-                "properties": dict.fromkeys(decision.names, number),
-                "required": list(decision.names),
+                "properties": dict.fromkeys(model.names, number),
+                "required": list(model.names),
                 "additionalProperties": False,
             },
         ]
@@ -209,16 +209,16 @@ def _explanation() -> Document:
     )
 
 
-def _infer_request(decision: Decision) -> Document:
+def _infer_request(model: Model) -> Document:
     parameters = {"type": ["object", "null"]}
     tensor = {
         "type": "object",
         "description": (
-            f'One tensor "{INPUT}" of shape [rows, {decision.width}], or one for each feature of shape [rows]; the '
+            f'One tensor "{INPUT}" of shape [rows, {model.width}], or one for each feature of shape [rows]; the '
             "data fits the shape."
         ),
         "properties": {
-            "name": {"enum": [INPUT, *decision.names]},
+            "name": {"enum": [INPUT, *model.names]},
             "shape": {"type": "array", "items": {"type": "integer", "minimum": -1, "maximum": 2**31}, "maxItems": 2},
             "datatype": {"enum": [name for name in DATATYPES if name != "FP16"]},
             "data": {"type": "array", "minItems": 1},

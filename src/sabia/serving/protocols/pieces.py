@@ -42,7 +42,7 @@ def one_at_a_time(size: int) -> Iterator[None]:
         yield
 
 
-def read_rows(body: bytes, width: int) -> Array | None:
+def parse_rows(body: bytes, width: int) -> Array | None:
     """Rows of shape (rows, columns) from `{"instances": [[number, …], …]}` alone; None from anything else."""
     before = _BEFORE.match(body)
     end = body.rfind(b"]")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sabia.serving.errors import InvalidInput
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.inference.model import Model
 from sabia.serving.protocols import cloudevents, headers
-from sabia.serving.protocols.instances import read_instances, read_lists
+from sabia.serving.protocols.instances import parse_instances, parse_lists
 from sabia.serving.protocols.jobs import Job, Row
 from sabia.serving.protocols.pieces import one_at_a_time
 
@@ -22,43 +22,43 @@ Array = NDArray[np.float64]
 _BEFORE, _AFTER = b'{"predictions":[', b"]}"
 
 
-def fast(request: Request, decision: Decision) -> Row | Job | None:
+def parse_plain(request: Request, model: Model) -> Row | Job | None:
     """The call, when it is plain rows of numbers; None is no error, and `read_predict` finds out what it is."""
     if not headers.is_plain(request) or not cloudevents.REQUIRED.isdisjoint(request.headers):
         return None
-    found = read_lists(request.body, decision.width)
+    found = parse_lists(request.body, model.width)
     if isinstance(found, list):
         return Row(found, _BEFORE, _AFTER)
-    return None if found is None else _job(found, _predictions, cloudevents.Mode.NONE, decision)
+    return None if found is None else _job(found, _predictions, cloudevents.Mode.NONE, model)
 
 
-def read_predict(request: Request, decision: Decision) -> Job:
+def parse_predict(request: Request, model: Model) -> Job:
     """Read a `:predict` call.
 
     Raises:
         RequestError: says what is wrong with it.
     """
-    return _read(request, decision, _predictions)
+    return _read(request, model, _predictions)
 
 
-def read_explain(request: Request, decision: Decision) -> Job:
+def parse_explain(request: Request, model: Model) -> Job:
     """Read an `:explain` call.
 
     Raises:
         RequestError: says what is wrong with it, or that these methods cannot be explained.
     """
-    return _read(request, decision, _explanations)
+    return _read(request, model, _explanations)
 
 
-def _read(request: Request, decision: Decision, document_of: Callable[[Decision, Array, Array], Any]) -> Job:
+def _read(request: Request, model: Model, document_of: Callable[[Model, Array, Array], Any]) -> Job:
     headers.check(request, cloudevents.STRUCTURED)
     mode = cloudevents.mode_of(request)
     if mode is cloudevents.Mode.BINARY:
         cloudevents.check_binary(request)
-    return _job(_rows(request.body, mode, decision), document_of, mode, decision)
+    return _job(_rows(request.body, mode, model), document_of, mode, model)
 
 
-def _rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
+def _rows(body: bytes, mode: cloudevents.Mode, model: Model) -> Array:
     if not body:
         raise InvalidInput("The body", "is empty")
     with one_at_a_time(len(body)):
@@ -68,36 +68,36 @@ def _rows(body: bytes, mode: cloudevents.Mode, decision: Decision) -> Array:
             raise InvalidInput("The body", "is not JSON") from error
         if mode is cloudevents.Mode.STRUCTURED:
             document = cloudevents.data_of(document)
-        return read_instances(document, decision)
+        return parse_instances(document, model)
 
 
 def _job(
     rows: Array,
-    document_of: Callable[[Decision, Array, Array], Any],
+    document_of: Callable[[Model, Array, Array], Any],
     mode: cloudevents.Mode,
-    decision: Decision,
+    model: Model,
 ) -> Job:
-    def write(prediction: Array) -> Answer:
-        return cloudevents.wrap(document_of(decision, rows, prediction), mode, decision.name)
+    def write(prediction: Array) -> Response:
+        return cloudevents.wrap(document_of(model, rows, prediction), mode, model.name)
 
     return Job(rows, write)
 
 
-def _predictions(decision: Decision, rows: Array, prediction: Array) -> dict[str, Any]:
-    del decision, rows
+def _predictions(model: Model, rows: Array, prediction: Array) -> dict[str, Any]:
+    del model, rows
     return {"predictions": prediction.tolist()}
 
 
-def _explanations(decision: Decision, rows: Array, prediction: Array) -> dict[str, Any]:
-    contributions, intercept = decision.explain(rows)
+def _explanations(model: Model, rows: Array, prediction: Array) -> dict[str, Any]:
+    contributions, intercept = model.explain(rows)
     return {
         "explanations": [
             {
-                "prediction": answer,
+                "prediction": response,
                 "score": intercept + sum(values),
                 "intercept": intercept,
-                "contributions": dict(zip(decision.names, values, strict=True)),
+                "contributions": dict(zip(model.names, values, strict=True)),
             }
-            for answer, values in zip(prediction.tolist(), contributions.tolist(), strict=True)
+            for response, values in zip(prediction.tolist(), contributions.tolist(), strict=True)
         ]
     }

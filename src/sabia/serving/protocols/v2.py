@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.serving.errors import InvalidInput, quote
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.inference.model import Model
 from sabia.serving.protocols import headers, pieces
 from sabia.serving.protocols.jobs import Job, Row
 
@@ -94,50 +94,48 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     id: str | None = None
 
 
-_FAST = msgspec.json.Decoder(_Plain)
+_PLAIN_DECODER = msgspec.json.Decoder(_Plain)
 
 
-def fast(request: Request, decision: Decision) -> Row | Job | None:
+def parse_plain(request: Request, model: Model) -> Row | Job | None:
     """The call, when it is one plain row of FP64; None is no error, and `read` finds out what it is."""
     if not headers.is_plain(request) or b"inference-header-content-length" in request.headers:
         return None
     if len(request.body) > pieces.PIECE_BYTES:
-        return _fast_large(request.body, decision)
+        return _parse_plain_large(request.body, model)
     try:
-        plain = _FAST.decode(request.body)
+        plain = _PLAIN_DECODER.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     tensor = plain.inputs[0] if len(plain.inputs) == 1 else None
-    if tensor is None or (tensor.name, tensor.datatype, tensor.shape) != (INPUT, "FP64", [1, decision.width]):
+    if tensor is None or (tensor.name, tensor.datatype, tensor.shape) != (INPUT, "FP64", [1, model.width]):
         return None
-    if len(tensor.data) != decision.width:
+    if len(tensor.data) != model.width:
         return None
     named = b"" if plain.id is None else b',"id":%b' % msgspec.json.encode(plain.id)
     before = b'{"model_name":"%b","model_version":"%b"%b,"outputs":[{"name":"%b","shape":[1],"datatype":"FP64","data":['
-    return Row(
-        tensor.data, before % (decision.name.encode(), decision.version.encode(), named, OUTPUT.encode()), b"]}]}"
-    )
+    return Row(tensor.data, before % (model.name.encode(), model.version.encode(), named, OUTPUT.encode()), b"]}]}")
 
 
-def _fast_large(body: bytes, decision: Decision) -> Job | None:
+def _parse_plain_large(body: bytes, model: Model) -> Job | None:
     """The call, when it is many plain rows of FP64 in one flat list."""
     taken = pieces.take_data(body)
     try:
-        plain = None if taken is None else _FAST.decode(taken[0])
+        plain = None if taken is None else _PLAIN_DECODER.decode(taken[0])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if taken is None or plain is None or len(plain.inputs) != 1:
         return None
-    tensor, data, width = plain.inputs[0], taken[1], decision.width
+    tensor, data, width = plain.inputs[0], taken[1], model.width
     rows = len(data) // width
     fits = len(tensor.shape) == 2 and tensor.shape[0] in (rows, -1) and tensor.shape[1] in (width, -1)
     if not fits or (tensor.name, tensor.datatype) != (INPUT, "FP64") or len(data) != rows * width:
         return None
     call = Call(data.reshape(rows, width), plain.id, binary_output=False)
-    return Job(call.rows, partial(_write, call, decision))
+    return Job(call.rows, partial(_write, call, model))
 
 
-def read(request: Request, decision: Decision) -> Job:
+def parse(request: Request, model: Model) -> Job:
     """Read an infer call.
 
     Raises:
@@ -146,19 +144,19 @@ def read(request: Request, decision: Decision) -> Job:
     headers.check(request)
     length = headers.json_length(request)
     with pieces.one_at_a_time(headers.json_bytes(request)):
-        call = read_call(request.body, length, decision)
-    return Job(call.rows, partial(_write, call, decision))
+        call = parse_call(request.body, length, model)
+    return Job(call.rows, partial(_write, call, model))
 
 
-def _write(call: Call, decision: Decision, prediction: Array) -> Answer:
-    body, json_length = write_answer(call, prediction, decision)
+def _write(call: Call, model: Model, prediction: Array) -> Response:
+    body, json_length = write_response(call, prediction, model)
     if json_length is None:
-        return Answer(body=body)
+        return Response(body=body)
     length = {"inference-header-content-length": str(json_length)}
-    return Answer(body=body, media_type=headers.BINARY, headers=length)
+    return Response(body=body, media_type=headers.BINARY, headers=length)
 
 
-def read_call(body: bytes, header_length: int | None, decision: Decision) -> Call:
+def parse_call(body: bytes, header_length: int | None, model: Model) -> Call:
     """Read an infer call; `header_length` is the length of the JSON part when binary data follows it.
 
     Raises:
@@ -173,7 +171,7 @@ def read_call(body: bytes, header_length: int | None, decision: Decision) -> Cal
         raise InvalidInput("The body", "is not JSON") from error
     if not request.inputs:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
-    rows = read_rows(request.inputs, tail, decision)
+    rows = parse_rows(request.inputs, tail, model)
     return Call(rows, request.id, _wants_binary(request))
 
 
@@ -190,7 +188,7 @@ def _parts(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
     return body[:header_length], memoryview(body)[header_length:]  # not copied
 
 
-def read_rows(inputs: list[Input], tail: memoryview, decision: Decision) -> Array:
+def parse_rows(inputs: list[Input], tail: memoryview, model: Model) -> Array:
     """Rows of shape (rows, columns) from tensors, and the binary data behind them.
 
     Raises:
@@ -199,28 +197,28 @@ def read_rows(inputs: list[Input], tail: memoryview, decision: Decision) -> Arra
     tensors: dict[str, Array] = {}
     for at, tensor in enumerate(inputs):
         field = f"inputs[{at}]"
-        if tensor.name != INPUT and tensor.name not in decision.column:
+        if tensor.name != INPUT and tensor.name not in model.column:
             raise InvalidInput(
                 f"{field}.name", f'is {quote(tensor.name)}; "{INPUT}" or the name of a feature is needed'
             )
         if tensor.name in tensors:
             raise InvalidInput(f"{field}.name", f"{quote(tensor.name)} is given twice")
         values, tail = _values(field, tensor, tail)
-        tensors[tensor.name] = _shaped(field, tensor, values, decision)
+        tensors[tensor.name] = _shaped(field, tensor, values, model)
     if tail:
         raise InvalidInput("The body", f"has {len(tail)} bytes that no input claims")
-    return _joined(tensors, decision)
+    return _joined(tensors, model)
 
 
-def _joined(tensors: dict[str, Array], decision: Decision) -> Array:
+def _joined(tensors: dict[str, Array], model: Model) -> Array:
     if INPUT in tensors:
         if len(tensors) > 1:
             raise InvalidInput('"inputs"', f'must be "{INPUT}" alone or the single features, not both')
         return tensors[INPUT]
-    for name in decision.names:
+    for name in model.names:
         if name not in tensors:
             raise InvalidInput('"inputs"', f'lacks feature "{name}"')
-    columns = [tensors[name] for name in decision.names]
+    columns = [tensors[name] for name in model.names]
     if len({len(column) for column in columns}) != 1:
         raise InvalidInput('"inputs"', "must all have the same number of rows")
     return np.concatenate(columns, axis=1)
@@ -281,8 +279,8 @@ def _check_integers(field: str, cells: list[Any], kind: str) -> None:
         raise InvalidInput(field, f"has values out of the range of {kind}")
 
 
-def _shaped(field: str, tensor: Input, values: Array, decision: Decision) -> Array:
-    width = decision.width if tensor.name == INPUT else 1
+def _shaped(field: str, tensor: Input, values: Array, model: Model) -> Array:
+    width = model.width if tensor.name == INPUT else 1
     shape = tensor.shape if tensor.name == INPUT or len(tensor.shape) == 2 else [*tensor.shape, 1]
     if len(shape) != 2 or shape[1] not in (width, -1) or len(values) % width:
         raise InvalidInput(f"{field}.shape", f"is {quote(tensor.shape)}; [rows, {width}] is needed")
@@ -314,10 +312,10 @@ def check_outputs(names: Iterable[str]) -> None:
             raise InvalidInput(f"outputs[{at}].name", f'is {quote(name)}; the model has "{OUTPUT}"')
 
 
-def write_answer(call: Call, prediction: Array, decision: Decision) -> tuple[bytes, int | None]:
+def write_response(call: Call, prediction: Array, model: Model) -> tuple[bytes, int | None]:
     """The response body, and the length of its JSON part when binary data follows it."""
     output: dict[str, Any] = {"name": OUTPUT, "shape": [len(prediction)], "datatype": "FP64"}
-    document: dict[str, Any] = {"model_name": decision.name, "model_version": decision.version}
+    document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if call.id is not None:
         document["id"] = call.id
     if not call.binary_output:
@@ -332,9 +330,9 @@ def server_metadata() -> dict[str, str | list[str]]:
     return {"name": "sabia", "version": packages.version("sabia"), "extensions": ["binary_tensor_data"]}
 
 
-def metadata(decision: Decision) -> dict[str, Any]:
+def metadata(model: Model) -> dict[str, Any]:
     """The model's metadata: what it is, and what it takes and answers."""
-    features = decision.manifest.features
+    features = model.manifest.features
     names = {
         "features": [feature.name for feature in features],
         "units": [feature.unit for feature in features],
@@ -342,10 +340,10 @@ def metadata(decision: Decision) -> dict[str, Any]:
         "maximum": [feature.maximum for feature in features],
     }
     return {
-        "name": decision.name,
-        "versions": [decision.version],
+        "name": model.name,
+        "versions": [model.version],
         "platform": "onnxruntime_onnx",
-        "inputs": [{"name": INPUT, "datatype": "FP64", "shape": [-1, decision.width], "parameters": names}],
+        "inputs": [{"name": INPUT, "datatype": "FP64", "shape": [-1, model.width], "parameters": names}],
         "outputs": [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}],
-        "parameters": {"version": decision.version, "digest": decision.manifest.digest},
+        "parameters": {"version": model.version, "digest": model.manifest.digest},
     }

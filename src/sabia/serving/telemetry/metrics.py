@@ -27,7 +27,7 @@ from sabia.contract.metrics import (
     STATUS_CLASSES,
 )
 from sabia.contract.names import ROUTES, SPLIT
-from sabia.serving.inference.decision import Decision
+from sabia.serving.inference.model import Model
 from sabia.serving.telemetry.shared import Shared
 
 Array = NDArray[np.float64]
@@ -68,14 +68,14 @@ class _Layout:
         self.route = self.predictions + bins  # the length of one route's counts
         self.outside = self.route * len(ROUTES)
         self.stages = self.outside + features
-        self.refusals = self.stages + _STAGE_BUCKETS * len(STAGES)
-        self.restarts = self.refusals + len(REFUSALS)
+        self.errors = self.stages + _STAGE_BUCKETS * len(STAGES)
+        self.restarts = self.errors + len(REFUSALS)
         self.log = self.restarts + 2
         self.connections = self.log + len(LOG_FATES)
         self.waiting = self.connections + 1
         self.log_waiting = self.waiting + 1
-        self.beats = self.log_waiting + 1
-        self.integers = self.beats + 1
+        self.heartbeats = self.log_waiting + 1
+        self.integers = self.heartbeats + 1
         self.stage_sums = 2 * len(ROUTES)  # after two sums for each route
         self.floats = self.stage_sums + len(STAGES)
         self.bins, self.features = bins, features
@@ -90,20 +90,20 @@ class VersionMetrics(Collector):
         workers: how many processes count; each calls `be` with its number, once, before it counts.
     """
 
-    def __init__(self, decision: Decision, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
-        self._name, self._version = decision.name, decision.version
-        self._digest = decision.manifest.digest
-        self._features = decision.names
+    def __init__(self, model: Model, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
+        self._name, self._version = model.name, model.version
+        self._digest = model.manifest.digest
+        self._features = model.names
         self._workers = workers
-        self._at = _Layout(len(decision.bins) + 1, decision.width)
+        self._at = _Layout(len(model.bins) + 1, model.width)
         self._bases = {route: at * self._at.route for at, route in enumerate(ROUTES)}
         # One part more than workers, for whoever looks after them.
         self._shared = Shared(workers + 1, self._at.integers, self._at.floats)
-        self.be(0)
+        self.use_slot(0)
         if registry is not None:
             registry.register(self)
 
-    def be(self, worker: int) -> None:
+    def use_slot(self, worker: int) -> None:
         """Count as this worker from now on; `workers` itself is whoever looks after them."""
         self._ints = self._shared.integers(worker)
         self._floats = self._shared.floats(worker)
@@ -111,51 +111,53 @@ class VersionMetrics(Collector):
 
     # -- counting: on the event loop and nowhere else, since an addition is two steps ------------------------------
 
-    def answered(self, status: int, seconds: float, route: str = SPLIT) -> None:
+    def count_response(self, status: int, seconds: float, route: str = SPLIT) -> None:
         """Count one answered request and its whole duration, from its head to its answer."""
         base, ints = self._bases[route], self._ints
         ints[base + status // 100 - 2] += 1
         ints[base + self._at.durations + bisect_left(EDGES, seconds)] += 1
         self._floats[2 * ROUTES.index(route)] += seconds
 
-    def decided(self, seconds: Array, route: str = SPLIT) -> None:
+    def count_prediction_time(self, seconds: Array, route: str = SPLIT) -> None:
         """Count what the version itself took for some calls, shape (calls,), no waiting: reading, deciding, writing."""
         self._add(self._bases[route] + self._at.decisions, _histogram(_EDGES, seconds))
         self._floats[2 * ROUTES.index(route) + 1] += float(seconds.sum())
 
-    def predicted(self, bin_counts: NDArray[np.int64], out_of_range: NDArray[np.int64], route: str = SPLIT) -> None:
+    def count_predictions(
+        self, bin_counts: NDArray[np.int64], out_of_range: NDArray[np.int64], route: str = SPLIT
+    ) -> None:
         """Count predictions by bin, shape (bins,), and inputs outside the training range, shape (features,)."""
         self._add(self._bases[route] + self._at.predictions, bin_counts)
         self._add(self._at.outside, out_of_range)
 
-    def stage(self, name: str, seconds: Array) -> None:
+    def count_stage(self, name: str, seconds: Array) -> None:
         """Feed KServe's histogram of one stage with some calls, shape (calls,)."""
         which = STAGES.index(name)
         self._add(self._at.stages + which * _STAGE_BUCKETS, _histogram(_STAGE_EDGES, seconds))
         self._floats[self._at.stage_sums + which] += float(seconds.sum())
 
-    def refused(self, reason: str) -> None:
+    def count_refused_connection(self, reason: str) -> None:
         """Count a connection that was refused or closed."""
-        self._ints[self._at.refusals + REFUSALS.index(reason)] += 1
+        self._ints[self._at.errors + REFUSALS.index(reason)] += 1
 
-    def restarted(self, reason: str) -> None:
+    def count_restart(self, reason: str) -> None:
         """Count a worker that was replaced."""
         self._ints[self._at.restarts + (reason == STUCK)] += 1
 
-    def connected(self, connections: int) -> None:
+    def set_connections(self, connections: int) -> None:
         """Say how many connections there are."""
         self._ints[self._at.connections] = connections
 
-    def alive(self, waiting: int) -> None:
+    def heartbeat(self, waiting: int) -> None:
         """Give a sign of life, and say how many calls wait for a thread or are decided in one."""
         self._ints[self._at.waiting] = waiting
-        self._ints[self._at.beats] += 1
+        self._ints[self._at.heartbeats] += 1
 
-    def log_dropped(self, records: int) -> None:
+    def count_log_dropped(self, records: int) -> None:
         """Count records of the inference log that memory had no room for, or that were left when time was up."""
         self._ints[self._at.log + LOG_FATES.index(NO_MEMORY)] += records
 
-    def log_waits(self, records: int) -> None:
+    def set_log_waiting(self, records: int) -> None:
         """Say how many records wait in memory."""
         self._ints[self._at.log_waiting] = records
 
@@ -163,12 +165,12 @@ class VersionMetrics(Collector):
         """How many connections the worker has that has the fewest."""
         return min(self._shared.integers(worker)[self._at.connections] for worker in range(self._workers))
 
-    def beats(self, worker: int) -> int:
+    def heartbeats(self, worker: int) -> int:
         """How many signs of life a worker has given."""
-        found: int = self._shared.integers(worker)[self._at.beats]
+        found: int = self._shared.integers(worker)[self._at.heartbeats]
         return found
 
-    def forget(self, worker: int) -> None:
+    def reset_slot(self, worker: int) -> None:
         """Of a worker that is gone, what was true only of that moment; the records that it held are lost."""
         ints = self._shared.integers(worker)
         ints[self._at.log + LOG_FATES.index(DIED)] += ints[self._at.log_waiting]
@@ -176,11 +178,11 @@ class VersionMetrics(Collector):
 
     # -- counting: in the thread that writes the inference log and nowhere else ----------------------------------------
 
-    def log_kept(self, records: int) -> None:
+    def count_log_kept(self, records: int) -> None:
         """Count records that are safe."""
         self._ints[self._at.log + LOG_FATES.index(KEPT)] += records
 
-    def log_dropped_late(self, records: int) -> None:
+    def count_log_unwritten(self, records: int) -> None:
         """Count records that neither store nor disk took."""
         self._ints[self._at.log + LOG_FATES.index(NO_STORE)] += records
 
@@ -242,7 +244,7 @@ class VersionMetrics(Collector):
         refused = CounterMetricFamily(
             "sabia_connections_refused", "Connections refused, or closed for a bound.", labels=[*labels, "reason"]
         )
-        for reason, count in zip(REFUSALS, counts[at.refusals : at.restarts], strict=True):
+        for reason, count in zip(REFUSALS, counts[at.errors : at.restarts], strict=True):
             refused.add_metric([*own, reason], count)
         yield refused
         restarts = CounterMetricFamily("sabia_worker_restarts", "Workers replaced.", labels=[*labels, "reason"])

@@ -31,5 +31,5 @@ class Log(Protocol):
     def many(self, request_id: bytes, rows: Array, prediction: Array, seconds: float, route: str) -> None:
         """Keep the rows of one request, shape (rows, columns), and their predictions, shape (rows,)."""
 
-    def refused(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
+    def error(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that got an error response."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SPLIT
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.inference.model import Model
 from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.serving.telemetry.sink import Log
 
@@ -43,36 +43,36 @@ class Measured(msgspec.Struct, gc=False):
 _Single = tuple[bytes, float, float, str, Measured]
 
 
-class Observed:
+class Recorder:
     """Tells of one version's calls.
 
     Attributes:
         log: gets what is asked and answered, if anything does.
     """
 
-    def __init__(self, decision: Decision, metrics: VersionMetrics, log: Log | None) -> None:
+    def __init__(self, model: Model, metrics: VersionMetrics, log: Log | None) -> None:
         self.log = log
-        self._decision, self._metrics = decision, metrics
-        self._version = decision.version.encode()
-        self._pack = struct.Struct(f"{decision.width}d").pack
+        self._model, self._metrics = model, metrics
+        self._version = model.version.encode()
+        self._pack = struct.Struct(f"{model.width}d").pack
         self._singles: list[_Single] = []
 
-    def answered(self, answer: Answer, request: Request) -> None:
+    def record(self, response: Response, request: Request) -> None:
         """Take note of a call that is about to be answered."""
-        route, seconds = self._came_by(request), perf_counter() - request.started
-        self._metrics.answered(answer.status, seconds, route)
-        found: Measured | None = answer.measured
+        route, seconds = self._route_of(request), perf_counter() - request.started
+        self._metrics.count_response(response.status, seconds, route)
+        found: Measured | None = response.measured
         if found is None:
             if self.log is not None:
-                self.log.refused(request.id, answer.status, answer.body, seconds, route)
+                self.log.error(request.id, response.status, response.body, seconds, route)
         elif type(found.rows) is list:
             self._singles.append((request.id, request.started, seconds, route, found))
             if len(self._singles) >= _TOGETHER:
-                self.settle()
+                self.flush()
         else:
             self._many(request.id, seconds, route, found)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Tell of the single rows that wait for it."""
         if not self._singles:
             return
@@ -85,7 +85,7 @@ class Observed:
         ids, started, seconds, _, found = zip(*singles, strict=True)
         # Half the time of making an array of lists.
         packed = b"".join([self._pack(*each.rows) for each in found])
-        rows = np.frombuffer(packed).reshape(len(found), self._decision.width)
+        rows = np.frombuffer(packed).reshape(len(found), self._model.width)
         prediction, read, decide, write = np.array(
             [(each.prediction, each.read, each.decide, each.write) for each in found]
         ).T
@@ -101,13 +101,13 @@ class Observed:
 
     def _decided(self, stage: str, rows: Array, prediction: Array, took: tuple[Array, ...], route: str) -> None:
         """Count what was decided; reading, deciding and writing took arrays of shape (calls,)."""
-        metrics, decision = self._metrics, self._decision
-        metrics.predicted(decision.bin_counts(prediction), decision.out_of_range(rows), route)
-        metrics.decided(sum(took[1:], took[0]), route)
+        metrics, model = self._metrics, self._model
+        metrics.count_predictions(model.bin_counts(prediction), model.out_of_range(rows), route)
+        metrics.count_prediction_time(sum(took[1:], took[0]), route)
         for name, seconds in zip(("preprocess", stage, "postprocess"), took, strict=True):
-            metrics.stage(name, seconds)
+            metrics.count_stage(name, seconds)
 
-    def _came_by(self, request: Request) -> str:
+    def _route_of(self, request: Request) -> str:
         """Which way it took: Envoy marks a copy in its host name, and a client that pins says so in a header."""
         headers = request.headers
         if headers.get(b"host", b"").partition(b":")[0].endswith(_MIRROR_SUFFIX):

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from sabia.registry.verification import Artifact
-from sabia.serving.http.messages import Answer, Request
-from sabia.serving.inference.decision import Decision
+from sabia.serving.http.messages import Request, Response
+from sabia.serving.inference.model import Model
 from sabia.serving.telemetry.metrics import VersionMetrics
-from sabia.serving.telemetry.observed import Measured, Observed
+from sabia.serving.telemetry.recorder import Measured, Recorder
 from tests.unit.serving.clients import JSON, MODEL, Client
 from tests.unit.serving.test_v1 import instances
 
@@ -27,15 +27,15 @@ HEADERS: dict[str, dict[bytes, bytes]] = {
 }
 
 
-def counted(decision: Decision, calls: list[Measured], routes: list[str]) -> dict[tuple[str, tuple[Any, ...]], float]:
+def counted(model: Model, calls: list[Measured], routes: list[str]) -> dict[tuple[str, tuple[Any, ...]], float]:
     """Every sample but those of whole durations, which depend on the clock."""
     registry = CollectorRegistry()
-    observed = Observed(decision, VersionMetrics(decision, registry), None)
+    recorder = Recorder(model, VersionMetrics(model, registry), None)
     for call, route in zip(calls, routes, strict=True):
-        answer = Answer()
-        answer.measured = call
-        observed.answered(answer, Request(b"POST", b"/", HEADERS[route], b"", 0.0))
-    observed.settle()
+        response = Response()
+        response.measured = call
+        recorder.record(response, Request(b"POST", b"/", HEADERS[route], b"", 0.0))
+    recorder.flush()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in registry.collect()
@@ -51,12 +51,10 @@ def counted(decision: Decision, calls: list[Measured], routes: list[str]) -> dic
 def test_single_rows_are_counted_as_requests_of_one_row_are(
     logistic: Artifact, calls: list[tuple[float, float, float, float, str]], seed: int
 ) -> None:
-    decision = Decision(logistic)
+    model = Model(logistic)
     source = np.random.default_rng(seed)
     # Some of the values lie outside the training range.
-    rows = decision.minimum + source.uniform(-0.2, 1.2, (len(calls), decision.width)) * (
-        decision.maximum - decision.minimum
-    )
+    rows = model.minimum + source.uniform(-0.2, 1.2, (len(calls), model.width)) * (model.maximum - model.minimum)
     routes = [route for *_, route in calls]
 
     def measured(of: Callable[[float, int], tuple[Any, Any]]) -> list[Measured]:
@@ -65,8 +63,8 @@ def test_single_rows_are_counted_as_requests_of_one_row_are(
             for at, (read, decide, write, prediction, _) in enumerate(calls)
         ]
 
-    singly = counted(decision, measured(lambda prediction, at: (prediction, rows[at].tolist())), routes)
-    arrays = counted(decision, measured(lambda prediction, at: (np.array([prediction]), rows[at : at + 1])), routes)
+    singly = counted(model, measured(lambda prediction, at: (prediction, rows[at].tolist())), routes)
+    arrays = counted(model, measured(lambda prediction, at: (np.array([prediction]), rows[at : at + 1])), routes)
     assert singly == pytest.approx(arrays)
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sabia.serving.errors import RequestError
 from sabia.serving.http.limits import Limits
-from sabia.serving.http.messages import JSON, Answer, Request
+from sabia.serving.http.messages import JSON, Request, Response
 
 _SWEEP_SECONDS = 0.5
 
@@ -46,10 +46,10 @@ def _order(connection: Member) -> tuple[int, float]:
     return connection.spare or 0, connection.deadline
 
 
-Respond = Callable[[Request], "Answer | asyncio.Future[Answer]"]
+Respond = Callable[[Request], "Response | asyncio.Future[Response]"]
 
 
-class Hub:
+class ConnectionPool:
     """The connections of one process.
 
     Args:
@@ -88,13 +88,13 @@ class Hub:
         self._next: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
         self.now = 0.0
-        self._tell_the_time()
+        self._refresh_headers()
 
     def start(self) -> None:
         """Begin to look after the connections; to be called on the loop."""
         loop = asyncio.get_running_loop()
         self.now = loop.time()
-        self._tell_the_time()
+        self._refresh_headers()
         self._next = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def stop(self) -> None:
@@ -157,10 +157,10 @@ class Hub:
         now = self.now = loop.time()
         for connection in [item for item in self.connections if item.deadline <= now]:
             connection.expire()
-        self._tell_the_time()
+        self._refresh_headers()
         self._on_sweep()
         self._next = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    def _tell_the_time(self) -> None:
+    def _refresh_headers(self) -> None:
         self.lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._headers)
         self.ok_json = b"HTTP/1.1 200 OK\r\n%bcontent-type: %b\r\n" % (self.lines, JSON.encode())

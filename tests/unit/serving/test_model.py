@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import InvalidInput
-from sabia.serving.inference.decision import SHORTCUT_TOLERANCE, Decision, clipped
-from sabia.serving.inference.decision import logistic as logistic_link
+from sabia.serving.inference.model import FAST_PATH_TOLERANCE, Model, clipped
+from sabia.serving.inference.model import logistic as logistic_link
 from tests.unit.serving.test_loading import changed
 
 Rows = NDArray[np.float64]
@@ -20,27 +20,27 @@ Rows = NDArray[np.float64]
 
 @pytest.mark.parametrize("name", ["linear", "logistic"])
 def test_the_short_form_gives_what_the_model_gives(name: str, request: pytest.FixtureRequest, rows: Rows) -> None:
-    decision = Decision(request.getfixturevalue(name))
-    together = decision.predict(rows)
-    alone = [decision.predict_one(row) for row in rows.tolist()]
-    assert alone == pytest.approx(together.tolist(), abs=SHORTCUT_TOLERANCE)
+    model = Model(request.getfixturevalue(name))
+    together = model.predict(rows)
+    alone = [model.predict_row(row) for row in rows.tolist()]
+    assert alone == pytest.approx(together.tolist(), abs=FAST_PATH_TOLERANCE)
 
 
 @given(st.lists(st.floats(-1e4, 1e4), min_size=30, max_size=30))
 def test_a_row_alone_gets_one_answer_whichever_way_it_comes(logistic: Artifact, row: list[float]) -> None:
-    decision = Decision(logistic)
-    assert decision.predict(np.array([row])).tolist() == [decision.predict_one(row)]
+    model = Model(logistic)
+    assert model.predict(np.array([row])).tolist() == [model.predict_row(row)]
 
 
 def test_a_state_that_does_not_say_what_the_model_does_is_not_decided_by(logistic: Artifact, rows: Rows) -> None:
     """The model decides; the state is only a shorter way to the same answer, and here it is not the same."""
     state = json.loads(logistic.files["state.json"])
     state["params"]["intercept"] += 1e-9
-    other = Decision(changed(logistic, state_json=json.dumps(state).encode()))
-    expected = Decision(logistic).predict(rows[:5]).tolist()
-    assert other.predict(rows[:5]).tolist() == pytest.approx(expected, rel=0, abs=SHORTCUT_TOLERANCE)
-    alone = [other.predict_one(row) for row in rows[:5].tolist()]
-    assert alone == pytest.approx(expected, rel=0, abs=SHORTCUT_TOLERANCE)
+    other = Model(changed(logistic, state_json=json.dumps(state).encode()))
+    expected = Model(logistic).predict(rows[:5]).tolist()
+    assert other.predict(rows[:5]).tolist() == pytest.approx(expected, rel=0, abs=FAST_PATH_TOLERANCE)
+    alone = [other.predict_row(row) for row in rows[:5].tolist()]
+    assert alone == pytest.approx(expected, rel=0, abs=FAST_PATH_TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["logistic", "forest"])
@@ -48,15 +48,15 @@ def test_a_state_that_does_not_say_what_the_model_does_is_not_decided_by(logisti
 def test_values_too_large_to_compute_with_are_the_clients(
     name: str, request: pytest.FixtureRequest, sign: float
 ) -> None:
-    decision = Decision(request.getfixturevalue(name))
+    model = Model(request.getfixturevalue(name))
     row = np.ones(30)
-    row[3] = sign * decision.largest
+    row[3] = sign * model.largest
     for rows in (row.reshape(1, -1), np.array([row, row])):
-        assert np.isfinite(decision.predict(rows)).all()
+        assert np.isfinite(model.predict(rows)).all()
     row[3] *= 1.0001
     for rows in (row.reshape(1, -1), np.array([row, row])):
         with pytest.raises(InvalidInput, match=r'feature "mean area" is larger than'):
-            decision.predict(rows)
+            model.predict(rows)
 
 
 @pytest.mark.parametrize("link", [logistic_link, clipped])
@@ -72,9 +72,9 @@ def test_a_score_that_is_no_number_stays_none(link: type[float]) -> None:
 
 def test_threads_do_not_get_each_others_answers(forest: Artifact, rows: Rows) -> None:
     """A row alone is decided in memory that is kept for it, but only where one thread asks."""
-    decision = Decision(forest)
-    expected = decision.predict(rows).tolist()
+    model = Model(forest)
+    expected = model.predict(rows).tolist()
     singles = [row.reshape(1, -1) for row in rows] * 10
     with ThreadPoolExecutor(4) as pool:
-        found = [answer[0] for answer in pool.map(decision.predict, singles)]
+        found = [response[0] for response in pool.map(model.predict, singles)]
     assert found == expected * 10

@@ -56,7 +56,7 @@ class Linear:
         return (rows - self.means) / self.scales * self.coefficients
 
 
-class Decision:
+class Model:
     """One version, ready to answer.
 
     Attributes:
@@ -84,16 +84,16 @@ class Decision:
         self._session = _session(artifact.files[MODEL_FILE])
         self.dtype = _input_dtype(self._session, self.width)
         self.largest = min(LARGEST, float(np.finfo(self.dtype).max) / 2)
-        self._one: Callable[[Sequence[float]], float] = _One(self._session, self.dtype, self.width)
-        self._prove_it_answers()
-        self._short = self._shorter()
-        self._one = self._short or self._one
+        self._predict_row: Callable[[Sequence[float]], float] = _BoundSession(self._session, self.dtype, self.width)
+        self._smoke_test()
+        self._fast_path = self._linear_fast_path()
+        self._predict_row = self._fast_path or self._predict_row
         self._call_cost, self._row_cost = self._time()
 
     def predict(self, rows: Array) -> Array:
         """Predictions of shape (rows,) for float64 rows of shape (rows, columns).
 
-        The same row gets the same prediction, up to `SHORTCUT_TOLERANCE` where a short form exists.
+        The same row gets the same prediction, up to `FAST_PATH_TOLERANCE` where a short form exists.
 
         Raises:
             InvalidInput: a value is not a finite number, or larger than `largest`.
@@ -101,16 +101,16 @@ class Decision:
         """
         # What is not a number compares as false, so it is found here as well.
         if not (rows.max() <= self.largest and rows.min() >= -self.largest):
-            self._refuse_value(rows)
-        if self._short is None:
-            answer = self._predict(rows)
+            self._raise_invalid(rows)
+        if self._fast_path is None:
+            response = self._predict(rows)
         elif len(rows) == 1:  # so that a row alone gets one answer, whichever way it comes
-            answer = np.array([self._short(rows[0].tolist())])
+            response = np.array([self._fast_path(rows[0].tolist())])
         else:
-            answer = self._short.many(rows)
-        if not np.isfinite(answer).all():
+            response = self._fast_path.many(rows)
+        if not np.isfinite(response).all():
             raise ModelFailed
-        return answer
+        return response
 
     def _predict(self, rows: Array) -> Array:
         values = rows.astype(self.dtype, copy=False)
@@ -120,12 +120,12 @@ class Decision:
             Exception
         ) as error:  # ONNX Runtime raises classes of its own, and RuntimeError, for whatever a graph meets
             raise ModelFailed from error
-        answer = np.asarray(prediction, dtype=np.float64)
-        if answer.shape != (len(rows),):
+        response = np.asarray(prediction, dtype=np.float64)
+        if response.shape != (len(rows),):
             raise ModelFailed
-        return answer
+        return response
 
-    def predict_one(self, row: Sequence[float]) -> float:
+    def predict_row(self, row: Sequence[float]) -> float:
         """The prediction of one row of finite numbers; the same as `predict` gives, without making arrays.
 
         Not to be called from two threads at once: the row is written where the model reads it.
@@ -135,9 +135,9 @@ class Decision:
             ModelFailed: the model raised, or answered something that is not a number.
         """
         if max(row) > self.largest or min(row) < -self.largest:
-            self._refuse_value(np.array([row], dtype=np.float64))
+            self._raise_invalid(np.array([row], dtype=np.float64))
         try:
-            prediction = self._one(row)
+            prediction = self._predict_row(row)
         except Exception as error:  # as in predict()
             raise ModelFailed from error
         if not math.isfinite(prediction):
@@ -145,15 +145,15 @@ class Decision:
         return prediction
 
     @property
-    def is_short(self) -> bool:
+    def has_fast_path(self) -> bool:
         """Whether predictions are made by the short form of a linear version."""
-        return self._short is not None
+        return self._fast_path is not None
 
     def expected_seconds(self, rows: int) -> float:
         """How long `predict` will take for so many rows, by what it took lately."""
         return self._call_cost + rows * self._row_cost
 
-    def took(self, rows: int, seconds: float) -> None:
+    def record_duration(self, rows: int, seconds: float) -> None:
         """Learn from one call of `predict`: at once that it has become slower, by and by that it is faster again."""
         cost = max(0.0, seconds - self._call_cost) / rows
         self._row_cost = cost if cost > self._row_cost else 0.9 * self._row_cost + 0.1 * cost
@@ -184,31 +184,31 @@ class Decision:
         """How many predictions fall into each bin; shape (bins,)."""
         return counts_of(self.bins, prediction)
 
-    def _refuse_value(self, rows: Array) -> NoReturn:
+    def _raise_invalid(self, rows: Array) -> NoReturn:
         """Say which value is no number, or too large."""
         row, column = np.argwhere(~(np.abs(rows) <= self.largest))[0]
         problem = f"is larger than {self.largest:.3g}" if np.isfinite(rows[row, column]) else "is not a finite number"
         raise InvalidInput(f'row {row}, feature "{self.names[column]}"', problem)
 
-    def _prove_it_answers(self) -> None:
+    def _smoke_test(self) -> None:
         middle = (self.minimum / 2 + self.maximum / 2).reshape(1, -1)
         try:
-            together, alone = self._predict(middle), self.predict_one(middle[0].tolist())
+            together, alone = self._predict(middle), self.predict_row(middle[0].tolist())
         except (ModelFailed, InvalidInput) as error:
             raise LoadFailed("the model does not answer a row from the middle of its training range.") from error
         if not math.isfinite(alone) or together[0] != alone:
             raise LoadFailed("the model answers the same row in two ways.")
 
-    def _shorter(self) -> Short | None:
+    def _linear_fast_path(self) -> LinearFastPath | None:
         """The short form of a linear version, when it gives what the model gives."""
         if self.linear is None:
             return None
         rows = _probes(self.minimum, self.maximum)
         expected = self._predict(rows)
         for link in LINKS:
-            short = Short(self.linear, link)
+            short = LinearFastPath(self.linear, link)
             for found in (short.many(rows), np.array([short(row) for row in rows.tolist()])):
-                if not (np.abs(found - expected) <= SHORTCUT_TOLERANCE).all():
+                if not (np.abs(found - expected) <= FAST_PATH_TOLERANCE).all():
                     break
             else:
                 return short
@@ -224,7 +224,7 @@ class Decision:
         return one, max(0.0, many - one) / _TIMED_ROWS
 
 
-class _One:
+class _BoundSession:
     """A session bound to the memory of one row and one prediction: a call neither makes nor copies an array."""
 
     def __init__(self, session: onnxruntime.InferenceSession, dtype: type[np.floating[Any]], width: int) -> None:
@@ -255,7 +255,7 @@ class Link:
     many: Callable[[Array], Array]
 
 
-class Short:
+class LinearFastPath:
     """A linear version's prediction: a sum of products and a link.
 
     It takes a microsecond where ONNX Runtime takes twenty, and is used only where it was seen to give the same.
@@ -297,7 +297,7 @@ LINKS = (
 )
 # The largest distance, on any of the probes, between the short form and the model. Both add the same thirty or so
 # products in float64; the publishing gate lets the model itself be 1e-9 from the estimator.
-SHORTCUT_TOLERANCE = 1e-12
+FAST_PATH_TOLERANCE = 1e-12
 _PROBES = 256
 
 
