@@ -3,7 +3,7 @@
 It holds the same decision that `sabia.serving.app` answers with; only the protocol around it is KServe's.
 
 `python -m predictor.model` takes the settings of `python -m predictor` that KServe's server has a use for (the source,
-the names and the port) and serves it there: an order of magnitude slower, for whoever needs what only that server does.
+the names and the port) and serves it there: an order of magnitude slower, for features that only that server has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Look for a request that the predictor cannot bear.
+"""Search for a request that makes the predictor fail.
 
 `python scripts/fuzz.py parsers --seconds 600` lets atheris (coverage-guided, on libFuzzer) make bodies for the V1, V2
 JSON, V2 binary and gRPC readers; what it learns is kept in `tests/unit/serving/corpus`, which the tests replay. `python
@@ -23,7 +23,7 @@ from tests.local.test_predictor_process import served  # noqa: E402
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     parsers = verbs.add_parser("parsers")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.monitoring.drift`: how often drift is named when there is some, and when there is none.
+"""`python -m benchmarks.monitoring.drift`: how often drift is reported with drift and without.
 
 Worlds are drawn at random: training rows of thirty features, normal, skewed and counted, and a prediction; served rows
 of the same world, with or without one feature moved by half a standard deviation. Next to our rule are the defaults of
@@ -43,7 +43,7 @@ class World:
         self.edges.append(np.linspace(0, 1, 21)[1:-1])
 
     def served(self, rows: int, moved: float) -> list[Array]:
-        """Rows of this world; the first feature moved by so many standard deviations."""
+        """Rows of this world; the first feature shifted by that many standard deviations."""
         values = [_draw(self._source, at % 3, rows) for at in range(FEATURES)]
         prediction = self._prediction(values)
         values[0] = values[0] + moved

@@ -1,4 +1,4 @@
-"""What is compared: every cell is one world, one rule, and so many rollouts from a fixed seed."""
+"""The comparisons: each cell is one world, one rule, and a number of rollouts from a fixed seed."""
 
 from __future__ import annotations
 
@@ -149,10 +149,10 @@ def named(size: Size) -> dict[str, dict[str, float]]:
         outcome = ours.errors(world, count, seeded(name), plan, timer=timer, horizon=2400, history=history)
         facts = (outcome.is_rolled_back.mean(), figures.median(outcome.rolled_back), outcome.failed.mean())
         found[name] = dict(zip(("found", "median", "failed"), map(float, facts), strict=True))
-    # Wald's mean for whoever knows the ratio of the rates and, as we do, has to learn how high both are.
+    # Wald's mean for a test that knows the ratio of the rates and, like ours, has to learn both rates.
     growth = float(odds_growth(100.0, 0.05, 0.001, 0.005, ratios=(5.0,))[0])
     found["T4 oracle"] = {"median": math.log(100) / growth}
-    # And for whoever knows even that.
+    # And for a test that knows both rates.
     knowing = rivals.Oracle(0.001, 0.005)(w.worse(100, 0.001, 0.005), size.others, seeded("oracle"))
     found["all-knowing"] = {"median": figures.median(knowing.rolled_back)}
     return found

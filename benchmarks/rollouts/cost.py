@@ -1,4 +1,4 @@
-"""What a look costs: CPU time for each line of the real engine, and what its state weighs."""
+"""What a look costs: CPU time for each line of the real engine, and the size of its state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sabia.rollout.plan import of
 from sabia.rollout.state import Looked, Moved, Started, advance, begin
 
 _LOOKS = 60
-# The fastest of so many: whatever else the machine does can only make it slower.
+# The fastest of these repetitions: other load on the machine can only make it slower.
 _PASSES = 5
 
 

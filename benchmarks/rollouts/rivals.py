@@ -26,11 +26,11 @@ class Rule(Protocol):
     """A rule for failing requests."""
 
     def __call__(self, world: World, rollouts: int, rng: np.random.Generator) -> Outcome:
-        """What becomes of so many rollouts."""
+        """The outcome of this many rollouts."""
 
 
 def _window(world: World, rng: np.random.Generator, start: float, seconds: float, weight: Array) -> Batch:
-    """What is counted in a window of whole looks."""
+    """The counts of a window of whole looks."""
     found = [world.batch(rng, start + (at + 1) * LOOK, weight) for at in range(round(seconds / LOOK))]
     counts = [np.sum([getattr(batch, name) for batch in found], axis=0) for name in ("n0", "n1", "x0", "x1")]
     return Batch(*counts)
@@ -38,7 +38,7 @@ def _window(world: World, rng: np.random.Generator, start: float, seconds: float
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A limit on the canary's failing share, checked once a window; so many failed checks roll back.
+    """A limit on the canary's failing share, checked once a window; `strikes` failed checks roll back.
 
     Attributes:
         limit: the largest share that passes.
@@ -48,7 +48,7 @@ class Threshold:
         windows: how many windows a step lasts.
         silence: what a window without a request is: "fail", "pass".
         waits: whether a failed check keeps the weight where it is (Flagger).
-        within: only failures among so many last windows count; 0: all.
+        within: only failures among this many last windows count; 0: all.
     """
 
     limit: float
@@ -139,7 +139,7 @@ def msprt(level: float, tau: float = 0.01) -> Callable[[Batch], Flags]:
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Wald's test by one who knows both rates, at every look: nobody can be faster on average at this level."""
+    """Wald's test with both rates known, at every look: no test is faster on average at this level."""
 
     stable: float
     canary: float

@@ -63,7 +63,7 @@ class Seen:
 
     @property
     def failed(self) -> int:
-        """Calls that failed although nobody had asked for it."""
+        """Requests that failed without an injected fault."""
         return sum(count for (status, _, fault), count in self.answers.items() if status != 200 and not fault)
 
 
@@ -110,7 +110,7 @@ def calling(port: int, clients: int = 3) -> Iterator[Seen]:
 
 
 def cycles(count: int) -> dict[str, Any]:
-    """So many promotions and as many rollbacks, in turns, while clients call."""
+    """Promotions and as many rollbacks, alternating, under load."""
     plan = {
         "model": MODEL,
         "steps": [10, 50],
@@ -323,7 +323,7 @@ def _engine(connection: Connection, access: Access, plan: Plan, name: str) -> No
 
 
 def kills(count: int) -> dict[str, Any]:
-    """Kill engines until so many were, over whole rollouts of good and of broken versions."""
+    """Kill engines this many times, over whole rollouts of good and of broken versions."""
     chance = random.Random(1)  # noqa: S311
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     (folder / "logs").mkdir()
@@ -362,7 +362,7 @@ def _in_order(moves: list[dict[str, int]]) -> bool:
 def _one(
     access: Access, errors: float, name: str, chance: random.Random, *, kill: bool
 ) -> tuple[int, list[dict[str, int]], dict[int, str], str]:
-    """One rollout, its engine killed at random times; how often, the weights in order, and what was told written."""
+    """Run one rollout and kill its engine at random: kills, weights in order, entries reported as written, its end."""
     plan = of({"model": MODEL, "stable": STABLE, "canary": CANARY, "watch": {"errors": {}}})
     world, context, killed, written = World(errors), multiprocessing.get_context("fork"), 0, dict[int, str]()
     while True:
@@ -395,7 +395,7 @@ def _serve(connection: Connection, world: World, written: dict[int, str], deadli
             else:
                 connection.send(world.ask(verb, argument))
     except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-        raise RuntimeError("an engine ended by itself") from error
+        raise RuntimeError("an engine exited without being killed") from error
     return False
 
 

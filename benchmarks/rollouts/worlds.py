@@ -105,7 +105,7 @@ def nulls(rate: float) -> list[World]:
 
 
 def ramp(rate: float) -> World:
-    """The rate of failures rises while the weight does: what fools whoever pools."""
+    """The failure rate rises with the weight, which misleads tests that pool."""
     return World("ramp 1 -> 50 %", constant(rate), lambda at: 0.004 * tripling(at), lambda at: 0.004 * tripling(at))
 
 
@@ -126,7 +126,7 @@ def leak(rate: float) -> World:
 
 
 def plus(curve: Curve, more: float) -> Curve:
-    """A share that is higher by so much at all times."""
+    """A share that is always higher by this much."""
     return lambda at: curve(at) + more
 
 

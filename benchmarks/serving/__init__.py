@@ -1,1 +1,1 @@
-"""How fast versions are served, beside others and beside what the HTTP server could do at most."""
+"""Serving throughput and latency, compared with other servers and with bare replies."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving`: ours beside the others on the same models, one after the other in one run.
+"""`python -m benchmarks.serving`: Sabiá and other servers on the same models, in turn, in one run.
 
 `--size small` is a look: one short round with the contenders that need no environment of their own. `--size full` is
 what the documentation quotes: five alternating rounds of all. Needs wrk and two cores, and the package index once.
@@ -32,7 +32,7 @@ ROWS = (1, 32, 1000)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How often and how long; calls of many rows are asked for half as long as single rows."""
+    """Rounds and their seconds; requests of many rows run half as long as single rows."""
 
     rounds: int
     seconds: int
@@ -102,7 +102,7 @@ def _closed(contender: Contender, model: Estimator, folder: Path, size: Size, nu
 
 
 def _open(measured: list[dict[str, Any]], model: Estimator, folder: Path, size: Size) -> list[dict[str, Any]]:
-    """Both at what KServe can answer at most, and at half of it."""
+    """Both servers at KServe's maximum rate, and at half of it."""
     most = [
         line["requests_per_second"]
         for line in measured

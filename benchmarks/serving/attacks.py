@@ -72,7 +72,7 @@ class Attacker:
         self.said["refused"] += 1
 
     async def repeat(self, call: Callable[[], Awaitable[None]], at_once: int) -> None:
-        """Do it again and again, so many at once."""
+        """Repeat it, `at_once` times concurrently."""
 
         async def one() -> None:
             while self.going_on:
@@ -81,7 +81,7 @@ class Attacker:
         await asyncio.gather(*(one() for _ in range(at_once)))
 
     async def hold(self, count: int, begin: bytes, drip: bytes = b"", every: float = 0.5, *, eof: bool = False) -> None:
-        """Open so many connections, send a beginning, and then a little now and then."""
+        """Open `count` connections, send the start of a request, then a few bytes at intervals."""
         held = []
         for _ in range(count):
             with contextlib.suppress(OSError):

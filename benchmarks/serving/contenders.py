@@ -17,7 +17,7 @@ RIVALS = Path(__file__).parent / "rivals"
 _V1 = "/v1/models/breast-cancer:predict"
 _V2 = "/v2/models/breast-cancer/infer"
 _JSON = {"content-type": "application/json"}
-# From so many rows on, whoever reads binary tensors gets them.
+# From this many rows on, servers that support binary tensors get them.
 _BINARY_FROM = 1000
 
 Command = Callable[[Path, Estimator, int], list[str]]
@@ -40,7 +40,7 @@ class Contender:
         key: its name in figures and on the command line.
         title: its name for people.
         command: what starts it, given the interpreter of its environment, the model and the port.
-        call: how it is asked for so many rows.
+        call: the request for a number of rows.
         environment: whose lock it is installed from; None runs where the benchmark runs.
         variables: what else it finds in its environment.
         floor: whether it answers the same without deciding anything.

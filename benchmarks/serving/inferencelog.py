@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving.inferencelog`: what the inference log costs a server that does nothing but answer.
+"""`python -m benchmarks.serving.inferencelog`: the cost of the inference log on a fully loaded server.
 
 The server has one core, for its answers and for the thread that writes the log; the client has the other. Each sample
 is a new process, since two processes of the same program differ by more than the log costs, and the two kinds take

@@ -1,4 +1,4 @@
-"""Closed loop: wrk keeps so many connections busy, each asking again once it has its answer."""
+"""Closed loop: wrk keeps a number of connections busy; each sends the next request after its response."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def closed(
     connections: int = CONNECTIONS,
     core: int | None = CLIENT_CORE,
 ) -> Closed:
-    """Ask for so long, after a second of warming up."""
+    """Send requests for `seconds`, after a second of warming up."""
     script = folder / "call.lua"
     body = folder / "call.body"
     body.write_bytes(call.body)
@@ -75,11 +75,11 @@ def closed(
 
 @contextmanager
 def awake(core: int = CLIENT_CORE) -> Iterator[None]:
-    """Keep a core from halting, by a process that runs only while nothing else wants it.
+    """Keep a core from halting, by a process that runs only while the core is idle.
 
-    To wake a halted core of a virtual machine costs whoever does it some microseconds. A server that is a little slower
-    lets its client's core halt more often and pays for waking it: of a microsecond more in each answer this machine
-    made two.
+    Waking a halted core of a virtual machine costs the waking process some microseconds. A slightly slower server lets
+    its client's core halt more often and pays for waking it: one microsecond more in each response became two on this
+    machine.
     """
     spin = f"""
 import os

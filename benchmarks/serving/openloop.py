@@ -44,7 +44,7 @@ class Open:
 
 
 def opened(server: Server, call: Call, folder: Path, rate: float, seconds: float) -> Open:
-    """Ask at this rate for so long."""
+    """Send requests at this rate for `seconds`."""
     lines = [f"POST {call.path} HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(call.body)}"]
     lines += [f"{name}: {value}" for name, value in call.headers.items()]
     request = folder / "call.request"

@@ -23,7 +23,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One promise, and what was seen; None when it was not measured."""
+    """One promise and its measurement; `held` is None when it was not measured."""
 
     promise: str
     seen: str
@@ -56,7 +56,7 @@ class Cells:
         return median(found), found[0], found[-1]
 
     def others(self, model: str, rows: int, *, floors: bool = False) -> list[str]:
-        """Who else was measured there."""
+        """The other servers measured there."""
         return [
             key
             for key, one in CONTENDERS.items()
@@ -94,7 +94,7 @@ def write(folder: Path, facts: Facts) -> str:
 
 
 def targets(facts: Facts) -> list[Target]:
-    """Every promise beside what was seen."""
+    """Every promise with its measurement."""
     cells = Cells(facts["closed"])
     return [
         _at_least(cells, "linear", 1, "kserve", 8.0),

@@ -1,4 +1,4 @@
-"""What a second worker is worth, on a machine whose other core the load generator needs.
+"""The gain of a second worker, on a machine whose other core runs the load generator.
 
 Two workers on two free cores cannot be had where the load generator takes a part of one. So every process of the server
 gets a share of a core that is small enough to leave the generator its own, by a control group with a quota of CPU time.

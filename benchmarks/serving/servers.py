@@ -19,7 +19,7 @@ from benchmarks.serving.estimators import Estimator
 
 ROOT = Path(__file__).parents[2]
 _START_SECONDS = 120
-# One core for the server and all that it starts, one for whoever asks.
+# One core for the server and its children, one for the load generator.
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = _CORES[0], _CORES[-1]
 
@@ -37,13 +37,13 @@ class Server:
     cold_start: float
 
     def tree(self) -> list[psutil.Process]:
-        """It and what it started."""
+        """The server and its children."""
         with contextlib.suppress(psutil.NoSuchProcess):
             return [self.process, *self.process.children(recursive=True)]
         return []
 
     def cpu_seconds(self) -> float:
-        """What all of them have used until now."""
+        """The CPU time that all of them have used."""
         total = 0.0
         for process in self.tree():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -52,7 +52,7 @@ class Server:
         return total
 
     def memory(self) -> int:
-        """The memory of all of them in bytes, what they share counted once (PSS)."""
+        """The memory of all of them in bytes, shared pages counted once (PSS)."""
         total = 0
         for process in self.tree():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -61,7 +61,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that nobody has; two more behind it are free as well."""
+    """A free port; the next two are free as well."""
     while True:
         with contextlib.ExitStack() as stack:
             first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

@@ -1,7 +1,7 @@
 """`python -m benchmarks.serving.survival`: what a well-behaved client and the memory see of each attack.
 
-The server has one core, the attacker and the client share the other. The client asks at a fixed rate, and its latency
-counts from when a call was due.
+The server has one core, the attacker and the client share the other. The client sends requests at a fixed rate, and its
+latency counts from when each was due.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.serving.openloop import Open, opened
 from benchmarks.serving.servers import CLIENT_CORE, ROOT, Server, started
 
 RATE = 100.0
-# Nobody waits for its clients when an attack is over.
+# The benchmark does not wait for clients when an attack is over.
 SERVED = Contender(OURS.key, OURS.title, ours("--drain_seconds", "0", "--grace_seconds", "0"), OURS.call)
 _SAMPLE_SECONDS = 0.02
 _MEBIBYTE = 1024 * 1024
@@ -31,7 +31,7 @@ _MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Survived:
-    """What was seen of one attack; memory in bytes, latencies in seconds."""
+    """The result of one attack; memory in bytes, latencies in seconds."""
 
     attack: str
     memory_before: int
@@ -61,7 +61,7 @@ class _Most(threading.Thread):
 
 
 def survive(name: str, server: Server, folder: Path, seconds: float) -> Survived:
-    """Attack a running server for so long."""
+    """Attack a running server for `seconds`."""
     before = server.process.memory_info().rss
     most = _Most(server)
     most.start()
