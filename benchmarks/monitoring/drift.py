@@ -76,7 +76,7 @@ def fixed_index(world: World, served: list[Array]) -> list[bool]:
     return [
         bool(
             drift.stability_index(np.array(world.binned(at, values)), np.array(world.binned(at, world.trained[at])))
-            > drift.LEAST_INDEX
+            > drift.MINIMUM_INDEX
         )
         for at, values in enumerate(served)
     ]

@@ -1,19 +1,19 @@
-"""The inference log and the labels: where they lie, and what their columns are. Predictors write, monitoring reads.
+"""The inference log and the labels: keys and columns. Predictors write the log, monitoring reads it.
 
 ```
-inference-log/v1/model=<name>/dt=<YYYY-MM-DD>/<server>-<uuid>.parquet    one row for each row that was asked
-labels/v1/model=<name>/dt=<YYYY-MM-DD>/<uuid>.parquet                    what turned out to be true, by request id
-reports/v1/model=<name>/dt=<YYYY-MM-DD>/<HHMMSS>.html, .json             what was made of them
+inference-log/v1/model=<name>/dt=<YYYY-MM-DD>/<server>-<uuid>.parquet    one row for each row of a request
+labels/v1/model=<name>/dt=<YYYY-MM-DD>/<uuid>.parquet                    ground truth, by request id
+reports/v1/model=<name>/dt=<YYYY-MM-DD>/<HHMMSS>.html, .json             reports
 ```
 
-Keys are partitioned the way Hive does it, with the same keys in the same order everywhere, so that any engine that
-knows Hive's layout prunes by model and day. A log's day is the one, in UTC, on which its requests arrived; a label's is
-the one on which it was added, which may be much later. Files are written once and never changed.
+Keys are partitioned in Hive's layout, with the same partitions in the same order everywhere: an engine that knows it
+prunes by model and day. The day of a log file is the one, in UTC, on which its requests arrived; that of a label file is
+the one on which the labels were added, which may be much later. Files are written once and never changed.
 
-The version is a column: two versions of a model are compared far more often than one is read alone. Features are
-columns of their own, named so that no engine needs quotes: see `feature_columns`.
+The version is a column, because versions of a model are compared more often than read alone. Every feature has a
+column, named so that no engine needs quotes: see `feature_columns`.
 
-This layout is a format. To change it, count `v1` up and keep reading the old one; a new column that may be null is no
+This layout is a format. To change it, increment `v1` and keep reading the old one; a new nullable column is not a
 change.
 """
 
@@ -33,7 +33,7 @@ REPORTS = "reports/v1"
 
 
 class Type(StrEnum):
-    """What a column holds."""
+    """The type of a column."""
 
     STRING = "string"
     INTEGER = "integer"  # 64 bits
@@ -41,9 +41,9 @@ class Type(StrEnum):
     TIME = "time"  # microseconds, UTC
 
 
-# `row` is the place of a row in its request, from 0. `ts` is when the request's head had arrived; `latency_us` is what
-# passed from then to its answer. A request that was refused has one row, with its sentence in `error` and neither
-# prediction nor features. `sample_rate` is the share of requests that was logged: a count is a sum of 1 / sample_rate.
+# `row` is the index of a row in its request, from 0. `ts` is the arrival of the request's head, `latency_us` the time
+# from then to the response. A request with an error response has one row, with the message in `error` and neither
+# prediction nor features. `sample_rate` is the share of requests that is logged: a count is a sum of 1 / sample_rate.
 LOG_COLUMNS: dict[str, Type] = {
     "request_id": Type.STRING,
     "row": Type.INTEGER,
@@ -58,8 +58,8 @@ LOG_COLUMNS: dict[str, Type] = {
     "sample_rate": Type.DOUBLE,
 }
 
-# `observed_at` is when the truth was known, `added_at` when it was added here. Of several labels of one row the one
-# observed last counts, then the one added last.
+# `observed_at` is the time of the observation, `added_at` that of adding the label to the store. If a row has several
+# labels, the one observed last counts, then the one added last.
 LABEL_COLUMNS: dict[str, Type] = {
     "request_id": Type.STRING,
     "row": Type.INTEGER,
@@ -68,24 +68,24 @@ LABEL_COLUMNS: dict[str, Type] = {
     "added_at": Type.TIME,
 }
 
-# The columns that the keys give.
+# The columns in the keys.
 PARTITIONS = ("model", "dt")
 
-_UNFIT = re.compile(r"[^a-z0-9]+")
+_SEPARATORS = re.compile(r"[^a-z0-9]+")
 _SERVER = re.compile(r"[^A-Za-z0-9.]+")
 
 
 def feature_columns(names: Iterable[str]) -> dict[str, str]:
-    """The column of each feature: its name in lower case, with one `_` for whatever is neither letter nor digit.
+    """The column of each feature: its name in lower case, with one `_` for each run of other characters.
 
-    A name that would then be another column's, or begin with a digit, or be empty, gets `feature_` before it; the
-    second of two features that would share a column gets `_2` after it, and so on. The order of the names decides, and
-    it is the manifest's.
+    A name that is then empty, starts with a digit or is the name of another column gets the prefix `feature_`. If two
+    features would share a column, the second gets the suffix `_2`, and so on, in the order of the names, which is that
+    of the manifest.
     """
     taken = {*LOG_COLUMNS, *PARTITIONS}
     columns: dict[str, str] = {}
     for name in names:
-        plain = _UNFIT.sub("_", name.lower()).strip("_")
+        plain = _SEPARATORS.sub("_", name.lower()).strip("_")
         if not plain or plain[0].isdigit() or plain in {*LOG_COLUMNS, *PARTITIONS}:
             plain = f"feature_{plain}".rstrip("_")
         column, number = plain, 1
@@ -98,12 +98,12 @@ def feature_columns(names: Iterable[str]) -> dict[str, str]:
 
 
 def log_prefix(model: str, day: date | None = None) -> str:
-    """Where a model's log lies, of one day or of all."""
+    """The prefix of a model's log, of one day or of all."""
     return _prefix(LOG, model, day)
 
 
 def labels_prefix(model: str, day: date | None = None) -> str:
-    """Where a model's labels lie, of one day or of all."""
+    """The prefix of a model's labels, of one day or of all."""
     return _prefix(LABELS, model, day)
 
 
@@ -118,16 +118,16 @@ def labels_key(model: str, day: date, unique: UUID) -> str:
 
 
 def report_keys(model: str, made_at: datetime) -> tuple[str, str]:
-    """The keys of a report made at this time, in UTC: of its page, and of the same as JSON."""
+    """The keys of a report generated at this time, in UTC: its page, and the same as JSON."""
     prefix = f"{_prefix(REPORTS, model, made_at.date())}{made_at:%H%M%S}"
     return f"{prefix}.html", f"{prefix}.json"
 
 
 def day_of(key: str) -> date | None:
-    """The day that a key is partitioned by; None when it is no key of a log or of labels."""
+    """The day in a key; None if it is not a key of a log or of labels."""
     for part in key.split("/"):
-        name, found, value = part.partition("=")
-        if name == "dt" and found:
+        name, separator, value = part.partition("=")
+        if name == "dt" and separator:
             try:
                 return date.fromisoformat(value)
             except ValueError:

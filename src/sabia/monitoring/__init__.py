@@ -1,1 +1,1 @@
-"""What the models do, seen from their logs: drift, quality by labels, comparisons, reports, a live page, exports."""
+"""Monitoring of served models, from their logs: drift, quality, comparisons, reports, a live page, exports."""

@@ -1,8 +1,7 @@
-"""The log and the labels of some days, as tables of a database that reads no more than a question needs.
+"""The log and the labels of a period, as tables of a DuckDB database.
 
-Files of a log are written once, so those that lie in a remote store are brought to a folder once, and found there the
-next time. What is read of them, and how much of it is in memory at a time, is DuckDB's business: a log may be far
-larger than memory.
+Files of a log never change, so those of a remote store are downloaded once and cached in a folder. DuckDB reads only
+the columns and rows that a query needs and limits its memory: a log may be far larger than memory.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, day_of
 from sabia.monitoring.sql import LABELS_VIEW, quoted
 from sabia.store.objects import Store
 
-_AT_ONCE = 8
+_DOWNLOADS = 8  # at the same time
 SQL_TYPES = {
     Type.STRING: "VARCHAR",
     Type.INTEGER: "BIGINT",
@@ -32,40 +31,40 @@ SQL_TYPES = {
 
 
 class Archive:
-    """One model's log of some days, both included, and every label that was added since the first of them.
+    """One model's log of a period, and all labels that were added since its first day. A context manager.
 
-    The database has the tables `log` and `labels`; of several labels of one row `labels` has the one that counts. Use
-    it as a context manager.
+    The tables are `log` and `labels`; if a row has several labels, `labels` has the one that counts.
 
     Args:
-        store: where they lie.
-        model: whose they are.
-        since, until: the days, in UTC.
-        cache: where files of a remote store are brought to; without it, a folder for temporary files.
-        memory: what the database may hold, as DuckDB writes it.
+        store: the store of the log and the labels.
+        model: the model's name.
+        since: the first day, in UTC.
+        until: the last day, in UTC.
+        cache: the folder for files of a remote store; one for temporary files by default.
+        memory: the database's memory limit, in DuckDB's notation.
 
     Attributes:
-        files: how many files of the log there are.
+        files: the number of files of the log.
     """
 
     def __init__(
         self, store: Store, model: str, since: date, until: date, *, cache: Path | None = None, memory: str = "1GB"
     ) -> None:
         self.model, self.since, self.until = model, since, until
-        self._own: tempfile.TemporaryDirectory[str] | None = None
-        if store.url.startswith("memory:"):  # another store has that URL in the next process, or in this one
-            self._own = tempfile.TemporaryDirectory()
-            cache = Path(self._own.name)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if store.url.startswith("memory:"):  # the URL does not identify a store: no cache is shared
+            self._temporary = tempfile.TemporaryDirectory()
+            cache = Path(self._temporary.name)
         cache = cache or Path(tempfile.gettempdir(), "sabia-monitoring")
-        days = [entry.key for entry in store.list(log_prefix(model)) if since <= (day_of(entry.key) or since) <= until]
-        late = [entry.key for entry in store.list(labels_prefix(model)) if (day_of(entry.key) or since) >= since]
-        self.files = len(days)
+        logs = [entry.key for entry in store.list(log_prefix(model)) if since <= (day_of(entry.key) or since) <= until]
+        labels = [entry.key for entry in store.list(labels_prefix(model)) if (day_of(entry.key) or since) >= since]
+        self.files = len(logs)
         self._database = duckdb.connect()
         self._database.execute("SET TimeZone = 'UTC'")
         self._database.execute(f"SET memory_limit = '{memory}'")
         self._database.execute("SET preserve_insertion_order = false")
-        self._table("log", LOG_COLUMNS, _paths(store, days, cache))
-        self._table("every_label", LABEL_COLUMNS, _paths(store, late, cache))
+        self._table("log", LOG_COLUMNS, _paths(store, logs, cache))
+        self._table("every_label", LABEL_COLUMNS, _paths(store, labels, cache))
         self._database.execute(LABELS_VIEW)
 
     def __enter__(self) -> Self:
@@ -75,25 +74,25 @@ class Archive:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._database.close()
-        if self._own is not None:
-            self._own.cleanup()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def columns_in(self, table: str) -> frozenset[str]:
-        """The columns of a table; asking looks at every file."""
+        """The columns of a table. Opens every file."""
         return frozenset(name for (name,) in self.rows(f"SELECT column_name FROM (DESCRIBE {table})"))
 
     def execute(self, statement: str) -> None:
-        """Carry out what answers nothing."""
+        """Execute a statement without a result."""
         self._database.execute(statement)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """The answer to a question."""
+        """The rows of a query."""
         return self._database.execute(query).fetchall()
 
     def arrays(self, query: str) -> dict[str, Any]:
-        """The answer as arrays, by column."""
-        found: dict[str, Any] = self._database.execute(query).fetchnumpy()
-        return found
+        """The rows of a query as arrays, by column."""
+        columns: dict[str, Any] = self._database.execute(query).fetchnumpy()
+        return columns
 
     def _table(self, name: str, columns: dict[str, Type], paths: list[str]) -> None:
         if not paths:
@@ -108,17 +107,17 @@ class Archive:
 
 
 def _paths(store: Store, keys: Iterable[str], cache: Path) -> list[str]:
-    """Where the files lie on this machine, brought if they have to be."""
+    """The paths of the files on this machine, after downloading those that are missing."""
     parts = urlsplit(store.url)
     if parts.scheme == "file":
         return [str(Path(unquote(parts.path)) / key) for key in keys]
-    # Two stores may have the same key.
+    # Two stores may have a file with the same key.
     root = cache / parts.scheme / (parts.netloc + parts.path).strip("/").replace("/", "_")
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda key: _bring(store, key, root / key), keys))
+    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        return list(pool.map(lambda key: _download(store, key, root / key), keys))
 
 
-def _bring(store: Store, key: str, path: Path) -> str:
+def _download(store: Store, key: str, path: Path) -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as unfinished:

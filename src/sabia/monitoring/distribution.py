@@ -32,7 +32,7 @@ def reference_of(artifact: Artifact) -> Reference:
     try:
         return references.decode(artifact.files[REFERENCE_FILE])
     except errors.InvalidReference as error:
-        raise InvalidReference(artifact.manifest.version) from error
+        raise InvalidReference(artifact.manifest.version, error) from error
 
 
 def histogram_of(reference: Reference, name: str) -> Histogram:

@@ -7,8 +7,8 @@ Two statistics are compared with their distributions without drift:
   needs half the rows for it.
 
 Fixed thresholds are wrong for few rows: of 100 rows in ten bins without drift, every third sample has an index over
-0.10. Here a threshold is the larger of what matters in practice and of what chance exceeds with a small probability,
-shared by all features and both statistics (`FALSE_ALARMS` for a report). Chance includes that of the training rows,
+0.10. Here a threshold is the larger of the minimum effect and of what chance exceeds with a small probability, shared by
+all features and both statistics (`FALSE_ALARMS` for a report). Chance includes that of the training rows,
 which are a sample too. For the index, training counts c of a bin stand for a share that is Dirichlet(c + 1/2), from
 which the served counts are drawn; for bins whose edges are quantiles of the training rows this is the exact
 distribution up to the half. For the shift it is normal with the variance of Mann and Whitney's statistic, corrected for
@@ -32,14 +32,14 @@ Counts = NDArray[np.int64]
 # The probability that a report on rows without drift names any feature.
 FALSE_ALARMS = 0.01
 # With fewer rows there is no verdict.
-FEWEST_ROWS = 50
-# Smaller changes do not matter in practice, however certain: an index that practice calls no change, and the move of a
-# normal value by a quarter of its standard deviation, for which P(served > trained) is 0.57.
-LEAST_INDEX = 0.10
-LEAST_SHIFT = 0.07
+MINIMUM_ROWS = 50
+# The minimum effects: an index below which practice sees no change, and the move of a normal value by a quarter of its
+# standard deviation, for which P(served > trained) is 0.57.
+MINIMUM_INDEX = 0.10
+MINIMUM_SHIFT = 0.07
 # Enough for a quantile of a few in ten thousand.
 _DRAWS = 100_000
-# Chance this far below what matters need not be simulated.
+# Chance this far below the minimum effect is not simulated.
 _CERTAIN = 0.7
 
 
@@ -67,20 +67,19 @@ class FeatureDrift(msgspec.Struct, frozen=True):
 def compare_feature(
     name: str, served: Sequence[int], trained: Sequence[int], level: float, distinct: int | None = None
 ) -> FeatureDrift:
-    """Compare one feature: when is its drift named?
+    """Compare one feature. Its drift is named when a statistic, index or shift, exceeds its threshold.
 
-    From 50 (different) rows on, drift is named when the index or the size of the shift exceeds its threshold. A
-    threshold is the larger of what matters in practice and of what chance exceeds with probability `level`. With fewer
-    rows there is no verdict.
+    A threshold is the larger of the minimum effect and of what chance exceeds with probability `level`. With fewer than
+    50 (distinct) rows there is no verdict.
     """
     counts, expected = np.asarray(served, dtype=np.int64), np.asarray(trained, dtype=np.int64)
     total = int(counts.sum())
     rows = total if distinct is None else min(total, distinct)
     index, shift = float(stability_index(counts, expected)), shift_of(counts, expected)
-    if rows < FEWEST_ROWS:
+    if rows < MINIMUM_ROWS:
         return FeatureDrift(name, counts.tolist(), expected.tolist(), index, None, shift, None, None)
-    index_threshold = max(LEAST_INDEX, index_by_chance(rows, expected, level))
-    shift_threshold = max(LEAST_SHIFT, shift_by_chance(rows, counts, expected, level))
+    index_threshold = max(MINIMUM_INDEX, index_by_chance(rows, expected, level))
+    shift_threshold = max(MINIMUM_SHIFT, shift_by_chance(rows, counts, expected, level))
     drifted = index > index_threshold or abs(shift) > shift_threshold
     return FeatureDrift(
         name, counts.tolist(), expected.tolist(), index, index_threshold, shift, shift_threshold, drifted
@@ -132,7 +131,7 @@ def shift_of(served: Counts, trained: Counts) -> float:
 
 
 def index_by_chance(rows: int, trained: Counts, level: float) -> float:
-    """What the index of `rows` rows exceeds without drift with probability `level`; 0 if far below `LEAST_INDEX`."""
+    """What the index of `rows` rows exceeds without drift with probability `level`; 0 if far below `MINIMUM_INDEX`."""
     # The order of the bins does not matter to the index: features with the same counts share one simulation.
     return _index_by_chance(rows, tuple(sorted(trained.tolist())), level)
 
@@ -161,7 +160,7 @@ def _index_by_chance(n: int, trained: tuple[int, ...], level: float) -> float:
     z = NormalDist().inv_cdf(1 - level)
     spread = 2 / (9 * (bins - 1))
     about = (1 / n + 1 / m) * (bins - 1) * (1 - spread + z * math.sqrt(spread)) ** 3
-    if min(trained) > 0 and about < _CERTAIN * LEAST_INDEX:
+    if min(trained) > 0 and about < _CERTAIN * MINIMUM_INDEX:
         return 0.0
     source = np.random.default_rng(0)
     reference = np.asarray(trained, dtype=np.int64)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sabia.contract.errors import InvalidReference as InvalidContent
 from sabia.errors import SabiaError
 
 
@@ -43,8 +44,10 @@ class InvalidLabels(MonitoringError):
 class InvalidReference(MonitoringError):
     """A version's reference.json cannot be read."""
 
-    def __init__(self, version: str) -> None:
-        super().__init__(f"The reference.json of version {version} is not one that this release reads.")
+    exit_code = 4
+
+    def __init__(self, version: str, problem: InvalidContent) -> None:
+        super().__init__(f"Version {version}: {problem}")
 
 
 class DriftDetected(MonitoringError):

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sabia.monitoring.document import VersionReport
-from sabia.monitoring.drift import LEAST_INDEX, FeatureDrift
+from sabia.monitoring.drift import MINIMUM_INDEX, FeatureDrift
 from sabia.monitoring.rollouts import Rollout
 
 BLUE, ORANGE, GREEN, PURPLE = "#2B85C0", "#D55E00", "#009E73", "#B8659A"
@@ -97,7 +97,7 @@ def drift(served: VersionReport) -> str:
         axes.set_yticks(at, [found.name for found in compared], fontsize=8)
         axes.set_xlabel("population stability index; the upright line is the threshold")
         axes.set_ylim(-0.7, len(compared) - 0.3)
-        axes.set_xlim(0, 1.12 * max([LEAST_INDEX * 1.5, *(_reach(found) for found in compared)]))
+        axes.set_xlim(0, 1.12 * max([MINIMUM_INDEX * 1.5, *(_reach(found) for found in compared)]))
         return _svg(figure, f"drift-{served.version}")
 
 

@@ -1,4 +1,4 @@
-"""How right probabilities were, once the truth is known: accuracy, AUC, calibration, each with its interval. Pure.
+"""Quality of predicted probabilities by labels: accuracy, AUC, calibration, each with its interval. Pure.
 
 Intervals are of 95 %: Wilson's for shares (Wilson 1927), Newcombe's for their differences (Newcombe 1998, method 10),
 DeLong's for the AUC (DeLong, DeLong and Clarke-Pearson 1988, by midranks as Sun and Xu 2014).
@@ -30,7 +30,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Bin(msgspec.Struct, frozen=True):
-    """Predictions between two edges: how many, their mean, and how often the label was 1."""
+    """Predictions between two edges: their number, their mean, and the share of labels that are 1."""
 
     low: float
     high: float
@@ -40,14 +40,14 @@ class Bin(msgspec.Struct, frozen=True):
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """How right the predictions were.
+    """Quality of predictions.
 
     Attributes:
         rows, positives: labelled rows, and those whose label is 1.
-        auc: None when all labels are the same.
+        auc: None if all labels are the same.
         calibration: bins of equal width that have rows.
-        calibration_error: mean distance of predicted and observed over them, by rows.
-        curve: false and true positive rates, from (0, 0) to (1, 1); empty when all labels are the same.
+        calibration_error: the expected calibration error.
+        curve: false and true positive rates, from (0, 0) to (1, 1); empty if all labels are the same.
     """
 
     rows: int
@@ -62,7 +62,7 @@ class Quality(msgspec.Struct, frozen=True):
 
 
 def measure(predictions: Array, labels: Array) -> Quality | None:
-    """Quality of predictions in [0, 1] against labels of 0 and 1, shape (rows,) each; None of no rows."""
+    """Quality of predictions in [0, 1] against labels of 0 and 1, shape (rows,) each; None for no rows."""
     if len(labels) == 0:
         return None
     truth = labels >= 0.5
@@ -81,7 +81,7 @@ def measure(predictions: Array, labels: Array) -> Quality | None:
 
 
 def share(count: int, total: int) -> Estimate:
-    """A share with Wilson's interval; of nothing it is unknown, from 0 to 1."""
+    """A share with Wilson's interval; with a total of 0 the interval is [0, 1]."""
     if total == 0:
         return Estimate(0.0, 0.0, 1.0)
     p, square = count / total, _Z * _Z
@@ -91,7 +91,7 @@ def share(count: int, total: int) -> Estimate:
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
-    """`second` less `first`, two shares of different rows, with Newcombe's interval."""
+    """`second` minus `first`, two shares of different rows, with Newcombe's interval."""
     value = second.value - first.value
     down = math.hypot(second.value - second.low, first.high - first.value)
     up = math.hypot(second.high - second.value, first.value - first.low)
@@ -99,13 +99,13 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 
 
 def auc(predictions: Array, truth: NDArray[np.bool_]) -> Estimate | None:
-    """The area under the ROC curve, ties counted half; None when all labels are the same."""
+    """The area under the ROC curve, ties counted half; None if all labels are the same."""
     positive, negative = predictions[truth], predictions[~truth]
     m, n = len(positive), len(negative)
     if m == 0 or n == 0:
         return None
     ranks = _midranks(np.concatenate([positive, negative]))
-    # For each row, the share of the other class that it is on the right side of.
+    # For each row, the share of the other class that it is ranked correctly against.
     above = (ranks[:m] - _midranks(positive)) / n
     below = 1 - (ranks[m:] - _midranks(negative)) / m
     value = float(above.mean())

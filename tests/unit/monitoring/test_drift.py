@@ -81,7 +81,7 @@ def test_too_few_rows_get_no_verdict(n: int, verdict: bool | None) -> None:
 def test_what_does_not_matter_in_practice_is_no_drift_however_many_rows_there_are() -> None:
     (found,) = drift.compare({"x": ([270_000, 250_000, 250_000, 230_000], [10**6] * 4)})
     assert found.drifted is False
-    assert (found.index_threshold, found.shift_threshold) == (drift.LEAST_INDEX, drift.LEAST_SHIFT)
+    assert (found.index_threshold, found.shift_threshold) == (drift.MINIMUM_INDEX, drift.MINIMUM_SHIFT)
 
 
 @given(COUNTS)
