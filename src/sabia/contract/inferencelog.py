@@ -7,8 +7,8 @@ reports/v1/model=<name>/dt=<YYYY-MM-DD>/<HHMMSS>.html, .json             reports
 ```
 
 Keys are partitioned in Hive's layout, with the same partitions in the same order everywhere: an engine that knows it
-prunes by model and day. The day of a log file is the one, in UTC, on which its requests arrived; that of a label file is
-the one on which the labels were added, which may be much later. Files are written once and never changed.
+prunes by model and day. The day of a log file is the one, in UTC, on which its requests arrived; that of a label file
+is the one on which the labels were added, which may be much later. Files are written once and never changed.
 
 The version is a column, because versions of a model are compared more often than read alone. Every feature has a
 column, named so that no engine needs quotes: see `feature_columns`.

@@ -7,12 +7,11 @@ Two statistics are compared with their distributions without drift:
   needs half the rows for it.
 
 Fixed thresholds are wrong for few rows: of 100 rows in ten bins without drift, every third sample has an index over
-0.10. Here a threshold is the larger of the minimum effect and of what chance exceeds with a small probability, shared by
-all features and both statistics (`FALSE_ALARMS` for a report). Chance includes that of the training rows,
-which are a sample too. For the index, training counts c of a bin stand for a share that is Dirichlet(c + 1/2), from
-which the served counts are drawn; for bins whose edges are quantiles of the training rows this is the exact
-distribution up to the half. For the shift it is normal with the variance of Mann and Whitney's statistic, corrected for
-ties.
+0.10. Here a threshold is the larger of the minimum effect and of what chance exceeds with a small probability, shared
+by all features and both statistics (`FALSE_ALARMS` for a report). Chance includes that of the training rows, which are
+a sample too. For the index, training counts c of a bin stand for a share that is Dirichlet(c + 1/2), from which the
+served counts are drawn; for bins whose edges are quantiles of the training rows this is the exact distribution up to
+the half. For the shift it is normal with the variance of Mann and Whitney's statistic, corrected for ties.
 """
 
 from __future__ import annotations
