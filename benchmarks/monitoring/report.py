@@ -137,7 +137,7 @@ def _write(
     )
     sink = pa.BufferOutputStream()
     pq.write_table(table_, sink, compression="snappy", use_dictionary=["version", "server", "route", "status"])
-    store.add(log_key(MODEL, day.date(), "server", uuid4()), sink.getvalue().to_pybytes())
+    store.create_unique(log_key(MODEL, day.date(), "server", uuid4()), sink.getvalue().to_pybytes())
 
 
 if __name__ == "__main__":

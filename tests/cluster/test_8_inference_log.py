@@ -167,7 +167,7 @@ def test_whoever_may_write_the_log_may_not_read_it(served: Served) -> None:
         "        return True\n"
         "    return False\n"
         "assert keys and refused(lambda: store.get(keys[0]))\n"
-        "assert refused(lambda: store.add('models/breast-cancer/9.9/manifest.json', b'{}'))\n"
+        "assert refused(lambda: store.create_unique('models/breast-cancer/9.9/manifest.json', b'{}'))\n"
         "print('refused')\n"
     )
     assert tools.run_pod(script, secret="models-s3-logger").strip() == "refused"

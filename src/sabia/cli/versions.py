@@ -16,8 +16,8 @@ from sabia.contract.manifest import Manifest
 from sabia.registry import aliases as alias_room
 from sabia.registry import catalogue
 from sabia.registry.claim import Change
+from sabia.registry.errors import VersionNotFound
 from sabia.registry.verification import read_version
-from sabia.store.errors import VersionNotFound
 from sabia.store.objects import Store
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]

@@ -1,9 +1,13 @@
-"""Files of a version that are not of their format.
+"""Names and files that are not of the contract's form.
 
 ```
 ContractError
-├── InvalidReference    reference.json
-└── InvalidState        state.json
+├── InvalidName             a model, version or alias is not written as the layout needs it
+└── InvalidFile             a stored file is not of its format
+    ├── InvalidManifest     manifest.json
+    ├── UnknownSchema       manifest.json of another release
+    ├── InvalidReference    reference.json
+    └── InvalidState        state.json
 ```
 """
 
@@ -15,17 +19,44 @@ from sabia.errors import SabiaError
 class ContractError(SabiaError):
     """Base of everything that this package raises on purpose."""
 
+
+class InvalidName(ContractError):
+    """A name is not written as the layout needs it."""
+
+    exit_code = 2
+
+    def __init__(self, kind: str, given: str, rule: str) -> None:
+        super().__init__(f"{kind} {given!r} is not valid: {rule}.")
+
+
+class InvalidFile(ContractError):
+    """Base of stored files that are not of their format."""
+
     exit_code = 4
 
 
-class InvalidReference(ContractError):
+class InvalidManifest(InvalidFile):
+    """manifest.json is not of the published schema."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"manifest.json is not valid: {reason}.")
+
+
+class UnknownSchema(InvalidFile):
+    """manifest.json was written by a release that this one does not know."""
+
+    def __init__(self, found: object, known: int) -> None:
+        super().__init__(f"manifest.json has schema_version {found!r}; this release reads {known}.")
+
+
+class InvalidReference(InvalidFile):
     """reference.json is not of the published schema."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"reference.json is not valid: {reason}.")
 
 
-class InvalidState(ContractError):
+class InvalidState(InvalidFile):
     """state.json is not of the published form."""
 
     def __init__(self, reason: str) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sabia.store.errors import InvalidName
+from sabia.contract.errors import InvalidName
 
 MODELS = "models"
 MANIFEST = "manifest.json"

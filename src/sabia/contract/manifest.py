@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sabia.contract.errors import InvalidManifest, InvalidName, UnknownSchema
 from sabia.contract.layout import Version, check_model_name
-from sabia.store.errors import InvalidManifest, InvalidName, UnknownSchema
 
 SCHEMA_VERSION = 1
 

@@ -28,7 +28,7 @@ def write_report(store: Store, model: str, since: date, until: date, *, memory: 
     Raises:
         NothingLogged: the period has no log.
         InvalidReference: a version's reference.json cannot be read.
-        ArtifactError, RolloutError: the store failed, or its data is not what was published.
+        SabiaError: the store failed, or its data is not what was published.
     """
     return publish(store, generate(store, model, since, until, memory=memory))
 

@@ -24,7 +24,7 @@ def generate(
     Raises:
         NothingLogged: the period has no log.
         InvalidReference: a version's reference.json cannot be read.
-        ArtifactError, RolloutError: the store failed, or its data is not what was published.
+        SabiaError: the store failed, or its data is not what was published.
     """
     started = perf_counter()
     with Archive(store, model, since, until, cache=cache, memory=memory) as archive:

@@ -6,7 +6,7 @@ import numpy as np
 
 from sabia.contract.manifest import Evaluation
 from sabia.publishing.conversion import run
-from sabia.training.errors import ConstantRefused, FloorRefused, ParametersRefused, ParityRefused
+from sabia.publishing.errors import ConstantRefused, FloorRefused, ParametersRefused, ParityRefused
 from sabia.training.models import Array, Model
 from sabia.training.recipe import Floor
 

@@ -10,7 +10,8 @@ import msgspec
 
 from sabia.contract.layout import Version, alias_key, alias_prefix
 from sabia.registry.catalogue import manifest_of
-from sabia.store.errors import AliasMoved, AliasNotFound, InvalidManifest, KeyNotFound, KeyTaken
+from sabia.registry.errors import AliasMoved, AliasNotFound, InvalidAlias
+from sabia.store.errors import KeyNotFound, KeyTaken
 from sabia.store.objects import Store, Tagged
 
 SCHEMA_VERSION = 1
@@ -111,7 +112,7 @@ def _read(store: Store, name: str, alias: str) -> tuple[Alias, Tagged] | None:
     try:
         found = msgspec.json.decode(tagged.data, type=Alias)
     except msgspec.MsgspecError as error:
-        raise InvalidManifest(f"alias {alias!r} cannot be read: {error}") from error
+        raise InvalidAlias(alias, str(error).rstrip(".")) from error
     if found.schema_version != SCHEMA_VERSION or not found.history:
-        raise InvalidManifest(f"alias {alias!r} is of another schema")
+        raise InvalidAlias(alias, "it is of another schema")
     return found, tagged

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sabia.contract.layout import MODELS, Version, model_prefix, version_of_manifest, version_prefix
 from sabia.contract.manifest import Manifest
+from sabia.registry.errors import MissingManifest, VersionNotFound
 from sabia.registry.verification import read_manifest
-from sabia.store.errors import MissingManifest, VersionNotFound
 from sabia.store.objects import Store
 
 

@@ -24,7 +24,8 @@ from sabia.contract import manifest as manifests
 from sabia.contract.layout import Version, manifest_key, version_prefix
 from sabia.contract.manifest import CARD_FILE, Evaluation, Feature, File, Manifest, Methods, Prediction, Provenance
 from sabia.registry.catalogue import manifests_of
-from sabia.store.errors import ClaimsExhausted, KeyTaken
+from sabia.registry.errors import ClaimsExhausted
+from sabia.store.errors import KeyTaken
 from sabia.store.objects import Store
 
 FIRST = Version(1, 0)

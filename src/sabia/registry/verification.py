@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from sabia.contract import manifest as manifests
 from sabia.contract.layout import MANIFEST, Version, version_prefix
 from sabia.contract.manifest import File, Manifest
-from sabia.store.errors import KeyNotFound, MissingFile, MissingManifest, WrongDigest, WrongSize
+from sabia.registry.errors import MissingFile, MissingManifest, WrongDigest, WrongSize
+from sabia.store.errors import KeyNotFound
 from sabia.store.objects import Store
 
 

@@ -16,9 +16,9 @@ import yaml
 
 from sabia.contract import names
 from sabia.contract.durations import parse_duration
+from sabia.contract.errors import InvalidName
 from sabia.contract.layout import Version, check_model_name
 from sabia.rollout.errors import InvalidPlan
-from sabia.store.errors import InvalidName
 
 Document = dict[str, Any]
 

@@ -3,9 +3,14 @@
 Endpoint, region and credentials come from the standard environment names of each cloud (`AWS_ENDPOINT_URL`,
 `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, …).
 
-Two kinds of writing, no third: `create` never overwrites, `swap` replaces only what the caller has read. Both hold
-when an answer is lost: whoever finds "already exists" or "precondition failed" reads back, and the same bytes mean
-that the first try had worked.
+Three kinds of writing, none of which overwrites what the caller does not know:
+
+- `create` puts an object under a key that holds nothing;
+- `create_unique` does so under a key that no other writer chooses, and needs no right to read;
+- `swap` replaces the object that the caller has read, and fails if another writer replaced it first.
+
+`create` and `swap` are repeated when the store does not respond, and succeed also when the response of an earlier try
+was lost: on "already exists" or "precondition failed" they read the key, and the same bytes mean that it had worked.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, MemoryStore, from_url
 
-from sabia.store.errors import InvalidName, KeyNotFound, KeyTaken, StoreError, StoreRefused, StoreUnavailable
+from sabia.store.errors import InvalidStoreUrl, KeyNotFound, KeyTaken, StoreError, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs", "az", "file", "memory")
 _ATTEMPTS = 3
 
-# The library's own retries cover reads; create-only writes are not idempotent to it, so `_persist` repeats those.
+# The library retries reads only, since create-only writes are not idempotent to it: `_persist` repeats those.
 _PATIENCE_SECONDS = 20.0
 _BACKOFF: Any = {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2}
 
@@ -47,7 +52,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """An object's bytes with the tag that says which bytes they were."""
+    """An object's bytes, and the store's tag for exactly these bytes."""
 
     data: bytes
     tag: str
@@ -72,14 +77,14 @@ class Store:
         """Open the store at `url`.
 
         Args:
-            url: one of the schemes above, with a prefix if wanted.
+            url: of one of the schemes above, with an optional prefix.
             make: create the folder of a `file://` URL.
-            environment: names and values that go before those of the process's environment.
-            patience: how many seconds a call to a store that does not answer may take.
+            environment: variables that take precedence over those of the process.
+            patience: seconds after which a call to a store that does not respond fails.
 
         Raises:
-            InvalidName: not a URL of a known scheme.
-            StoreRefused: the folder is not there, or the configuration is not one of this store.
+            InvalidStoreUrl: not a URL of a known scheme.
+            StoreRefused: the folder does not exist, or the configuration is not valid.
         """
         scheme, rest = _split(url)
         if scheme == "memory":
@@ -90,14 +95,14 @@ class Store:
             return cls(url, _remote(url, scheme, environment or {}, patience))
 
     def uri(self, key: str = "") -> str:
-        """The URI that other tools know this key by."""
+        """The URI of a key, for other tools."""
         return self.url + key
 
     def get(self, key: str) -> bytes:
         """The bytes under `key`.
 
         Raises:
-            KeyNotFound: there are none.
+            KeyNotFound: the key holds nothing.
             StoreError: the store failed.
         """
         return self.get_tagged(key).data
@@ -116,10 +121,10 @@ class Store:
                     yield Entry(meta["path"], meta["size"])
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put `data` where nothing was. True when this call wrote it, False when the same bytes were there already.
+        """Put `data` under a key that holds nothing. True when this call wrote it, False when the same bytes exist.
 
         Raises:
-            KeyTaken: other bytes lie under the key; they stay.
+            KeyTaken: the key holds other bytes; they stay.
             StoreError: the store failed.
         """
         if self._persist(f"creating {key!r}", lambda: self._put_new(key, data)):
@@ -128,10 +133,10 @@ class Store:
             return False
         raise KeyTaken(key)
 
-    def add(self, key: str, data: bytes) -> None:
-        """Put `data` under a key that nobody else would choose, such as one with a UUID in it.
+    def create_unique(self, key: str, data: bytes) -> None:
+        """Put `data` under a key that no other writer chooses, such as one with a UUID in it.
 
-        What lies there already is what an earlier try has put, so this needs no right to read. It tries once.
+        An object that exists already is from an earlier try of the same caller, so it is not read. It tries once.
 
         Raises:
             StoreError: the store failed.
@@ -140,10 +145,10 @@ class Store:
             self._put_new(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: Tagged | None) -> None:
-        """Replace what lies under `key`, if it is still `expected` (None: if nothing is there).
+        """Replace the bytes under `key`, if they are still `expected` (None: if the key holds nothing).
 
         Raises:
-            KeyTaken: something else lies there now.
+            KeyTaken: the key holds other bytes now.
             StoreError: the store failed.
         """
         if expected is None:
@@ -181,7 +186,7 @@ class Store:
 
     def _put_over_file(self, key: str, data: bytes, expected: Tagged) -> bool:
         # A file system has no compare-and-swap; a lock held by every writer of this class makes one of read and
-        # rename. It lies beside the data, not among the keys.
+        # rename. The lock file is stored beside the data, not among the keys.
         root = cast("LocalStore", self._backend).prefix
         with (Path(str(root)) / ".lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -194,11 +199,11 @@ class Store:
 def _split(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
-        raise InvalidName("store URL", url, f"start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+        raise InvalidStoreUrl(url, f"start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
     if parts.scheme in ("s3", "gs", "az") and not parts.netloc:
-        raise InvalidName("store URL", url, f"write {parts.scheme}://BUCKET/PREFIX")
+        raise InvalidStoreUrl(url, f"write {parts.scheme}://BUCKET/PREFIX")
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
-        raise InvalidName("store URL", url, "write file:///ABSOLUTE/PATH")
+        raise InvalidStoreUrl(url, "write file:///ABSOLUTE/PATH")
     return parts.scheme, parts.path
 
 
@@ -227,7 +232,7 @@ def _remote(url: str, scheme: str, environment: Mapping[str, str], patience: flo
 
 @contextmanager
 def _translated(what: str, key: str | None = None) -> Iterator[None]:
-    """Turn the library's errors into ours, by class; their texts carry paths and bodies and are dropped."""
+    """Turn the library's errors into those of `sabia.store.errors`. Their texts, with paths and bodies, are dropped."""
     try:
         yield
     except (exceptions.NotFoundError, FileNotFoundError) as error:
@@ -237,7 +242,7 @@ def _translated(what: str, key: str | None = None) -> Iterator[None]:
 
 
 def translate(error: Exception, what: str) -> Exception:
-    """Our error for one of the library's; anything that is not the library's comes back as it is."""
+    """The `StoreError` for an error of the library; any other error is returned as it is."""
     if isinstance(error, StoreError):
         return error
     if "NoSuchBucket" in str(error):  # the library has no class for it
@@ -258,7 +263,7 @@ REFUSALS: dict[type[Exception], str] = {
     exceptions.NotSupportedError: "this store cannot do it",
     NotImplementedError: "this store cannot do it",
     exceptions.UnknownConfigurationKeyError: "its configuration has a key that is not known",
-    exceptions.AlreadyExistsError: "something is there already",
+    exceptions.AlreadyExistsError: "the key holds something already",
     exceptions.PreconditionError: "it changed in the meantime",
     exceptions.NotModifiedError: "it has not changed",
     ValueError: "its configuration is not valid",

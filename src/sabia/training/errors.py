@@ -1,16 +1,11 @@
-"""What can go wrong between a data set and a published version.
+"""Recipes that cannot be carried out.
 
 ```
 TrainingError
-├── InvalidRecipe       the recipe file is not one
+├── InvalidRecipe       the file is not a recipe
 ├── UnknownDataset      no data set has this URI
-├── UnknownMethods      no model has this name
-├── InvalidHyperParams  the model does not take them
-└── GateRefused         trained, and not fit to be published
-    ├── ParityRefused      the converted model answers otherwise than the estimator
-    ├── ParametersRefused  a parameter is NaN or infinite
-    ├── ConstantRefused    it answers the same to every row
-    └── FloorRefused       a metric is under the recipe's floor
+├── UnknownMethods      no methods have this name
+└── InvalidHyperParams  the estimator does not take these hyper-parameters
 ```
 """
 
@@ -22,7 +17,7 @@ from sabia.errors import SabiaError
 
 
 class TrainingError(SabiaError):
-    """Base of everything this package raises on purpose."""
+    """Base of everything that this package raises on purpose."""
 
 
 class InvalidRecipe(TrainingError):
@@ -57,35 +52,3 @@ class InvalidHyperParams(TrainingError):
 
     def __init__(self, methods: str, reason: str) -> None:
         super().__init__(f"{methods} does not take these hyper-parameters: {reason}.")
-
-
-class GateRefused(TrainingError):
-    """Base of the reasons not to publish a trained model."""
-
-
-class ParityRefused(GateRefused):
-    """The converted model does not answer as the estimator does."""
-
-    def __init__(self, *, error: float, tolerance: float) -> None:
-        super().__init__(f"The converted model is up to {error:.3g} from the estimator; {tolerance:.3g} is allowed.")
-
-
-class ParametersRefused(GateRefused):
-    """A parameter is not a finite number."""
-
-    def __init__(self, parameter: str) -> None:
-        super().__init__(f"Parameter {parameter!r} has values that are NaN or infinite.")
-
-
-class ConstantRefused(GateRefused):
-    """The model answers the same to every held-out row."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__(f"The model answers {value:.6g} to every held-out row.")
-
-
-class FloorRefused(GateRefused):
-    """A metric is worse than the recipe allows."""
-
-    def __init__(self, metric: str, *, value: float, floor: float) -> None:
-        super().__init__(f"{metric} is {value:.4f}; the recipe's floor is {floor:.4f}.")

@@ -18,7 +18,7 @@ def train(store: Store, path: Path | None = None, *, log: Callable[[str], None])
 
     Raises:
         TrainingError: the recipe is not valid, or a version did not pass the publishing gate.
-        ArtifactError: the store failed.
+        SabiaError: the store failed.
     """
     recipe = read(path or BREAST_CANCER)
     rows = []

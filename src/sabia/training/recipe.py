@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import msgspec
 import yaml
 
+from sabia.contract.errors import InvalidName
 from sabia.contract.layout import check_model_name
-from sabia.store.errors import InvalidName
 from sabia.training.errors import InvalidRecipe
 from sabia.training.models import METHODS
 

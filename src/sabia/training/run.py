@@ -45,7 +45,7 @@ def run(recipe: Recipe, store: Store, *, now: Callable[[], str] = utc_now) -> Ge
 
     Raises:
         TrainingError: the recipe asks for what there is not, or a version did not pass the gate.
-        ArtifactError: the store failed.
+        SabiaError: the store failed.
     """
     parts = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed)
     for step in recipe.versions:

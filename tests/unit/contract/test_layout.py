@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sabia.contract.errors import InvalidName
 from sabia.contract.layout import (
     Version,
     check_alias,
@@ -12,7 +13,6 @@ from sabia.contract.layout import (
     version_of_manifest,
     version_prefix,
 )
-from sabia.store.errors import InvalidName
 
 numbers = st.integers(min_value=0, max_value=999_999)
 versions = st.builds(Version, numbers, numbers)

@@ -7,10 +7,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from sabia.contract.errors import InvalidFile, InvalidManifest, UnknownSchema
 from sabia.contract.manifest import content_digest, decode, encode, fingerprint, json_schema
 from sabia.registry.claim import publish
 from sabia.registry.verification import Artifact
-from sabia.store.errors import IntegrityError, InvalidManifest, UnknownSchema
 from sabia.store.objects import Store
 from tests.drafts import a_draft
 
@@ -45,7 +45,7 @@ def test_another_schema_version_is_refused_by_that_reason_alone(found: object) -
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"null", b"[" * 100_000])
 def test_what_is_no_json_object_is_refused(data: bytes) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(InvalidFile):
         decode(data)
 
 

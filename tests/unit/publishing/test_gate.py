@@ -5,8 +5,8 @@ import pytest
 
 from sabia.publishing import gate
 from sabia.publishing.conversion import to_onnx
+from sabia.publishing.errors import ConstantRefused, FloorRefused, ParametersRefused, ParityRefused
 from sabia.training.datasets import Split
-from sabia.training.errors import ConstantRefused, FloorRefused, ParametersRefused, ParityRefused
 from sabia.training.models import LinearRegression
 from sabia.training.recipe import Floor
 from tests.drafts import EVALUATION

@@ -5,7 +5,8 @@ import pytest
 from sabia.contract.layout import Version, alias_key
 from sabia.registry import aliases
 from sabia.registry.claim import publish
-from sabia.store.errors import AliasMoved, AliasNotFound, InvalidManifest, KeyTaken, VersionNotFound
+from sabia.registry.errors import AliasMoved, AliasNotFound, InvalidAlias, VersionNotFound
+from sabia.store.errors import KeyTaken
 from sabia.store.objects import Store, Tagged
 from tests.drafts import a_draft
 
@@ -73,7 +74,7 @@ def test_a_move_that_was_overtaken_is_refused_and_the_other_stays(toy: Store, be
 @pytest.mark.parametrize("data", [b"{", b'{"schema_version":2,"alias":"champion","history":[]}', b"[]"])
 def test_an_alias_file_of_another_kind_is_refused(toy: Store, data: bytes) -> None:
     toy.create(alias_key("toy", "champion"), data)
-    with pytest.raises(InvalidManifest):
+    with pytest.raises(InvalidAlias, match="'champion' cannot be read"):
         aliases.resolve(toy, "toy", "champion")
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from sabia.contract.layout import Version
 from sabia.contract.manifest import encode
+from sabia.registry.errors import IntegrityError, MissingFile, MissingManifest, WrongDigest, WrongSize
 from sabia.registry.verification import Artifact, read_artifact, read_version, verify
-from sabia.store.errors import IntegrityError, MissingFile, MissingManifest, WrongDigest, WrongSize
 from sabia.store.objects import Store
 
 

@@ -213,14 +213,14 @@ class Gate:
         self.hangs = False
         self.asked = threading.Event()
 
-    def add(self, key: str, data: bytes) -> None:
+    def create_unique(self, key: str, data: bytes) -> None:
         """As the store does."""
         self.asked.set()
         if self.hangs:
             assert self.open.wait(SECONDS)
         if not self.open.is_set():
             raise StoreUnavailable("creating")
-        self.store.add(key, data)
+        self.store.create_unique(key, data)
 
 
 def test_what_the_store_does_not_take_waits_on_disk_and_is_sent_by_whoever_comes_next(

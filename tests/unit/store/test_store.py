@@ -14,7 +14,8 @@ import pytest
 from sabia.registry import aliases
 from sabia.registry.catalogue import manifests_of, versions
 from sabia.registry.claim import publish
-from sabia.store.errors import AliasMoved, KeyNotFound, KeyTaken, StoreRefused
+from sabia.registry.errors import AliasMoved
+from sabia.store.errors import KeyNotFound, KeyTaken, StoreRefused
 from sabia.store.objects import Entry, Store
 from tests.drafts import a_draft
 from tests.stores import minio, minio_binary, seaweedfs

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from sabia.contract.layout import Version
+from sabia.publishing.errors import FloorRefused
 from sabia.registry.catalogue import manifests_of, versions
 from sabia.registry.claim import Change
 from sabia.store.objects import Store
-from sabia.training.errors import FloorRefused, InvalidRecipe
+from sabia.training.errors import InvalidRecipe
 from sabia.training.recipe import BREAST_CANCER, Recipe, read
 from sabia.training.run import run
 from tests.conftest import MODEL

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sabia.errors import SabiaError
 from sabia.registry.verification import Artifact, read_artifact
 from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.model import Model
 from sabia.serving.settings import Settings
-from sabia.store.errors import ArtifactError
 from sabia.store.objects import Store
 
 
@@ -29,7 +29,7 @@ def read(settings: Settings) -> Artifact:
     """
     try:
         artifact = read_artifact(Store.open(_url(settings.source)))
-    except ArtifactError as error:
+    except SabiaError as error:
         raise LoadFailed(str(error)) from error
     _check_identity(artifact, settings)
     return artifact

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from sabia.contract.inferencelog import log_key
 from sabia.contract.names import ROUTES
+from sabia.errors import SabiaError
 from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.model import Model
 from sabia.serving.log import parquet
@@ -30,7 +31,6 @@ from sabia.serving.log.records import Block
 from sabia.serving.log.spool import Spool
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
-from sabia.store.errors import ArtifactError
 from sabia.store.objects import Store
 
 Array = NDArray[np.float64]
@@ -263,8 +263,8 @@ class _Sender:
         try:
             if self._store is None:
                 self._store = self._open()
-            self._store.add(key, data)
-        except ArtifactError as error:
+            self._store.create_unique(key, data)
+        except SabiaError as error:
             if not self._pause:
                 logger.warning("inference log: %s Files wait on disk meanwhile.", error)
             self._pause = min(max(2 * self._pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
