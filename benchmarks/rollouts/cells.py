@@ -127,9 +127,9 @@ def detections(size: Size) -> dict[str, list[list[object]]]:
                 ]
                 rows.append(row)
             expected = forecast(plan, Traffic(rate, stable), canary)
-            realised = _decided(outcome, expected.decision)
-            if expected.decision and math.isfinite(realised):
-                pairs.append([f"{rate:g} rps, {canary:.3g}", expected.decision, expected.seconds, realised])
+            realised = _decided(outcome, expected.end)
+            if expected.end and math.isfinite(realised):
+                pairs.append([f"{rate:g} rps, {canary:.3g}", _WORDS[expected.end], expected.seconds, realised])
     return {"rows": rows, "pairs": pairs}
 
 
@@ -158,8 +158,11 @@ def named(size: Size) -> dict[str, dict[str, float]]:
     return found
 
 
-def _decided(outcome: Outcome, decision: str | None) -> float:
-    times = {"rolled-back": outcome.rolled_back, "promoted": outcome.promoted}.get(decision or "")
+_WORDS = {"Promoted": "promoted", "RolledBack": "rolled-back"}
+
+
+def _decided(outcome: Outcome, end: str | None) -> float:
+    times = {"RolledBack": outcome.rolled_back, "Promoted": outcome.promoted}.get(end or "")
     return math.inf if times is None else figures.median(times)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from sabia.contract.durations import EDGES
 from sabia.rollout.counters import BUCKETS, Arm, Counters, Scrape
+from sabia.rollout.events import Looked, Moved, Started
 from sabia.rollout.lines import Lines, Look, Stable
-from sabia.rollout.plan import of
-from sabia.rollout.state import Looked, Moved, Started, advance, begin
+from sabia.rollout.plan import from_mapping
+from sabia.rollout.state import initial_state
+from sabia.rollout.transition import advance
 
 _LOOKS = 60
 # The fastest of these repetitions: other load on the machine can only make it slower.
@@ -24,10 +26,10 @@ def measure() -> dict[str, float]:
 
     Batches are those of 1,000 requests a second at 5 %: 15,000 requests, twenty bins of predictions.
     """
-    plan = of({"model": "m", "stable": "1.0", "canary": "2.0"})
+    plan = from_mapping({"model": "m", "stable": "1.0", "canary": "2.0"})
     rng = np.random.default_rng(0)
     looks = [_look(rng, _known(rng)) for _ in range(_LOOKS)]
-    lines = Lines.begin(plan)
+    lines = Lines.start(plan)
     found: dict[str, float] = {}
     assert lines.latency is not None
     assert plan.watch.latency is not None
@@ -43,11 +45,11 @@ def measure() -> dict[str, float]:
             passes.append(time.process_time() - started)
         found[f"{name}, ms"] = min(passes) / _LOOKS * 1000
 
-    timed("errors", lambda look: errors.look(plan, look))
-    timed("latency", lambda look: latency.look("decision", rules.quantiles, look, tolerance=1.05, slack=0.001))
-    timed("predictions", lambda look: predictions.look(0.1, look))
+    timed("errors", lambda look: errors.update(plan, look))
+    timed("latency", lambda look: latency.update("decision", rules.quantiles, look, tolerance=1.05, slack=0.001))
+    timed("predictions", lambda look: predictions.update(0.1, look))
     for look in looks:
-        lines = lines.look(plan, look)
+        lines = lines.update(plan, look)
     for name in ("errors", "latency", "predictions"):
         found[f"{name}, bytes"] = len(msgspec.json.encode(getattr(lines, name)))
     found["stable, bytes"] = len(msgspec.json.encode(looks[-1].known))
@@ -57,7 +59,7 @@ def measure() -> dict[str, float]:
 
 def _known(rng: np.random.Generator) -> Stable:
     times = np.bincount(np.searchsorted(EDGES, 0.02 * np.exp(0.5 * rng.standard_normal(500))), minlength=BUCKETS)
-    return Stable(n=100_000, errors=100).remembering(times.astype(float), times.astype(float))
+    return Stable(n=100_000, errors=100).with_history(times.astype(float), times.astype(float))
 
 
 def _look(rng: np.random.Generator, known: Stable) -> Look:
@@ -72,8 +74,8 @@ def _arm(rng: np.random.Generator, n: int) -> Arm:
 
 def _whole_looks(rng: np.random.Generator) -> float:
     """Milliseconds of CPU for `advance` on everything that a scrape brings, of one rollout."""
-    plan = of({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [5], "minimum_dwell": "1d"})
-    state = begin(Started(plan, {"1.0": 100, "2.0": 0}, "benchmark"))
+    plan = from_mapping({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [5], "minimum_dwell": "1d"})
+    state = initial_state(Started(plan, {"1.0": 100, "2.0": 0}, "benchmark"))
     arms = {"1.0": Counters(), "2.0": Counters()}
     weights, spent = {"1.0": 100, "2.0": 0}, 0.0
     for _ in range(_LOOKS):
@@ -82,7 +84,7 @@ def _whole_looks(rng: np.random.Generator) -> float:
         started = time.process_time()
         state = advance(plan, state, Looked(scrape, weights, 15.0))
         if state.unsettled:
-            state, weights = advance(plan, state, Moved(state.wanted, scrape)), state.wanted
+            state, weights = advance(plan, state, Moved(state.desired, scrape)), state.desired
         spent += time.process_time() - started
     return spent / _LOOKS * 1000
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rollouts.worlds import LOOK, Answers, Array, Counts, Times, World
-from sabia.rollout.lines import _FORGETTING as FORGETTING
-from sabia.rollout.plan import Plan, of
+from sabia.rollout.lines.stable import _FORGETTING as FORGETTING
+from sabia.rollout.plan import Plan, from_mapping
 from sabia.sequential import Batch, Categories, DifferenceTest, Dispersion, Memory, OddsTest, shifted
 from sabia.sequential.latency import RATIOS as LATENCY_RATIOS
 
@@ -22,7 +22,7 @@ Flags = NDArray[np.bool_]
 
 def a_plan(**changed: object) -> Plan:
     """A plan that watches errors alone, so that all of alpha is theirs."""
-    return of({"model": "m", "stable": "1.0", "canary": "2.0", "watch": {"errors": {}}} | changed)
+    return from_mapping({"model": "m", "stable": "1.0", "canary": "2.0", "watch": {"errors": {}}} | changed)
 
 
 @dataclass(slots=True)
@@ -68,13 +68,13 @@ def errors(
     plan = plan or a_plan()
     rules = plan.watch.errors
     assert rules is not None
-    test, wealth = OddsTest(null=rules.tolerance), OddsTest(null=rules.tolerance).begin(rollouts)
+    test, wealth = OddsTest(null=rules.tolerance), OddsTest(null=rules.tolerance).start(rollouts)
     margins = sorted(set(plan.margins))
-    within = {margin: DifferenceTest(margin).begin(rollouts) for margin in margins}
-    dispersion = Dispersion.begin(rollouts)
+    within = {margin: DifferenceTest(margin).start(rollouts) for margin in margins}
+    dispersion = Dispersion.start(rollouts)
     if history:
         for n, x in zip(*world.history(rng, rollouts, history), strict=True):
-            dispersion = dispersion.after(n, x)
+            dispersion = dispersion.update(n, x)
     step, dwell = np.zeros(rollouts, dtype=np.int64), np.zeros(rollouts)
     steps, margin_of = np.array(plan.steps) / 100, np.array(plan.margins)
     seen, failed, n1, x1 = (np.zeros(rollouts) for _ in range(4))
@@ -83,10 +83,10 @@ def errors(
     for look in range(1, round(horizon / LOOK) + 1):
         batch = world.batch(rng, look * LOOK, steps[step])
         phi, guess = dispersion.phi, (failed + 0.5) / (seen + 200.0)
-        wealth = test.look(wealth, batch, phi)
+        wealth = test.update(wealth, batch, phi)
         for margin in margins:
-            within[margin] = DifferenceTest(margin).look(within[margin], batch, guess, phi)
-        dispersion = dispersion.after(batch.n0, batch.x0)
+            within[margin] = DifferenceTest(margin).update(within[margin], batch, guess, phi)
+        dispersion = dispersion.update(batch.n0, batch.x0)
         seen, failed = seen * FORGETTING + batch.n0, failed * FORGETTING + batch.x0
         n1, x1 = n1 + np.where(running, batch.n1, 0), x1 + np.where(running, batch.x1, 0)
         dwell += LOOK
@@ -114,11 +114,11 @@ def errors(
 def log_e_by_look(world: World, looks: int, weight: float, seed: int) -> tuple[list[tuple[int, ...]], list[float]]:
     """The batches of one rollout at one weight, and the evidence after each; for comparing with the engine."""
     rng, test = np.random.default_rng(seed), OddsTest()
-    wealth, dispersion, batches, found = test.begin(1), Dispersion.begin(1), [], []
+    wealth, dispersion, batches, found = test.start(1), Dispersion.start(1), [], []
     for look in range(1, looks + 1):
         batch = world.batch(rng, look * LOOK, np.array([weight]))
-        wealth = test.look(wealth, batch, dispersion.phi)
-        dispersion = dispersion.after(batch.n0, batch.x0)
+        wealth = test.update(wealth, batch, dispersion.phi)
+        dispersion = dispersion.update(batch.n0, batch.x0)
         batches.append(tuple(int(count[0]) for count in (batch.n0, batch.n1, batch.x0, batch.x1)))
         found.append(float(wealth.log_e[0]))
     return batches, found
@@ -140,8 +140,8 @@ def latency(
     # Only edges that a time can be near: the rest would be empty columns.
     edges: Array = 0.05 * 1.05 ** np.arange(-60.0, 90.0)
     test = OddsTest(ratios=LATENCY_RATIOS)
-    bets = [test.begin(rollouts) for _ in quantiles]
-    memory = Memory.begin(world.before(rng, rollouts, edges))
+    bets = [test.start(rollouts) for _ in quantiles]
+    memory = Memory.start(world.before(rng, rollouts, edges))
     rolled_back = np.full(rollouts, np.nan)
     for look in range(1, round(horizon / LOOK) + 1):
         at = look * LOOK
@@ -152,8 +152,8 @@ def latency(
         for number, quantile in enumerate(quantiles):
             over = memory.threshold(quantile)
             batch = _over(stable, canary, over, edges, tolerance)
-            bets[number] = test.look(bets[number], batch)
-        memory = memory.after(stable)
+            bets[number] = test.update(bets[number], batch)
+        memory = memory.update(stable)
         log_e = np.stack([wealth.log_e for wealth in bets], axis=-1)
         top = log_e.max(axis=-1)
         average = top + np.log(np.exp(log_e - top[:, None]).mean(axis=-1))
@@ -184,12 +184,12 @@ def predictions(
     horizon: float = 1440.0,
 ) -> Outcome:
     """Watch predictions for any shift at all (a budget of 0) through steps that a timer takes."""
-    evidence = Categories.begin(10, rollouts)
+    evidence = Categories.start(10, rollouts)
     rolled_back = np.full(rollouts, np.nan)
     for look in range(1, round(horizon / LOOK) + 1):
         at = look * LOOK
         weight = steps[min(int((at - LOOK) // dwell), len(steps) - 1)]
-        evidence = evidence.look(*world.batch(rng, at, np.full(rollouts, weight)))
+        evidence = evidence.update(*world.batch(rng, at, np.full(rollouts, weight)))
         found = evidence.log_e >= math.log(100)
         rolled_back = np.where(np.isnan(rolled_back) & found, at, rolled_back)
         if not np.isnan(rolled_back).any():

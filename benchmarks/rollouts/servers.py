@@ -36,8 +36,9 @@ from sabia.local.objectstore import Access, ObjectStore
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Serving, Stack, running
 from sabia.rollout import engine
+from sabia.rollout.clock import SystemClock
 from sabia.rollout.counters import Counters, Scrape
-from sabia.rollout.plan import Plan, of
+from sabia.rollout.plan import Plan, from_mapping
 from sabia.rollout.record import Record, replay
 from sabia.store.errors import StoreError
 from sabia.store.objects import Store
@@ -158,10 +159,10 @@ def identical(count: int) -> dict[str, Any]:
                 split.set_weights({STABLE: 100})
                 end, says = _rolled(store, split, source, plan, STABLE, same)
                 ends[end] += 1
-                if end != "done":
+                if end != "Promoted":
                     reasons.append(says)
                 _progress("identical", number + 1, count)
-    harmful = ends["rolled-back"]
+    harmful = ends["RolledBack"]
     return {
         "rollouts": dict(ends),
         "called harmful": figures.share(harmful, count),
@@ -212,12 +213,12 @@ def _ports(stack: Stack) -> tuple[EnvoySplit, Any]:
 def _rolled(
     store: Store, split: EnvoySplit, source: Any, plan: dict[str, Any], stable: str, canary: str
 ) -> tuple[str, str]:
-    rules = of({**plan, "stable": stable, "canary": canary})
+    rules = from_mapping({**plan, "stable": stable, "canary": canary})
     began = engine.start(store, rules, split.weights(), actor="benchmark")
     carried = engine.Engine(began, split, source)
     started = time.monotonic()
     state = carried.run(lambda: time.monotonic() - started > 120)
-    return state.phase, carried.head.entry.says
+    return state.phase, carried.head.entry.summary
 
 
 # -- kills -----------------------------------------------------------------------------------------------------------
@@ -278,8 +279,8 @@ class Remote:
     def set_mirror(self, version: str | None) -> None:
         """See `Split.set_mirror`."""
 
-    def requests_seen(self) -> dict[str, int]:
-        """See `Split.requests_seen`."""
+    def request_counts(self) -> dict[str, int]:
+        """See `Split.request_counts`."""
         return {version: n for version, (n, _) in self._ask("scrape").items()}
 
     def scrape(self) -> Scrape:
@@ -292,7 +293,7 @@ class Remote:
 
     def utc(self) -> Any:
         """See `Clock.utc`."""
-        return engine.SystemClock().utc()
+        return SystemClock().utc()
 
     def wait(self, seconds: float) -> None:
         """See `Clock.wait`."""
@@ -307,14 +308,14 @@ def _engine(connection: Connection, access: Access, plan: Plan, name: str) -> No
     remote, store = Remote(connection), access.open()
     record = Record(store, plan.model, name)
     try:
-        if record.read(0) is None:
+        if record.entry(0) is None:
             engine.start(store, plan, remote.weights(), actor="benchmark", name=name)
         told = engine.Engine(
             record,
             remote,
             remote,
             clock=remote,
-            told=lambda head: connection.send(("written", (head.entry.seq, head.digest))),
+            on_entry=lambda head: connection.send(("written", (head.entry.seq, head.digest))),
         )
         told.run()
         connection.send(("end", told.state.phase))
@@ -363,7 +364,7 @@ def _one(
     access: Access, errors: float, name: str, chance: random.Random, *, kill: bool
 ) -> tuple[int, list[dict[str, int]], dict[int, str], str]:
     """Run one rollout and kill its engine at random: kills, weights in order, entries reported as written, its end."""
-    plan = of({"model": MODEL, "stable": STABLE, "canary": CANARY, "watch": {"errors": {}}})
+    plan = from_mapping({"model": MODEL, "stable": STABLE, "canary": CANARY, "watch": {"errors": {}}})
     world, context, killed, written = World(errors), multiprocessing.get_context("fork"), 0, dict[int, str]()
     while True:
         ours, theirs = context.Pipe()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sabia.kubernetes.cluster import Cluster, Deployed
-from sabia.rollout.errors import NotCounted
+from sabia.kubernetes.errors import NotCounted
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, Served
 from tests.waiting import eventually

@@ -11,7 +11,7 @@ import pytest
 from sabia.contract.layout import Version
 from sabia.kubernetes import deployment
 from sabia.kubernetes.cluster import Cluster
-from sabia.rollout.errors import DeploymentFailed
+from sabia.kubernetes.errors import DeploymentFailed
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, Served
 

@@ -57,10 +57,10 @@ def test_a_good_version_is_promoted_although_the_operator_is_killed_in_the_middl
         begin("good", stable="1.2", canary="2.0")
         until("good", lambda found: found.get("step") == 2)
         kill_the_operator()
-        end = until("good", lambda found: found["phase"] in ("done", "rolled-back"))
+        end = until("good", lambda found: found["phase"] in ("Promoted", "RolledBack"))
     found = facts(load, end, "2.0")
     tools.report("a good version, the operator killed", found)
-    assert found["phase"] == "done"
+    assert found["phase"] == "Promoted"
     assert found["failed"] == 0
     assert tools.traffic() == {"weights": {"1.2": 0, "2.0": 100}, "mirror": None}
     listed = tools.kubectl("get", "rollouts", "-n", NAMESPACE)
@@ -72,12 +72,12 @@ def test_a_bad_version_is_rolled_back_although_the_operator_is_killed_in_the_mid
 ) -> None:
     with tools.load(url, row, clients=6, pause=0.01) as load:
         begin("bad", stable="1.2", canary=BROKEN)
-        until("bad", lambda found: found["phase"] == "stepping" and found["canaryWeight"] == 5)
+        until("bad", lambda found: found["phase"] == "Stepping" and found["canaryWeight"] == 5)
         kill_the_operator()
-        end = until("bad", lambda found: found["phase"] in ("done", "rolled-back"))
+        end = until("bad", lambda found: found["phase"] in ("Promoted", "RolledBack"))
     found = facts(load, end, BROKEN)
     tools.report("a bad version, the operator killed", found)
-    assert found["phase"] == "rolled-back"
+    assert found["phase"] == "RolledBack"
     assert found["failed by others than the canary"] == 0
     assert "canary against" in end["evidence"]
     assert tools.traffic()["weights"][BROKEN] == 0
@@ -91,7 +91,7 @@ def test_a_plan_cannot_be_edited_another_rollout_waits_and_without_requests_a_pe
     operator: None, split: None
 ) -> None:
     begin("quiet", stable="1.2", canary="2.0")
-    until("quiet", lambda found: found["phase"] == "stepping")
+    until("quiet", lambda found: found["phase"] == "Stepping")
     patch = json.dumps({"spec": {"minimum_dwell": "1s"}})
     said = tools.kubectl("patch", "rollout", "quiet", "-n", NAMESPACE, "--type=merge", "-p", patch, check=False)
     assert "the plan of a rollout cannot change" in said
@@ -101,8 +101,8 @@ def test_a_plan_cannot_be_edited_another_rollout_waits_and_without_requests_a_pe
     tools.kubectl("delete", "rollout", "second", "-n", NAMESPACE, "--timeout=60s")
     # Without requests nothing is promoted, and a person decides.
     found = until("quiet", lambda found: found.get("seq", 0) >= 8)
-    assert (found["phase"], found["canaryWeight"]) == ("stepping", 5)
-    for verb, phase in (("pause", "paused"), ("resume", "stepping"), ("abort", "rolled-back")):
+    assert (found["phase"], found["canaryWeight"]) == ("Stepping", 5)
+    for verb, phase in (("pause", "paused"), ("resume", "Stepping"), ("abort", "RolledBack")):
         assert tools.sabia("rollout", verb, "--name", "quiet").returncode == 0
         until("quiet", lambda found, phase=phase: found["phase"] == phase)  # type: ignore[misc]
     shown = tools.sabia("rollout", "status", "--name", "quiet", "--why")

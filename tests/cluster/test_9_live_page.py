@@ -87,7 +87,7 @@ def test_it_shows_what_the_cluster_does_and_a_decision_reaches_the_operator(
             page.locator("button[data-verb=abort]").first.click()
             page.locator("article h3", has_text=re.compile("rolled.back")).first.wait_for(timeout=60_000)
             assert serious(page) == []
-        end = until("looked-at", lambda found: found["phase"] == "rolled-back")
+        end = until("looked-at", lambda found: found["phase"] == "RolledBack")
         assert "live page" in end["evidence"]
         assert tools.traffic()["weights"] == {"1.2": 100, "2.0": 0}
     assert load.failures() == []

@@ -111,7 +111,7 @@ def test_what_it_shows_is_what_the_api_says_while_a_rollout_goes_on(up: Path) ->
                 page.locator("article[data-rollout]").wait_for()
                 seen = Seen()
                 eventually(lambda: seen.after(page.locator("[data-field=records]").first.inner_text()) > 3)
-                eventually(lambda: "promoted" in page.locator("[data-field=says]").first.inner_text(), seconds=60)
+                eventually(lambda: "promoted" in page.locator("[data-field=summary]").first.inner_text(), seconds=60)
             # Nobody calls any more: page and API come to the same.
             shown: dict[str, Any] = {}
 
@@ -126,7 +126,7 @@ def test_what_it_shows_is_what_the_api_says_while_a_rollout_goes_on(up: Path) ->
 
             eventually(same)
             assert shown["page"]["2.0"]["weight"] == "100 %"
-            assert page.locator("[data-field=says]").first.inner_text() == shown["api"]["rollouts"][0]["says"]
+            assert page.locator("[data-field=summary]").first.inner_text() == shown["api"]["rollouts"][0]["summary"]
             assert page.locator("button[data-verb]").count() == 0
             assert serious(page) == []
             page.emulate_media(color_scheme="dark")
@@ -170,10 +170,10 @@ def test_decisions_are_taken_by_who_knows_the_token(up: Path) -> None:
             button.focus()
             page.keyboard.press("Enter")
             page.locator("article h3", has_text="paused").first.wait_for()
-            assert facts(up, "rollout", "status")["phase"] == "paused"
+            assert facts(up, "rollout", "status")["conditions"] == ["Paused"]
             page.on("dialog", lambda dialog: dialog.accept())
             page.locator("button[data-verb=abort]").first.click()
-            eventually(lambda: facts(up, "rollout", "status")["phase"] == "rolled-back", seconds=60)
+            eventually(lambda: facts(up, "rollout", "status")["phase"] == "RolledBack", seconds=60)
     finally:
         process.stop(seconds=10)
 

@@ -92,7 +92,7 @@ def until_over(folder: Path, *, seconds: float = 90) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while True:
         found: dict[str, Any] = facts(folder, "rollout", "status")
-        if found["phase"] in ("done", "rolled-back"):
+        if found["phase"] in ("Promoted", "RolledBack"):
             return found
         assert time.monotonic() < deadline, found
         _POLL.wait(0.2)
@@ -110,9 +110,9 @@ def test_a_good_version_is_promoted_though_its_engine_is_killed_and_a_bad_one_is
         good = until_over(up)
         assert sabia(up, "rollout", "start", write_plan(up, "2.0", "2.1"), "--folder", str(up)).returncode == 0
         bad = until_over(up)
-    assert (good["phase"], bad["phase"]) == ("done", "rolled-back")
+    assert (good["phase"], bad["phase"]) == ("Promoted", "RolledBack")
     assert good["weights"] == {"1.2": 0, "2.0": 100}
-    assert "canary against" in bad["says"]
+    assert "canary against" in bad["summary"]
     failed = {key: count for key, count in seen.items() if key[0] != 200}
     assert set(failed) <= {(500, "2.1")}, "nobody but the bad version fails a request"
     for name in (good["name"], bad["name"]):
@@ -127,21 +127,21 @@ def test_a_person_pauses_goes_on_and_aborts(up: Path) -> None:
     again = sabia(up, "rollout", "start", write_plan(up, "1.2", "2.0"), "--folder", str(up))
     assert (again.returncode, "is under way" in again.stderr) == (1, True)
     assert sabia(up, "rollout", "pause").returncode == 0
-    assert facts(up, "rollout", "status")["phase"] == "paused"
+    assert facts(up, "rollout", "status")["conditions"] == ["Paused"]
     assert sabia(up, "rollout", "resume").returncode == 0
     assert sabia(up, "rollout", "abort").returncode == 0
-    assert until_over(up)["phase"] == "rolled-back"
+    assert until_over(up)["phase"] == "RolledBack"
     assert sabia(up, "rollout", "abort").returncode == 1
     watched = sabia(up, "rollout", "watch")
-    assert (watched.returncode, "rolled-back" in watched.stdout) == (0, True)
+    assert (watched.returncode, "RolledBack" in watched.stdout) == (0, True)
 
 
 def test_the_plan_says_before_the_start_what_can_be_found(up: Path) -> None:
     path = write_plan(up, "1.2", "2.0")
     found = facts(up, "rollout", "plan", path, "--rate", "100", "--errors", "0.1")
     expected = {row["canary"]: row for row in found["expected"]}
-    assert expected["100.000%"]["decision"] == "rolled-back"
-    assert expected["0.100% (x1)"]["decision"] == "promoted"
+    assert expected["100.000%"]["end"] == "RolledBack"
+    assert expected["0.100% (x1)"]["end"] == "Promoted"
     broken = up / "broken.yaml"
     broken.write_text(Path(path).read_text().replace("steps: [5, 25, 50]", "steps: [50, 5]"))
     refused = sabia(up, "rollout", "plan", str(broken), "--rate", "1", "--errors", "0")

@@ -139,7 +139,7 @@ def test_a_mirrored_version_sees_every_request_and_no_client_sees_its_answers(
 ) -> None:
     traffic.set_weights({"1.2": 100})
     traffic.set_mirror("2.0")
-    before = traffic.requests_seen()
+    before = traffic.request_counts()
     try:
         traffic.set_weights({"1.2": 100})
         assert traffic.mirror() == "2.0", "a change of weights leaves the mirror"
@@ -149,9 +149,9 @@ def test_a_mirrored_version_sees_every_request_and_no_client_sees_its_answers(
     assert {answer.headers["x-model-version"] for answer in answers} == {"1.2"}
     # A copy may leave after the answer has arrived.
     deadline = time.monotonic() + 10
-    while traffic.requests_seen()["2.0"] - before["2.0"] < 50 and time.monotonic() < deadline:
+    while traffic.request_counts()["2.0"] - before["2.0"] < 50 and time.monotonic() < deadline:
         pass
-    assert traffic.requests_seen()["2.0"] - before["2.0"] == 50
+    assert traffic.request_counts()["2.0"] - before["2.0"] == 50
     assert traffic.mirror() is None
 
 

@@ -17,11 +17,11 @@ from sabia.contract.layout import Version
 from sabia.kubernetes import deployment
 from sabia.kubernetes import route as routes
 from sabia.kubernetes.cluster import Cluster, Deployed
+from sabia.kubernetes.errors import NotCounted
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.local import stack as stacks
 from sabia.local.split import EnvoySplit
-from sabia.rollout.errors import NotCounted
-from sabia.rollout.split import Split
+from sabia.rollout.ports import Split
 from sabia.serving.inference.faults import parse as parse_faults
 
 ClusterOption = Annotated[
@@ -197,7 +197,7 @@ def print_stack(folder: Path, *, as_json: bool = False) -> None:
     state = stacks.running(folder)
     gateway = stacks.gateway_of(folder, state)
     split = EnvoySplit.of(gateway, state)
-    weights, seen = split.weights(), split.requests_seen()
+    weights, seen = split.weights(), split.request_counts()
     rows: list[dict[str, Any]] = [
         {
             "version": server.version,

@@ -13,10 +13,10 @@ import typer
 from sabia.cli.errors import CliError
 from sabia.cli.output import console, print_table
 from sabia.contract.durations import EDGES
-from sabia.rollout import messages as words
+from sabia.rollout import summary
 from sabia.rollout.counters import BUCKETS, Arm
-from sabia.rollout.evaluation import Evaluation, Verdict
-from sabia.rollout.plan import Plan, of, read
+from sabia.rollout.evaluation import Conclusion, Evaluation
+from sabia.rollout.plan import Plan, from_mapping, parse
 
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line for each line that was read.")]
 
@@ -58,16 +58,16 @@ def evidence(
     counted since the line before. `latency` and `bins` may be absent. Latency in as many buckets as the predictor has
     is taken to be in those; in other buckets the plan's tolerance of times cannot be applied, and none is.
     """
-    rules = read(plan.read_text()) if plan else of({"model": "history", "stable": "1.0", "canary": "2.0"})
+    rules = parse(plan.read_text()) if plan else from_mapping({"model": "history", "stable": "1.0", "canary": "2.0"})
     if step is not None and step > len(rules.steps):
         raise CliError(f"The plan has {len(rules.steps)} steps.", 2)
-    judge, last, rows = Evaluation.begin(rules, (step or len(rules.steps)) - 1), None, 0
+    judge, last, rows = Evaluation.start(rules, (step or len(rules.steps)) - 1), None, 0
     for number, text in enumerate(_lines(source), 1):
         if not text.strip():
             continue
         line = _line(text, number)
-        judge = judge.look(*_arms(line, number))
-        last, rows = judge.verdict, rows + 1
+        judge = judge.update(*_arms(line, number))
+        last, rows = judge.conclusion, rows + 1
         if as_json:
             print(msgspec.json.encode({"t": line.t, **_facts(rules, judge, last)}).decode())
     if last is None:
@@ -112,15 +112,15 @@ def _arm(line: ArmLine, batch: str) -> Arm:
     return Arm(n=line.n, errors=line.errors, decision=times, bins=bins, labels=labels)
 
 
-def _facts(plan: Plan, judge: Evaluation, verdict: Verdict) -> dict[str, Any]:
+def _facts(plan: Plan, judge: Evaluation, conclusion: Conclusion) -> dict[str, Any]:
     limits = {"harm": 1 / plan.harm.alpha, "safe": 1 / plan.safe.beta}
     return {
-        "verdict": verdict.word,
-        "evidence": {name: _number(log_e) for name, log_e in verdict.lines.items()},
-        "harm": _number(verdict.harm),
-        "safe": _number(verdict.safe),
+        "verdict": conclusion.verdict,
+        "evidence": {name: _number(log_e) for name, log_e in conclusion.lines.items()},
+        "harm": _number(conclusion.harm),
+        "safe": _number(conclusion.safe),
         "limits": limits,
-        "says": verdict.says,
+        "summary": conclusion.summary,
         "looks": judge.looks,
     }
 
@@ -130,13 +130,13 @@ def _number(log_e: float) -> float:
     return float(np.exp(min(log_e, 700.0)))
 
 
-def _show(plan: Plan, judge: Evaluation, verdict: Verdict, rows: int) -> None:
+def _show(plan: Plan, judge: Evaluation, conclusion: Conclusion, rows: int) -> None:
     columns = ["compared", "evidence", "seen"]
     print_table(
         columns,
         [
-            [name, f"{words.odds(log_e)} to 1", words.seen(plan, judge.lines, name)]
-            for name, log_e in verdict.lines.items()
+            [name, f"{summary.odds(log_e)} to 1", summary.describe_line(plan, judge.lines, name)]
+            for name, log_e in conclusion.lines.items()
         ],
     )
-    console.print(f"after {rows} looks: {verdict.word}. {verdict.says}", markup=False, soft_wrap=True)
+    console.print(f"after {rows} looks: {conclusion.verdict}. {conclusion.summary}", markup=False, soft_wrap=True)

@@ -27,8 +27,8 @@ from sabia.local import stack as stacks
 from sabia.local.split import EnvoySplit
 from sabia.registry import catalogue
 from sabia.rollout import engine
+from sabia.rollout.events import Action
 from sabia.rollout.record import Record
-from sabia.rollout.state import Verb
 from sabia.store.objects import Store
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def _machine(folder: Path, store: Store) -> Place:
     state = stacks.running(folder)
     gateway = stacks.gateway_of(folder, state)
 
-    def decide(name: str, verb: Verb, version: str | None) -> None:
-        engine.command(Record(store, state.model, name), verb, actor=user(), version=version)
+    def decide(name: str, verb: Action, version: str | None) -> None:
+        engine.act(Record(store, state.model, name), verb, actor=user(), version=version)
 
     versions = sorted({server.version for server in state.servers})
     return Place(state.model, versions, EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state), decide)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.live import Live
@@ -34,13 +34,12 @@ from sabia.kubernetes.prometheus import Prometheus
 from sabia.local import counters as stack_metrics
 from sabia.local import stack as stacks
 from sabia.local.split import EnvoySplit
-from sabia.rollout import engine, record
-from sabia.rollout import messages as words
+from sabia.rollout import engine, events, record, summary
+from sabia.rollout.events import Action
 from sabia.rollout.forecast import Traffic, forecast
-from sabia.rollout.plan import Plan, read, to_yaml
+from sabia.rollout.plan import Plan, parse, to_yaml
+from sabia.rollout.ports import Source
 from sabia.rollout.record import Head, Record
-from sabia.rollout.source import Source
-from sabia.rollout.state import Verb
 from sabia.store.objects import Store
 
 app = typer.Typer(help="Roll a version out by evidence.", no_args_is_help=True, rich_markup_mode=None)
@@ -71,7 +70,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say before the start what can be found at this traffic and when, and what cannot."""
-    rules = read(path.read_text())
+    rules = parse(path.read_text())
     measured = None if rate is not None and errors is not None else _measure(folder)
     traffic = Traffic(
         rate if rate is not None else measured.rate if measured else 0.0,
@@ -91,7 +90,7 @@ def plan(
         [
             [
                 row["canary"],
-                row["decision"] or "not decided in time",
+                row["end"] or "not decided in time",
                 row["after"],
                 f"{row['failed']:.1f}",
                 row["weight"],
@@ -106,8 +105,8 @@ def _expectation(rules: Plan, traffic: Traffic, canary: float, ratio: float) -> 
     name = f"{canary:.3%}" + ("" if math.isinf(ratio) else f" (x{ratio:g})")
     return {
         "canary": name,
-        "decision": found.decision,
-        "after": "-" if math.isinf(found.seconds) else words.duration(found.seconds),
+        "end": found.end,
+        "after": "-" if math.isinf(found.seconds) else summary.duration(found.seconds),
         "seconds": None if math.isinf(found.seconds) else found.seconds,
         "failed": found.failed,
         "weight": f"{found.step} %",
@@ -139,7 +138,7 @@ def start(
     name: Annotated[str | None, typer.Option("--name", help="On a cluster: the name of the Rollout.")] = None,
 ) -> None:
     """Start a rollout: an engine on this machine, or a `Rollout` resource on a cluster."""
-    rules = read(path.read_text())
+    rules = parse(path.read_text())
     if namespace is not None:
         made = resources.create(Cluster.connect(namespace), rules, name)
         console.print(f"rollout {made}: {rules.stable} -> {', '.join(rules.canaries)}")
@@ -170,7 +169,7 @@ def run(
     prometheus: PrometheusOption = None,
 ) -> None:
     """Carry a rollout on in this process, from where its record ends: after a crash, or instead of another engine."""
-    _carry_out(record.last(open_store(store, folder=folder), model, name), folder, prometheus)
+    _carry_out(record.latest(open_store(store, folder=folder), model, name), folder, prometheus)
 
 
 def _carry_out(which: Record, folder: Path, prometheus: str | None) -> None:
@@ -179,14 +178,14 @@ def _carry_out(which: Record, folder: Path, prometheus: str | None) -> None:
     source: Source = stack_metrics.pages(stacks.gateway_of(folder, state), state)
     if prometheus is not None:
         source = Prometheus(prometheus, rules.model, rules.versions)
-    carried = engine.Engine(which, _split(folder), source, say=say)
+    carried = engine.Engine(which, _split(folder), source, report=say)
     try:
         # Without its stack there is nothing to carry out; the record waits for the next engine.
         carried.run(lambda: not stacks.is_held(folder))
     except (Stopped, KeyboardInterrupt):
         say("stopped; the record keeps where it stands")
         return
-    console.print(carried.head.entry.says, markup=False, soft_wrap=True)
+    console.print(carried.head.entry.summary, markup=False, soft_wrap=True)
 
 
 def _split(folder: Path) -> EnvoySplit:
@@ -201,12 +200,18 @@ class Shown:
     name: str
     model: str
     phase: str
+    conditions: list[str]
     weights: dict[str, int]
-    says: str
-    why: list[str]
+    summary: str
+    details: list[str]
     eta: float | None
     at: str
     ended: bool
+
+    @property
+    def label(self) -> str:
+        """The phase with its conditions, such as `Stepping (Paused)`."""
+        return f"{self.phase} ({', '.join(self.conditions)})" if self.conditions else self.phase
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
@@ -214,9 +219,10 @@ class Shown:
             "name": self.name,
             "model": self.model,
             "phase": self.phase,
+            "conditions": self.conditions,
             "weights": self.weights,
-            "says": self.says,
-            "why": self.why,
+            "summary": self.summary,
+            "details": self.details,
             "eta": self.eta,
             "at": self.at,
         }
@@ -227,10 +233,11 @@ def _shown(which: Record, head: Head) -> Shown:
     return Shown(
         which.name,
         which.model,
-        words.phase(state),
-        state.confirmed or state.wanted,
-        head.entry.says,
-        words.why(head.plan, state, head.entry.eta),
+        state.phase,
+        list(summary.conditions(state)),
+        state.confirmed or state.desired,
+        head.entry.summary,
+        summary.explain(head.plan, state, head.entry.eta),
         head.entry.eta,
         head.entry.at,
         state.ended,
@@ -241,16 +248,17 @@ def _look(
     store: str | None, namespace: str | None, model: str | None, name: str | None, *, opened: Store | None = None
 ) -> Shown:
     if namespace is None:
-        which = record.last(opened or open_store(store), model, name)
+        which = record.latest(opened or open_store(store), model, name)
         return _shown(which, which.head())
     found = resources.get(Cluster.connect(namespace), model, name)
     return Shown(
         found.name,
         found.plan.model,
         found.phase,
+        [kind for kind in found.conditions if kind in get_args(summary.Condition)],
         found.weights,
-        found.says,
-        found.why,
+        found.summary,
+        found.details,
         found.eta,
         found.at,
         found.ended,
@@ -272,8 +280,8 @@ def status(
         print_json(found.facts())
         return
     weights = ", ".join(f"{version} {weight} %" for version, weight in found.weights.items())
-    console.print(f"{found.name} ({found.model}): {found.phase}; {weights}", markup=False, soft_wrap=True)
-    for line in found.why if why else [found.says]:
+    console.print(f"{found.name} ({found.model}): {found.label}; {weights}", markup=False, soft_wrap=True)
+    for line in found.details if why else [found.summary]:
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -293,16 +301,16 @@ def watch(
 
 
 def _view(found: Shown) -> Table:
-    table = Table(title=f"{found.name} ({found.model}): {found.phase}", title_justify="left", show_header=False)
+    table = Table(title=f"{found.name} ({found.model}): {found.label}", title_justify="left", show_header=False)
     for version, weight in found.weights.items():
         table.add_row(version, f"{'█' * round(weight / 4):<25} {weight} %")
-    for line in found.why:
+    for line in found.details:
         table.add_row("", line)
     table.add_row("", f"last look {found.at}", style="dim")
     return table
 
 
-def _decide(verb: Verb) -> Callable[..., None]:
+def _decide(verb: Action) -> Callable[..., None]:
     def decide(
         name: NameOption = None,
         version: Annotated[str | None, typer.Option("--version", help="Which canary, where there are several.")] = None,
@@ -312,11 +320,11 @@ def _decide(verb: Verb) -> Callable[..., None]:
     ) -> None:
         if namespace is not None:
             cluster = Cluster.connect(namespace)
-            done = resources.decide(cluster, model, name, verb, actor=user(), version=version)
+            done = resources.act(cluster, model, name, verb, actor=user(), version=version)
             console.print(f"{done}: {verb}")
             return
-        which = record.last(open_store(store), model, name)
-        engine.command(which, verb, actor=user(), version=version)
+        which = record.latest(open_store(store), model, name)
+        engine.act(which, verb, actor=user(), version=version)
         console.print(f"{which.name}: {verb}; the engine takes it from the record within a second")
 
     return decide
@@ -336,13 +344,13 @@ def replay(
     name: NameOption = None, store: StoreOption = None, model: ModelOption = None, as_json: JsonOption = False
 ) -> None:
     """Decide everything again from the record. Exit code 1 when anything comes out otherwise, bit for bit."""
-    which = record.last(open_store(store), model, name)
+    which = record.latest(open_store(store), model, name)
     found = list(record.replay(which))
     different = [item.entry.seq for item in found if not item.same]
     if as_json:
-        print_json({"name": which.name, "records": len(found), "different": different, "end": found[-1].entry.says})
+        print_json({"name": which.name, "records": len(found), "different": different, "end": found[-1].entry.summary})
     else:
-        print_table(["seq", "at", "phase", "what", "says"], _rows(found))
+        print_table(["seq", "at", "phase", "event", "summary"], _rows(found))
         console.print(f"{which.name}: {len(found)} records, {len(different)} decided otherwise")
     if different:
         raise CliError(f"Record {different[0]} was decided otherwise than it is now.")
@@ -351,5 +359,11 @@ def replay(
 def _rows(found: list[record.Replayed]) -> Iterator[list[object]]:
     for item in found:
         entry = item.entry
-        kind = type(entry.event).__name__.lower()
-        yield [entry.seq, entry.at, words.phase(entry.state), kind if item.same else f"{kind}: DIFFERENT", entry.says]
+        kind = events.kind(entry.event)
+        yield [
+            entry.seq,
+            entry.at,
+            summary.label(entry.state),
+            kind if item.same else f"{kind}: DIFFERENT",
+            entry.summary,
+        ]

@@ -39,9 +39,9 @@ from sabia.monitoring.report import generate
 from sabia.registry import catalogue
 from sabia.registry.claim import Change
 from sabia.rollout import engine
-from sabia.rollout.plan import of
+from sabia.rollout.plan import from_mapping
+from sabia.rollout.ports import Source
 from sabia.rollout.record import replay
-from sabia.rollout.source import Source
 from sabia.store.objects import Store
 from sabia.training import job
 from sabia.training.datasets import Dataset, load, split
@@ -157,7 +157,7 @@ def _path_of_the_data(stack: Stack, checks: Checks, count: int) -> dict[str, Any
     traffic.set_weights({"1.2": 100})
     rollouts = [
         _roll_out(store, client, traffic, source, checks, stable, canary, end)
-        for stable, canary, end in (("1.2", "2.0", "done"), ("2.0", BROKEN, "rolled-back"))
+        for stable, canary, end in (("1.2", "2.0", "Promoted"), ("2.0", BROKEN, "RolledBack"))
     ]
     return {
         "report": _monitor(store, client, stack.folder, checks),
@@ -375,15 +375,15 @@ def _roll_out(
     end: str,
 ) -> dict[str, Any]:
     """A rollout by evidence while clients call; checked is its end, and that nobody but the canary failed anybody."""
-    plan = of({"model": client.model, "stable": stable, "canary": canary, **_ROLLOUT})
+    plan = from_mapping({"model": client.model, "stable": stable, "canary": canary, **_ROLLOUT})
     began = engine.start(store, plan, traffic.weights(), actor="demo")
     with client.calling() as load:
-        state = engine.Engine(began, traffic, source, say=say).run()
-    says = began.head().entry.says
-    console.print(f"{stable} -> {canary}: {says}", markup=False, soft_wrap=True)
+        state = engine.Engine(began, traffic, source, report=say).run()
+    summary = began.head().entry.summary
+    console.print(f"{stable} -> {canary}: {summary}", markup=False, soft_wrap=True)
     failed = [reply for reply in load if reply.status != 200]
     others = [reply for reply in failed if reply.version != canary]
-    what = "promoted" if end == "done" else "rolled back"
+    what = "promoted" if end == "Promoted" else "rolled back"
     checks.add(f"{canary} is {what} by evidence", state.phase == end, f"{state.phase} after {state.elapsed:.0f} s")
     checks.add(
         f"moving to {canary} failed no request by itself",
@@ -397,7 +397,7 @@ def _roll_out(
         "stable": stable,
         "canary": canary,
         "phase": state.phase,
-        "says": says,
+        "summary": summary,
         "records": len(same),
         "weights": weights,
         "requests": len(load),

@@ -19,7 +19,7 @@ from sabia.contract import names
 from sabia.contract.metrics import REQUESTS, samples
 from sabia.contract.names import API_GROUP, API_VERSION, MODEL_LABEL, SERVICE_LABEL, SPEC_ANNOTATION, VERSION_LABEL
 from sabia.kubernetes import pods
-from sabia.rollout.errors import ClusterRefused, ClusterUnreachable, NotCounted
+from sabia.kubernetes.errors import ClusterRefused, ClusterUnreachable, NotCounted
 
 Document = dict[str, Any]
 

@@ -20,10 +20,10 @@ from sabia.contract.names import SPEC_ANNOTATION, VERSION_LABEL
 from sabia.kubernetes import manifests
 from sabia.kubernetes import route as routes
 from sabia.kubernetes.cluster import Cluster, Deployed
+from sabia.kubernetes.errors import DeploymentFailed, StillServing
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.local.errors import ManifestProblem
-from sabia.rollout.errors import DeploymentFailed, StillServing
-from sabia.rollout.split import check_version
+from sabia.rollout.weights import check_version
 
 Document = dict[str, Any]
 Say = Callable[[str], None]

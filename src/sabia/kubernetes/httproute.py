@@ -8,8 +8,9 @@ from typing import Any
 
 from sabia.kubernetes import route as routes
 from sabia.kubernetes.cluster import Cluster, Deployed
-from sabia.rollout.errors import NotConfirmed, NotReady, Overtaken, RouteNotFound
-from sabia.rollout.split import check, check_version
+from sabia.kubernetes.errors import RouteNotFound
+from sabia.rollout.errors import MovedConcurrently, NotConfirmed, NotReady
+from sabia.rollout.weights import check_version, check_weights
 
 Document = dict[str, Any]
 
@@ -36,7 +37,7 @@ class HttpRouteSplit:
         """See `Split.set_weights`."""
         route = self.read()
         known = {version: item for version, item in self._versions().items() if item.service in routes.weights(route)}
-        check(weights, known)
+        check_weights(weights, known)
         for version, weight in weights.items():
             if weight > 0:
                 self._require_ready(known[version])
@@ -61,8 +62,8 @@ class HttpRouteSplit:
             service = known[version].service
         self.change(route, lambda found: routes.with_mirror(found, service))
 
-    def requests_seen(self) -> dict[str, int]:
-        """See `Split.requests_seen`; counted by the pods that run now."""
+    def request_counts(self) -> dict[str, int]:
+        """See `Split.request_counts`; counted by the pods that run now."""
         return {version: self._cluster.requests_of(item) for version, item in self._versions().items()}
 
     def read(self) -> Document:
@@ -80,7 +81,7 @@ class HttpRouteSplit:
         """Rewrite the route that was read, and return when the gateway has confirmed.
 
         Raises:
-            Overtaken: its rules are no longer those that were read.
+            MovedConcurrently: its rules are no longer those that were read.
             NotConfirmed: the gateway did not accept it in time.
         """
         current = route
@@ -88,7 +89,7 @@ class HttpRouteSplit:
             # The gateway writes its status into the same object: only another generation is another route.
             current = self.read()
             if current["metadata"]["generation"] != route["metadata"]["generation"]:
-                raise Overtaken(self.model)
+                raise MovedConcurrently(self.model)
         self._confirm(written["metadata"]["generation"])
 
     def _confirm(self, generation: int) -> None:

@@ -1,4 +1,4 @@
-"""`Rollout` resources: the plan is their `spec`, what the engine has found is their `status`."""
+"""`Rollout` resources: the plan is their `spec`, the state of the rollout is their `status`."""
 
 from __future__ import annotations
 
@@ -12,34 +12,45 @@ import msgspec
 from sabia.contract.names import API_GROUP, API_VERSION
 from sabia.kubernetes.cluster import Cluster
 from sabia.rollout import plan as plans
-from sabia.rollout.errors import RolloutEnded, RolloutNotFound
+from sabia.rollout.errors import InvalidPlan, RolloutEnded, RolloutNotFound
+from sabia.rollout.events import Action
 from sabia.rollout.plan import Plan
-from sabia.rollout.state import ENDED, Verb
+from sabia.rollout.state import ENDED
 
 Document = dict[str, Any]
 
 GROUP, API, PLURAL, KIND = API_GROUP, API_VERSION, "rollouts", "Rollout"
-# Of a spec, what is no part of the plan and may change while it runs: what somebody decided last.
-DECISION = "decision"
+# The field of a spec that is not part of the plan, and may change while it runs: the last action.
+ACTION = "action"
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One `Rollout`, as it was read."""
+    """One `Rollout`, as it was read.
+
+    Attributes:
+        conditions: the types of the conditions that are true.
+        details: everything that the last decision is based on, a line each.
+        eta: seconds until the step can end.
+        at: time of the last look.
+        rejected: whether its plan cannot be carried out.
+    """
 
     name: str
     plan: Plan
     phase: str
     weights: dict[str, int]
-    says: str
-    why: list[str]
+    conditions: list[str]
+    summary: str
+    details: list[str]
     eta: float | None
     at: str
+    rejected: bool
 
     @property
     def ended(self) -> bool:
         """Whether it is over."""
-        return self.phase in ENDED or self.phase == "refused"
+        return self.phase in ENDED or self.rejected
 
 
 def plan_of(spec: Document) -> Plan:
@@ -48,7 +59,7 @@ def plan_of(spec: Document) -> Plan:
     Raises:
         InvalidPlan: it cannot be carried out.
     """
-    return plans.of({key: value for key, value in spec.items() if key != DECISION})
+    return plans.from_mapping({key: value for key, value in spec.items() if key != ACTION})
 
 
 def create(cluster: Cluster, plan: Plan, name: str | None = None) -> str:
@@ -61,16 +72,16 @@ def create(cluster: Cluster, plan: Plan, name: str | None = None) -> str:
 
 
 def get(cluster: Cluster, model: str | None, name: str | None) -> Resource:
-    """The `Rollout` that was meant: see `meant`.
+    """One `Rollout`: see `select`.
 
     Raises:
         RolloutNotFound: there is none.
     """
-    return _resource(meant(cluster.rollouts(), model, name))
+    return _resource(select(cluster.rollouts(), model, name))
 
 
-def meant(documents: Iterable[Document], model: str | None, name: str | None) -> Document:
-    """One of some `Rollout` documents: by its name or that of its record, else the newest of a model or of all.
+def select(documents: Iterable[Document], model: str | None, name: str | None) -> Document:
+    """One `Rollout` document: by its name or that of its record, else the newest of a model or of all.
 
     Raises:
         RolloutNotFound: there is none.
@@ -86,10 +97,10 @@ def _names(document: Document) -> tuple[str, str | None]:
     return document["metadata"]["name"], (document.get("status") or {}).get("record")
 
 
-def decide(
-    cluster: Cluster, model: str | None, name: str | None, verb: Verb, *, actor: str, version: str | None
+def act(
+    cluster: Cluster, model: str | None, name: str | None, action: Action, *, actor: str, version: str | None
 ) -> str:
-    """Write somebody's decision into the spec; the operator takes it from there.
+    """Write an action into the spec; the operator carries it out.
 
     Raises:
         RolloutNotFound: there is no such rollout.
@@ -98,21 +109,24 @@ def decide(
     found = get(cluster, model, name)
     if found.ended:
         raise RolloutEnded(found.name, found.phase)
-    # The id tells a decision from the same one made again.
-    decision = {"verb": verb, "by": actor, "id": secrets.token_hex(4), "version": version}
-    cluster.patch_rollout(found.name, {"spec": {DECISION: decision}})
+    # The id distinguishes an action from an earlier one of the same type.
+    document = {"type": action, "by": actor, "id": secrets.token_hex(4), "version": version}
+    cluster.patch_rollout(found.name, {"spec": {ACTION: document}})
     return found.name
 
 
 def _resource(document: Document) -> Resource:
     status = document.get("status") or {}
+    conditions = {item["type"]: item for item in status.get("conditions", [])}
     return Resource(
         name=document["metadata"]["name"],
         plan=plan_of(document["spec"]),
-        phase=status.get("phase", "pending"),
+        phase=status.get("phase", "Pending"),
         weights={item["version"]: item["weight"] for item in status.get("weights", [])},
-        says=status.get("evidence", "The operator has not looked at it yet."),
-        why=list(status.get("why", [])),
+        conditions=[kind for kind, item in conditions.items() if item["status"] == "True"],
+        summary=status.get("summary", "The operator has not started it yet."),
+        details=list(status.get("details", [])),
         eta=status.get("etaSeconds"),
-        at=status.get("lastLook", "never"),
+        at=status.get("lastLookTime", "never"),
+        rejected=conditions.get("Accepted", {}).get("reason") == InvalidPlan.__name__,
     )

@@ -69,7 +69,7 @@ class Gateway:
             return None
         return next((str(config.get("version_info")) for config in configs), None)
 
-    def requests_seen(self) -> dict[str, int]:
+    def request_counts(self) -> dict[str, int]:
         """Requests that each Service was sent since Envoy started, by Service name; pins and copies count too."""
         found: dict[str, int] = {}
         for (service, _), count in self._counters("upstream_rq_total").items():

@@ -10,7 +10,7 @@ from sabia.local import gateway as gateways
 from sabia.local.envoy import Gateway
 from sabia.local.stack import State
 from sabia.rollout.errors import NotConfirmed
-from sabia.rollout.split import check, check_version
+from sabia.rollout.weights import check_version, check_weights
 
 
 class EnvoySplit:
@@ -39,7 +39,7 @@ class EnvoySplit:
 
     def set_weights(self, weights: Mapping[str, int]) -> dict[str, int]:
         """See `Split.set_weights`. Readiness is Envoy's to check here: it asks every server itself."""
-        check(weights, self._services)
+        check_weights(weights, self._services)
         by_service = {service: weights.get(version, 0) for version, service in self._services.items()}
         self._apply(gateways.with_weights(self._current(), by_service))
         return self.weights()
@@ -55,9 +55,9 @@ class EnvoySplit:
             check_version(version, self._services)
         self._apply(gateways.with_mirrors(self._current(), [self._services[version]] if version else []))
 
-    def requests_seen(self) -> dict[str, int]:
-        """See `Split.requests_seen`; counted by Envoy since it started."""
-        seen = self._gateway.requests_seen()
+    def request_counts(self) -> dict[str, int]:
+        """See `Split.request_counts`; counted by Envoy since it started."""
+        seen = self._gateway.request_counts()
         return {version: seen.get(service, 0) for version, service in self._services.items()}
 
     def _current(self) -> RouteSpec:

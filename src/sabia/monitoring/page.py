@@ -10,7 +10,7 @@ import msgspec
 from sabia.monitoring import plots
 from sabia.monitoring.document import Feature, Report, VersionReport
 from sabia.monitoring.quality import Estimate, share
-from sabia.rollout.messages import duration
+from sabia.rollout.summary import duration
 
 
 def to_json(report: Report) -> bytes:

@@ -6,11 +6,13 @@ import math
 
 import msgspec
 
-from sabia.rollout import messages as words
+from sabia.rollout import summary
+from sabia.rollout.decision import harm
 from sabia.rollout.errors import BrokenRecord
+from sabia.rollout.events import kind
 from sabia.rollout.plan import Plan
 from sabia.rollout.record import Record, names
-from sabia.rollout.state import Looked, State, harm
+from sabia.rollout.state import State
 from sabia.store.objects import Store
 
 _LARGEST = 50.0  # exp(50) is certainty enough, and a number that every reader of JSON takes
@@ -24,7 +26,7 @@ class Look(msgspec.Struct, frozen=True):
         weights: percent by version, as they were wanted.
         requests, failed: by version, all of the rollout so far.
         against, safe: by canary, log10 of the evidence that it does harm, and that it is safe at this step.
-        says: the sentence of the record.
+        summary: the state in one line.
     """
 
     seq: int
@@ -38,7 +40,7 @@ class Look(msgspec.Struct, frozen=True):
     failed: dict[str, int]
     against: dict[str, float]
     safe: dict[str, float]
-    says: str
+    summary: str
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -53,8 +55,9 @@ class Rollout(msgspec.Struct, frozen=True):
     canaries: list[str]
     steps: list[int]
     phase: str
+    conditions: list[str]
     ended: bool
-    says: str
+    summary: str
     harm_limit: float
     safe_limit: float
     looks: list[Look]
@@ -88,10 +91,10 @@ class Followed:
         if self._plan is None:
             self._plan = self._record.plan()
         plan = self._plan
-        while (found := self._record.read(len(self._looks))) is not None:
+        while (found := self._record.entry(len(self._looks))) is not None:
             entry = found[0]
             self._state = entry.state
-            self._looks.append(_look(plan, entry.state, entry.seq, entry.at, _kind(entry.event), entry.says))
+            self._looks.append(_look(plan, entry.state, entry.seq, entry.at, kind(entry.event), entry.summary))
         if self._state is None:
             raise BrokenRecord(self._record.name, 0, "is missing")
         return Rollout(
@@ -99,20 +102,17 @@ class Followed:
             stable=plan.stable,
             canaries=list(plan.canaries),
             steps=list(plan.steps),
-            phase=words.phase(self._state),
+            phase=self._state.phase,
+            conditions=list(summary.conditions(self._state)),
             ended=self._state.ended,
-            says=words.sentence(plan, self._state),
+            summary=summary.summarize(plan, self._state),
             harm_limit=math.log10(1 / plan.harm.alpha),
             safe_limit=math.log10(1 / plan.safe.beta),
             looks=list(self._looks),
         )
 
 
-def _kind(event: object) -> str:
-    return "look" if isinstance(event, Looked) else type(event).__name__.lower()
-
-
-def _look(plan: Plan, state: State, seq: int, at: str, kind: str, says: str) -> Look:
+def _look(plan: Plan, state: State, seq: int, at: str, kind: str, line: str) -> Look:
     requests: dict[str, int] = {}
     failed: dict[str, int] = {}
     against: dict[str, float] = {}
@@ -131,12 +131,12 @@ def _look(plan: Plan, state: State, seq: int, at: str, kind: str, says: str) -> 
         elapsed=state.elapsed,
         phase=state.phase,
         step=state.step,
-        weights=state.wanted,
+        weights=state.desired,
         requests=requests,
         failed=failed,
         against=against,
         safe=safe,
-        says=says,
+        summary=line,
     )
 
 

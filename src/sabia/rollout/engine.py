@@ -1,66 +1,36 @@
-"""The engine: looks, writes down, moves the weights, writes down that they moved. Everything it decides is in `state`.
+"""The engine: look, record, move the weights, record that they moved. What it decides is in `transition`.
 
-The order makes it safe to be killed anywhere. What is wanted is in the record before it is done; whoever finds a wanted
-change that is not confirmed does it again, which changes nothing if it was done. A number of the record can be written
-once, so of two engines one loses, and steps back.
+The order makes it safe to be killed anywhere. Desired weights are in the record before they are put into force; an
+engine that finds them unconfirmed puts them into force again, which changes nothing if they are. Each number of the
+record can be written once, so of two engines one fails to write, and stops.
 """
 
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Protocol
 
 from sabia.rollout import record as records
+from sabia.rollout.clock import SystemClock
 from sabia.rollout.counters import Scrape
-from sabia.rollout.errors import AlreadyRollingOut, InvalidPlan, LookTaken, NotScraped, RolloutEnded, RolloutError
+from sabia.rollout.errors import AlreadyRollingOut, EntryTaken, InvalidPlan, NotScraped, RolloutEnded, RolloutError
+from sabia.rollout.events import Acted, Action, Event, Looked, Moved, Started
 from sabia.rollout.forecast import step_eta
-from sabia.rollout.messages import sentence
 from sabia.rollout.plan import Plan
+from sabia.rollout.ports import Clock, Source, Split
 from sabia.rollout.record import Entry, Head, Record
-from sabia.rollout.source import Source
-from sabia.rollout.split import Split
-from sabia.rollout.state import Command, Event, Looked, Moved, Started, State, Verb, advance, begin
+from sabia.rollout.state import State, initial_state
+from sabia.rollout.summary import summarize
+from sabia.rollout.transition import advance
 from sabia.store.errors import StoreError
 from sabia.store.objects import Store
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
-# A command is noticed within a second.
+# An action is noticed within a second.
 _POLL = 1.0
 _RETRY = 2.0
-
-
-class Clock(Protocol):
-    """Time, so that tests can hold it."""
-
-    def now(self) -> float:
-        """Seconds of a clock that never jumps."""
-
-    def utc(self) -> datetime:
-        """The date, for people."""
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> float:
-        """See `Clock.now`."""
-        return time.monotonic()
-
-    def utc(self) -> datetime:
-        """See `Clock.utc`."""
-        return datetime.now(UTC)
-
-    def wait(self, seconds: float) -> None:
-        """See `Clock.wait`."""
-        time.sleep(seconds)
 
 
 @dataclass(slots=True)
@@ -68,13 +38,13 @@ class Writer:
     """Appends events to a record, each with the state that it leads to.
 
     Attributes:
-        head: the end of the record as it is known here.
-        engine: what the entries are signed with.
+        head: the end of the record as this writer knows it.
+        name: what the entries are signed with.
     """
 
     record: Record
     head: Head
-    engine: str
+    name: str
     clock: Clock = field(default_factory=SystemClock)
 
     @property
@@ -83,10 +53,10 @@ class Writer:
         return self.head.entry.state
 
     def append(self, event: Event) -> State:
-        """Write an event down. Commands that came first are taken in before it.
+        """Append an event, after any actions that others have appended before it.
 
         Raises:
-            LookTaken: another engine writes this record.
+            EntryTaken: another engine writes this record.
             StoreError: the store failed.
         """
         while True:
@@ -94,22 +64,22 @@ class Writer:
             entry = self._next(event)
             try:
                 digest = self.record.append(entry)
-            except LookTaken:
-                # Whoever was first is read by the next round, which decides who has to step back.
+            except EntryTaken:
+                # The next round reads what was written first, and decides whether to stop.
                 continue
             self.head = Head(self.head.plan, entry, digest)
             return entry.state
 
     def catch_up(self) -> None:
-        """Take in what others have written.
+        """Read what others have appended.
 
         Raises:
-            LookTaken: another engine has looked, or moved the weights.
+            EntryTaken: another engine has taken a look, or moved the weights.
         """
-        while (found := self.record.read(self.head.entry.seq + 1)) is not None:
+        while (found := self.record.entry(self.head.entry.seq + 1)) is not None:
             entry, digest = found
-            if not isinstance(entry.event, Command) and entry.engine != self.engine:
-                raise LookTaken(self.record.name, entry.seq)
+            if not isinstance(entry.event, Acted) and entry.writer != self.name:
+                raise EntryTaken(self.record.name, entry.seq)
             self.head = Head(self.head.plan, entry, digest)
 
     def _next(self, event: Event) -> Entry:
@@ -120,12 +90,12 @@ class Writer:
             name=self.record.name,
             seq=before.seq + 1,
             at=self.clock.utc().isoformat(timespec="milliseconds"),
-            engine=self.engine,
+            writer=self.name,
             previous=self.head.digest,
             plan=before.plan,
             event=event,
             state=state,
-            says=sentence(plan, state),
+            summary=summarize(plan, state),
             eta=step_eta(plan, state),
         )
 
@@ -139,11 +109,11 @@ def start(
     clock: Clock | None = None,
     name: str | None = None,
 ) -> Record:
-    """Begin the record of a rollout, which is named by the time unless a name is given. Nothing moves yet.
+    """Start the record of a rollout, named by the time unless a name is given. No weight moves yet.
 
     Raises:
         AlreadyRollingOut: one of the model is under way.
-        InvalidPlan: the route has not what the plan needs.
+        InvalidPlan: the route lacks a version of the plan, or sends requests to another.
     """
     clock = clock or SystemClock()
     for newest in records.names(store, plan.model)[-1:]:
@@ -153,18 +123,18 @@ def start(
     name = name or f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'_'.join(plan.canaries)}"
     record = Record(store, plan.model, name)
     event = Started(plan, {version: weights.get(version, 0) for version in plan.versions}, actor)
-    state = begin(event)
+    state = initial_state(event)
     entry = Entry(
         schema_version=records.SCHEMA_VERSION,
         name=name,
         seq=0,
         at=clock.utc().isoformat(timespec="milliseconds"),
-        engine=actor,
+        writer=actor,
         previous="",
         plan=plan.digest,
         event=event,
         state=state,
-        says=sentence(plan, state),
+        summary=summarize(plan, state),
     )
     record.append(entry)
     return record
@@ -181,19 +151,19 @@ def _check_weights(plan: Plan, weights: Mapping[str, int]) -> None:
         raise InvalidPlan("stable", f"is {plan.stable}, but {others[0]} gets requests too; move its weight first")
 
 
-def command(record: Record, verb: Verb, *, actor: str, version: str | None = None, clock: Clock | None = None) -> State:
-    """Write somebody's decision down; the engine takes it from there.
+def act(record: Record, action: Action, *, actor: str, version: str | None = None, clock: Clock | None = None) -> State:
+    """Append an action to the record; the engine carries it out.
 
     Raises:
-        RolloutEnded: there is nothing left to decide.
+        RolloutEnded: the rollout is over.
     """
     writer = Writer(record, record.head(), actor, clock or SystemClock())
     while True:
         if writer.state.ended:
             raise RolloutEnded(record.name, writer.state.phase)
         try:
-            return writer.append(Command(verb, actor, version))
-        except LookTaken:
+            return writer.append(Acted(action, actor, version))
+        except EntryTaken:
             writer.head = record.head()
 
 
@@ -201,13 +171,13 @@ class Engine:
     """Carries out one rollout.
 
     Args:
-        record: its record, which has begun.
+        record: its record, which has been started.
         split: the weights.
         source: the counters.
         clock: for waiting, and for dates.
-        say: tells a person what happens.
-        told: is given the end of the record after every entry.
-        orders: asked about once a second for what somebody has decided elsewhere than in the record.
+        report: is called with a line for people after every entry.
+        on_entry: is called with the end of the record after every entry.
+        next_action: is called about once a second for an action that is requested elsewhere than in the record.
     """
 
     def __init__(
@@ -217,16 +187,16 @@ class Engine:
         source: Source,
         *,
         clock: Clock | None = None,
-        say: Say = lambda _: None,
-        told: Callable[[Head], None] = lambda _: None,
-        orders: Callable[[], Command | None] = lambda: None,
+        report: Report = lambda _: None,
+        on_entry: Callable[[Head], None] = lambda _: None,
+        next_action: Callable[[], Acted | None] = lambda: None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._split = split
         self._source = source
-        self._say = say
-        self._told = told
-        self._orders = orders
+        self._report = report
+        self._on_entry = on_entry
+        self._next_action = next_action
         self._writer = Writer(record, record.head(), f"engine-{secrets.token_hex(4)}", self._clock)
         self._looked: float | None = None
 
@@ -241,48 +211,48 @@ class Engine:
         return self._writer.head
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> State:
-        """Go on until the rollout is over, or `stopped` says so.
+        """Carry the rollout out until it is over, or `stopped` returns true.
 
         Raises:
-            LookTaken: another engine carries this rollout out; this one steps back.
+            EntryTaken: another engine carries this rollout out; this one stops.
         """
         while not (self.state.ended or stopped()):
             try:
                 self.settle()
                 self._wait(stopped)
                 if not (self.state.ended or stopped()):
-                    self.look()
+                    self.take_look()
             except StoreError as error:
-                # No weight moves without its record: nothing is done until it can be written.
-                self._say(f"waiting for the store: {error}")
+                # No weight moves without its record: wait until it can be written.
+                self._report(f"waiting for the store: {error}")
                 self._clock.wait(_RETRY)
         return self.state
 
-    def order(self, command: Command) -> None:
-        """Write a decision down and carry it out at once."""
-        self._writer.append(command)
-        self._tell()
+    def act(self, event: Acted) -> None:
+        """Append an action and carry it out at once."""
+        self._writer.append(event)
+        self._notify()
         self.settle()
 
     def settle(self) -> None:
-        """Put wanted weights into force, and write down that they are."""
+        """Put desired weights into force, and record that they are."""
         self._writer.catch_up()
         if not self.state.unsettled:
             return
-        wanted = self.state.wanted
+        desired = self.state.desired
         try:
-            self._split.set_weights(wanted)
+            self._split.set_weights(desired)
             in_force = self._weights()
         except RolloutError as error:
             self._writer.append(Looked(problem=str(error)))
-            self._tell()
+            self._notify()
             return
-        if in_force == wanted:
-            self._writer.append(Moved(wanted, self._scrape_or_none()))
-            self._tell()
+        if in_force == desired:
+            self._writer.append(Moved(desired, self._scrape_or_none()))
+            self._notify()
 
-    def look(self) -> None:
-        """One look at both arms."""
+    def take_look(self) -> None:
+        """Scrape both arms and record what follows."""
         now = self._clock.now()
         elapsed = now - self._looked if self._looked is not None else 0.0
         try:
@@ -291,14 +261,14 @@ class Engine:
             event = Looked(problem=str(error))
         self._looked = now
         self._writer.append(event)
-        self._tell()
+        self._notify()
 
     def _weights(self) -> dict[str, int]:
-        """The weights of the plan's versions in force, and of whatever else gets requests."""
+        """The weights in force: of the plan's versions, and of others that get requests."""
         plan = self._writer.head.plan
-        found = self._split.weights()
-        mine = {version: found.get(version, 0) for version in plan.versions}
-        return mine | {version: weight for version, weight in found.items() if weight > 0 and version not in mine}
+        weights = self._split.weights()
+        planned = {version: weights.get(version, 0) for version in plan.versions}
+        return planned | {version: w for version, w in weights.items() if w > 0 and version not in planned}
 
     def _scrape_or_none(self) -> Scrape | None:
         try:
@@ -307,15 +277,15 @@ class Engine:
             return None
 
     def _wait(self, stopped: Callable[[], bool]) -> None:
-        """Until the next look is due, or somebody has written a command."""
+        """Wait until the next look is due, carrying out actions meanwhile."""
         due = (self._looked if self._looked is not None else -1e9) + self._writer.head.plan.look_seconds
         seq = self._writer.head.entry.seq
         while (left := due - self._clock.now()) > 0 and not stopped():
             self._clock.wait(min(left, _POLL))
-            order = self._orders()
-            if order is not None:
-                self._writer.append(order)
-                self._tell()
+            event = self._next_action()
+            if event is not None:
+                self._writer.append(event)
+                self._notify()
             self._writer.catch_up()
             if self._writer.head.entry.seq != seq:
                 self.settle()
@@ -323,6 +293,6 @@ class Engine:
                 if self.state.ended:
                     return
 
-    def _tell(self) -> None:
-        self._say(self._writer.head.entry.says)
-        self._told(self._writer.head)
+    def _notify(self) -> None:
+        self._report(self._writer.head.entry.summary)
+        self._on_entry(self._writer.head)

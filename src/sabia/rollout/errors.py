@@ -1,26 +1,21 @@
-"""What can go wrong when versions are deployed and traffic is moved.
+"""What can go wrong when traffic is moved by evidence.
 
 ```
 RolloutError
 ├── UnknownVersion       the route has no such version
 ├── InvalidWeights       the weights make no split
-├── NotReady             a version that does not answer was to get requests
-├── NotConfirmed         the gateway did not take a change in its time
-├── Overtaken            somebody else changed the route meanwhile
-├── DeploymentFailed     a version did not become ready in its time
-├── StillServing         a version that gets requests was to be removed
-├── NotCounted           how many requests a version gets cannot be seen
-├── RouteNotFound        no route of this model
-├── InvalidPlan          a plan says what cannot be done
+├── NotReady             a version that cannot answer would get requests
+├── NotConfirmed         the gateway did not confirm a change in time
+├── MovedConcurrently    the route was changed at the same time
+├── NotScraped           the counters of both arms are unavailable
+├── InvalidPlan          a plan cannot be carried out
 ├── RolloutNotFound      there is no record of this rollout
-├── RolloutEnded         a rollout that is over was told to do something
+├── RolloutEnded         an action on a rollout that is over
 ├── AlreadyRollingOut    another rollout of the model is under way
-├── LookTaken            somebody else wrote the record first
-├── BrokenRecord         a record is not what was written, or one is missing
-├── NotScraped           the counters of both arms cannot be had now
-├── ClusterUnreachable   the Kubernetes API does not answer
-└── ClusterRefused       the Kubernetes API refuses
+├── EntryTaken           another writer appended to the record first
+└── BrokenRecord         an entry is missing, unreadable, or does not continue the one before
 ```
+An adapter raises these, or subclasses of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +30,7 @@ class RolloutError(SabiaError):
 
 
 class UnknownVersion(RolloutError):
-    """A version was asked for that no backend of the route serves."""
+    """No backend of the route serves this version."""
 
     exit_code = 3
 
@@ -44,7 +39,7 @@ class UnknownVersion(RolloutError):
 
 
 class InvalidWeights(RolloutError):
-    """The weights cannot be put into force."""
+    """The weights make no split."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The weights were not changed: {reason}.")
@@ -58,51 +53,18 @@ class NotReady(RolloutError):
 
 
 class NotConfirmed(RolloutError):
-    """Nobody said that a change of the route is in force."""
+    """The gateway did not confirm a change of the route."""
 
     def __init__(self, seconds: float, reason: str = "") -> None:
         why = f": {reason}" if reason else ""
         super().__init__(f"The gateway did not confirm the change within {seconds:g} s{why}; it may not be in force.")
 
 
-class Overtaken(RolloutError):
-    """The route is no longer the one that the change was made from."""
+class MovedConcurrently(RolloutError):
+    """The route was changed at the same time."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"The route {name} was changed by somebody else meanwhile; look again, then repeat.")
-
-
-class DeploymentFailed(RolloutError):
-    """A version did not come up."""
-
-    def __init__(self, version: str, seconds: float, reason: str) -> None:
-        super().__init__(f"Version {version} was not ready after {seconds:g} s and gets no request: {reason}.")
-
-
-class StillServing(RolloutError):
-    """A version cannot be taken away from under its clients."""
-
-    def __init__(self, version: str, reason: str) -> None:
-        super().__init__(f"Version {version} was not removed: {reason}.")
-
-
-class NotCounted(RolloutError):
-    """A version answers its clients, and not those who would count them."""
-
-    def __init__(self, version: str, status: int | None) -> None:
-        super().__init__(
-            f"The requests of version {version} cannot be counted: the API server got {status} from port 8080 of a pod "
-            "that is ready; a NetworkPolicy may keep it out."
-        )
-
-
-class RouteNotFound(RolloutError):
-    """There is no route to change."""
-
-    exit_code = 3
-
-    def __init__(self, model: str, namespace: str) -> None:
-        super().__init__(f"Namespace {namespace} has no HTTPRoute {model!r}; `sabia deploy` makes it.")
+        super().__init__(f"The route {name} was changed concurrently; check its weights, then repeat.")
 
 
 class InvalidPlan(RolloutError):
@@ -117,7 +79,7 @@ class InvalidPlan(RolloutError):
 
 
 class RolloutNotFound(RolloutError):
-    """Nobody started this rollout."""
+    """There is no record of this rollout."""
 
     exit_code = 3
 
@@ -130,7 +92,7 @@ class RolloutEnded(RolloutError):
     """A rollout is over."""
 
     def __init__(self, name: str, phase: str) -> None:
-        super().__init__(f"Rollout {name} is {phase}; nothing can be done to it any more.")
+        super().__init__(f"Rollout {name} is over ({phase}) and takes no action.")
 
 
 class AlreadyRollingOut(RolloutError):
@@ -140,41 +102,25 @@ class AlreadyRollingOut(RolloutError):
         super().__init__(f"Rollout {name} of {model!r} is under way; wait for its end, or `sabia rollout abort` it.")
 
 
-class LookTaken(RolloutError):
-    """Of two writers, the other one was first."""
+class EntryTaken(RolloutError):
+    """Another writer appended this entry first."""
 
     def __init__(self, name: str, seq: int) -> None:
-        super().__init__(f"Record {seq} of rollout {name} was written by somebody else; this engine steps back.")
+        super().__init__(f"Entry {seq} of rollout {name} was written by another engine; this one stops.")
 
 
 class BrokenRecord(RolloutError):
-    """The chain of records does not hold."""
+    """The record does not hold together."""
 
     exit_code = 4
 
     def __init__(self, name: str, seq: int, problem: str) -> None:
-        super().__init__(f"Record {seq} of rollout {name} {problem}.")
+        super().__init__(f"Entry {seq} of rollout {name} {problem}.")
 
 
 class NotScraped(RolloutError):
-    """No counters this time: nothing may be concluded."""
+    """The counters are unavailable: nothing may be concluded."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The counters cannot be had: {reason.rstrip('.')}.")
+        super().__init__(f"The counters are unavailable: {reason.rstrip('.')}.")
         self.reason = reason.rstrip(".")
-
-
-class ClusterUnreachable(RolloutError):
-    """The Kubernetes API could not be asked."""
-
-    exit_code = 5
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The cluster cannot be reached: {reason}.")
-
-
-class ClusterRefused(RolloutError):
-    """The Kubernetes API answered, with a no."""
-
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"The cluster refused {what}: {reason.rstrip('.')}.")

@@ -1,4 +1,4 @@
-"""The rule alone, without weights and without a rollout: the evidence after each pair of counter differences."""
+"""The decision rule alone, without a rollout: the evidence after each pair of counter differences."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import math
 from dataclasses import dataclass
 
 from sabia.rollout.counters import Arm
+from sabia.rollout.decision import harm
 from sabia.rollout.lines import Lines, Look, Stable
 from sabia.rollout.plan import Plan
-from sabia.rollout.state import harm, odds, seen
+from sabia.rollout.state import Verdict
+from sabia.rollout.summary import describe_line, odds
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is known after a look.
+class Conclusion:
+    """The verdict after a look, and what it is based on.
 
     Attributes:
-        word: "harm", "safe" or "undecided".
+        verdict: harm, safe or undecided.
         harm, safe: log of the evidence of each.
-        lines: log of the evidence of each compared thing.
-        says: a sentence.
+        lines: log of the evidence of each line.
+        summary: one line.
     """
 
-    word: str
+    verdict: Verdict
     harm: float
     safe: float
     lines: dict[str, float]
-    says: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,11 @@ class Evaluation:
     looks: int = 0
 
     @classmethod
-    def begin(cls, plan: Plan, step: int) -> Evaluation:
+    def start(cls, plan: Plan, step: int) -> Evaluation:
         """No evidence yet; `step` is the one whose margin counts."""
-        return cls(plan, step, Lines.begin(plan), Stable())
+        return cls(plan, step, Lines.start(plan), Stable())
 
-    def look(self, stable: Arm, canary: Arm, own_buckets: bool = True) -> Evaluation:
+    def update(self, stable: Arm, canary: Arm, own_buckets: bool = True) -> Evaluation:
         """After one more pair of differences.
 
         Args:
@@ -52,21 +54,21 @@ class Evaluation:
             canary: the canary arm.
             own_buckets: whether times are in the predictor's buckets; else no tolerance of times can be applied.
         """
-        lines = self.lines.look(self.plan, Look(stable, canary, self.stable), own_buckets=own_buckets)
-        return Evaluation(self.plan, self.step, lines, self.stable.after(stable), self.looks + 1)
+        lines = self.lines.update(self.plan, Look(stable, canary, self.stable), own_buckets=own_buckets)
+        return Evaluation(self.plan, self.step, lines, self.stable.update(stable), self.looks + 1)
 
     @property
-    def verdict(self) -> Verdict:
-        """What is known by now."""
+    def conclusion(self) -> Conclusion:
+        """The verdict so far."""
         against = harm(self.plan, self.lines)
         safe = self.lines.errors.safe(self.plan.margins[self.step])
         if against >= -math.log(self.plan.harm.alpha):
-            word = "harm"
+            verdict: Verdict = "harm"
         elif safe >= -math.log(self.plan.safe.beta):
-            word = "safe"
+            verdict = "safe"
         else:
-            word = "undecided"
-        found = self.lines.log_e(self.plan)
-        del found["duration"]
-        says = f"{odds(against)} to 1 against the canary; {seen(self.plan, self.lines, 'errors')}."
-        return Verdict(word, against, safe, found, says)
+            verdict = "undecided"
+        lines = self.lines.log_e(self.plan)
+        del lines["duration"]
+        summary = f"{odds(against)} to 1 against the canary; {describe_line(self.plan, self.lines, 'errors')}."
+        return Conclusion(verdict, against, safe, lines, summary)

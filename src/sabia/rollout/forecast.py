@@ -1,4 +1,4 @@
-"""When a rollout will know: before it starts, and at every look.
+"""When a rollout will decide: an estimate before it starts, and at every look.
 
 Before it starts, a typical course of events is put into the tests themselves, step by step as the plan goes; while it
 runs, evidence is taken to grow as it does on average (`sabia.sequential.planning`). Times are those of a typical
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sabia.rollout.plan import Errors, Plan, seconds
-from sabia.rollout.state import State
+from sabia.rollout.state import Phase, State
 from sabia.sequential import Batch, DifferenceTest, OddsTest
 from sabia.sequential.planning import odds_growth
 from sabia.sequential.wealth import Array, log_mean
@@ -35,7 +35,7 @@ class Traffic:
 
 def step_eta(plan: Plan, state: State) -> float | None:
     """Seconds until this step can end, if the canary is as good as the stable; None when that cannot be said."""
-    if state.phase != "stepping" or state.step is None or not state.active:
+    if state.phase != "Stepping" or state.step is None or not state.active:
         return None
     margin = plan.margins[state.step]
     found = 0.0
@@ -48,7 +48,7 @@ def step_eta(plan: Plan, state: State) -> float | None:
         rate = (line.x0 + line.x1 + 0.5) / (line.n0 + line.n1 + 200)
         share = _share(plan, state.step)
         growth = _within_growth(margin, requests / looks, share, rate)
-        bets = line.within[f"{margin:g}"].thaw().bets
+        bets = line.within[f"{margin:g}"].unpack().bets
         needed = _looks_until(
             np.where(np.isneginf(bets) & (line.n1 == 0), 0.0, bets), growth, -math.log(plan.safe.beta)
         )
@@ -84,13 +84,13 @@ class Forecast:
 
     Attributes:
         seconds: until the rollout is decided.
-        decision: "promoted", "rolled-back", or None when neither comes before the deadline.
+        end: Promoted, RolledBack, or None if neither comes before the deadline.
         failed: requests that fail in the canary until then, beyond what would have failed in the stable.
         step: percent of the requests that it gets at that time.
     """
 
     seconds: float
-    decision: str | None
+    end: Phase | None
     failed: float
     step: int
 
@@ -108,7 +108,7 @@ def forecast(plan: Plan, traffic: Traffic, canary_errors: float) -> Forecast:
         OddsTest(null=rules.tolerance),
         {margin: DifferenceTest(margin) for margin in sorted(set(plan.margins))},
     )
-    harm, within = test.begin(), {margin: each.begin() for margin, each in tests.items()}
+    harm, within = test.start(), {margin: each.start() for margin, each in tests.items()}
     mean, seen = np.zeros(4), np.zeros(4, dtype=np.int64)
     dwell, step = 0.0, 0
     # Where a look brings a request or two, several of them are taken together: it is the same evidence, sooner said.
@@ -123,18 +123,18 @@ def forecast(plan: Plan, traffic: Traffic, canary_errors: float) -> Forecast:
         counts[2:] = np.minimum(counts[2:], counts[:2])
         seen += counts
         if counts.any():
-            batch = Batch.of(*counts.tolist())
+            batch = Batch.single(*counts.tolist())
             guess = (seen[2] + 0.5) / (seen[0] + 200.0)
-            harm = test.look(harm, batch)
-            within = {margin: tests[margin].look(wealth, batch, guess) for margin, wealth in within.items()}
+            harm = test.update(harm, batch)
+            within = {margin: tests[margin].update(wealth, batch, guess) for margin, wealth in within.items()}
         dwell += span
         failed = float(mean[3] - mean[1] * traffic.errors)
         if float(harm.log_e) >= -math.log(plan.harm.alpha) and seen[3] > rules.floor / 100 * seen[1]:
-            return Forecast(float(at), "rolled-back", failed, plan.steps[step])
+            return Forecast(float(at), "RolledBack", failed, plan.steps[step])
         if dwell >= plan.dwell_seconds and float(within[plan.margins[step]].log_e) >= -math.log(plan.safe.beta):
             step, dwell = step + 1, 0.0
             if step == len(plan.steps):
-                return Forecast(float(at), "promoted", failed, 100)
+                return Forecast(float(at), "Promoted", failed, 100)
     failed = float(mean[3] - mean[1] * traffic.errors)
     return Forecast(math.inf, None, failed, plan.steps[min(step, len(plan.steps) - 1)])
 
@@ -153,6 +153,6 @@ def catches(plan: Plan, state: State, ratio: float) -> float | None:
         return None
     share, stable = _share(plan, state.step), (line.x0 + 0.5) / (line.n0 + 1)
     growth = odds_growth(requests / looks, share, stable, min(ratio * stable, 1.0))
-    bets = np.maximum(line.harm.thaw().bets, _RUIN)
+    bets = np.maximum(line.harm.unpack().bets, _RUIN)
     needed = _looks_until(bets, growth, -math.log(plan.harm.alpha))
     return None if needed is None else max(needed, 1) * plan.look_seconds

@@ -175,7 +175,7 @@ def seconds(duration: Duration) -> float:
     return float(duration) if isinstance(duration, (int, float)) else parse_duration(duration)
 
 
-def read(text: str) -> Plan:
+def parse(text: str) -> Plan:
     """The plan in a YAML text.
 
     Raises:
@@ -188,12 +188,12 @@ def read(text: str) -> Plan:
         mark = getattr(error, "problem_mark", None)
         raise InvalidPlan("text", "is not YAML", mark.line + 1 if mark else None) from error
     try:
-        return of(document)
+        return from_mapping(document)
     except InvalidPlan as error:
         raise InvalidPlan(error.field, error.problem, _line(node, error.field)) from error
 
 
-def of(document: object) -> Plan:
+def from_mapping(document: object) -> Plan:
     """The plan in a document.
 
     Raises:

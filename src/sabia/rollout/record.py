@@ -1,10 +1,10 @@
-"""The record of a rollout: one object for each event, in the store, each naming the digest of the one before.
+"""The record of a rollout: one entry for each event, in the store, each with the digest of the one before.
 
 ```
-rollouts/<model>/<name>/<number>.json      create-only: of two writers of a number, one is told so
+rollouts/<model>/<name>/<number>.json      create-only: of two writers of a number, one fails
 ```
-A record holds the event, the state after it, and the sentence that explains it. The state of the last one is enough to
-go on; all of them are enough to decide everything again (`replay`).
+An entry holds the event, the state after it, and a summary. The last entry's state is enough to continue; all entries
+are enough to decide everything again (`replay`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 import msgspec
 
 from sabia.contract.layout import check_model_name
-from sabia.rollout.errors import BrokenRecord, LookTaken, RolloutNotFound
+from sabia.rollout.errors import BrokenRecord, EntryTaken, RolloutNotFound
+from sabia.rollout.events import Event, Started
 from sabia.rollout.plan import Plan
-from sabia.rollout.state import Event, Started, State, advance, begin
+from sabia.rollout.state import State, initial_state
+from sabia.rollout.transition import advance
 from sabia.store.errors import KeyNotFound, KeyTaken
 from sabia.store.objects import Store
 
@@ -27,34 +29,34 @@ SCHEMA_VERSION = 1
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One record.
+    """One entry of a record.
 
     Attributes:
         seq: its number, from 0 on.
         at: when it was written (RFC 3339, UTC), for people; nothing is decided by it.
-        engine: who wrote it.
-        previous: sha256 of the record before, empty for the first.
+        writer: the engine or the actor that wrote it.
+        previous: sha256 of the entry before, empty for the first.
         plan: digest of the plan.
-        says: the state in one sentence.
-        eta: seconds until this step can end, at the traffic seen; None when that cannot be said.
+        summary: the state in one line.
+        eta: seconds until this step can end, at the traffic so far; None without an estimate.
     """
 
     schema_version: int
     name: str
     seq: int
     at: str
-    engine: str
+    writer: str
     previous: str
     plan: str
     event: Event
     state: State
-    says: str
+    summary: str
     eta: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a record: its last entry, the plan, and the digest that the next one names."""
+    """The end of a record: its plan, its last entry, and that entry's digest."""
 
     plan: Plan
     entry: Entry
@@ -71,21 +73,21 @@ class Record:
         self._prefix = f"{PREFIX}/{model}/{name}/"
 
     def append(self, entry: Entry) -> str:
-        """Write the next entry and return its digest.
+        """Append the next entry and return its digest.
 
         Raises:
-            LookTaken: somebody else wrote this number; nothing was overwritten.
-            StoreError: the store failed; the entry may be there or not.
+            EntryTaken: another writer appended this number first; nothing was overwritten.
+            StoreError: the store failed; the entry may or may not have been written.
         """
         data = encode(entry)
         try:
             self._store.create(self._key(entry.seq), data)
         except KeyTaken as error:
-            raise LookTaken(self.name, entry.seq) from error
+            raise EntryTaken(self.name, entry.seq) from error
         return hashlib.sha256(data).hexdigest()
 
-    def read(self, seq: int) -> tuple[Entry, str] | None:
-        """An entry and its digest; None when it is not there.
+    def entry(self, seq: int) -> tuple[Entry, str] | None:
+        """An entry and its digest; None if it does not exist.
 
         Raises:
             BrokenRecord: it cannot be read.
@@ -101,7 +103,7 @@ class Record:
 
         Raises:
             RolloutNotFound: there is none.
-            BrokenRecord: it has a hole.
+            BrokenRecord: an entry is missing.
         """
         numbers = sorted(
             int(item.key.removeprefix(self._prefix).removesuffix(".json")) for item in self._store.list(self._prefix)
@@ -111,16 +113,16 @@ class Record:
         if numbers != list(range(len(numbers))):
             missing = next(seq for seq, number in enumerate(numbers) if seq != number)
             raise BrokenRecord(self.name, missing, "is missing")
-        entry, digest = self._must(numbers[-1])
+        entry, digest = self._existing(numbers[-1])
         return Head(self.plan(), entry, digest)
 
     def plan(self) -> Plan:
-        """The plan, which the first entry holds.
+        """The plan, from the first entry.
 
         Raises:
-            RolloutNotFound, BrokenRecord: there is no first entry, or it starts nothing.
+            RolloutNotFound, BrokenRecord: there is no first entry, or it does not start a rollout.
         """
-        event = self._must(0)[0].event
+        event = self._existing(0)[0].event
         if not isinstance(event, Started):
             raise BrokenRecord(self.name, 0, "does not start a rollout")
         return event.plan
@@ -133,17 +135,17 @@ class Record:
             BrokenRecord: one does not name the digest of the one before, or cannot be read.
         """
         seq, before = 0, ""
-        found: tuple[Entry, str] | None = self._must(0)
+        found: tuple[Entry, str] | None = self._existing(0)
         while found is not None:
             entry, digest = found
             if entry.seq != seq or entry.previous != before:
                 raise BrokenRecord(self.name, seq, "does not continue the one before it")
             yield entry, digest
             seq, before = seq + 1, digest
-            found = self.read(seq)
+            found = self.entry(seq)
 
-    def _must(self, seq: int) -> tuple[Entry, str]:
-        found = self.read(seq)
+    def _existing(self, seq: int) -> tuple[Entry, str]:
+        found = self.entry(seq)
         if found is None:
             raise RolloutNotFound(self.model, self.name)
         return found
@@ -174,18 +176,18 @@ def models(store: Store) -> list[str]:
     return sorted({item.key.split("/")[1] for item in store.list(f"{PREFIX}/")})
 
 
-def last(store: Store, model: str | None, name: str | None) -> Record:
-    """The rollout that was meant: by name, else the newest of a model, else the newest of all.
+def latest(store: Store, model: str | None, name: str | None) -> Record:
+    """One rollout: by name, else the newest of a model, else the newest of all.
 
     Raises:
         RolloutNotFound: there is none.
     """
-    found = [(each, of) for of in ([model] if model else models(store)) for each in names(store, of)]
-    matching = [pair for pair in found if name in (None, pair[0])]
+    searched = [model] if model else models(store)
+    matching = [(each, owner) for owner in searched for each in names(store, owner) if name in (None, each)]
     if not matching:
         raise RolloutNotFound(model, name)
-    newest, of = max(matching)
-    return Record(store, of, newest)
+    newest, owner = max(matching)
+    return Record(store, owner, newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class Replayed:
 
 
 def replay(record: Record) -> Iterator[Replayed]:
-    """Decide every entry again from its event, and compare the state bit for bit with the one that was written.
+    """Decide every entry again from its event, and compare the state bit for bit with the recorded one.
 
     Raises:
         RolloutNotFound, BrokenRecord: as `Record.entries`.
@@ -205,7 +207,7 @@ def replay(record: Record) -> Iterator[Replayed]:
     plan, state = record.plan(), None
     for entry, _ in record.entries():
         if isinstance(entry.event, Started):
-            state = begin(entry.event)
+            state = initial_state(entry.event)
         elif state is not None:
             state = advance(plan, state, entry.event)
         yield Replayed(entry, same=msgspec.json.encode(state) == msgspec.json.encode(entry.state))

@@ -4,11 +4,11 @@ from sabia.sequential.categories import Categories, total_variation
 from sabia.sequential.difference import DifferenceTest
 from sabia.sequential.dispersion import Dispersion, failing_clients
 from sabia.sequential.errors import EvidenceError, InvalidCounts, InvalidSetting
-from sabia.sequential.family import average, harmed
+from sabia.sequential.family import combine, e_benjamini_hochberg
 from sabia.sequential.latency import Memory, exceedance, shifted
 from sabia.sequential.odds import Batch, OddsTest
 from sabia.sequential.paired import above_rate, sign_test
-from sabia.sequential.shares import mismatch
+from sabia.sequential.shares import sample_ratio_mismatch
 from sabia.sequential.wealth import Wealth
 
 __all__ = [
@@ -23,11 +23,11 @@ __all__ = [
     "OddsTest",
     "Wealth",
     "above_rate",
-    "average",
+    "combine",
+    "e_benjamini_hochberg",
     "exceedance",
     "failing_clients",
-    "harmed",
-    "mismatch",
+    "sample_ratio_mismatch",
     "shifted",
     "sign_test",
     "total_variation",

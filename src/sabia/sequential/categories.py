@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from sabia.sequential.errors import InvalidCounts
 from sabia.sequential.hypergeometric import Counts, log_expectation
 from sabia.sequential.odds import Batch, OddsTest
-from sabia.sequential.wealth import Array, Wealth, begin
+from sabia.sequential.wealth import Array, Wealth, start_wealth
 
 # How boldly the bets follow the past's ratios.
 _BOLDNESS = (0.5, 1.0)
@@ -53,11 +53,11 @@ class Categories:
     expected: Array
 
     @classmethod
-    def begin(cls, categories: int, *leading: int) -> Categories:
+    def start(cls, categories: int, *leading: int) -> Categories:
         """No evidence yet."""
         nothing = np.zeros((*leading, categories))
-        shape = begin(len(_BOLDNESS), late=True, leading=leading)
-        return cls(shape, begin(categories, late=True, leading=leading), nothing, nothing)
+        shape = start_wealth(len(_BOLDNESS), late=True, leading=leading)
+        return cls(shape, start_wealth(categories, late=True, leading=leading), nothing, nothing)
 
     @property
     def log_e(self) -> Array:
@@ -65,7 +65,7 @@ class Categories:
         shares = math.log(1 - _ALONE_SHARE), math.log(_ALONE_SHARE)
         return np.asarray(np.logaddexp(self.shape.log_e + shares[0], self.alone.log_e + shares[1]))
 
-    def look(self, stable: Counts, canary: Counts, dispersion: Array | float = 1.0) -> Categories:
+    def update(self, stable: Counts, canary: Counts, dispersion: Array | float = 1.0) -> Categories:
         """The evidence after a batch of counts of shape (..., J)."""
         phi = np.asarray(dispersion)[..., None]
         log_ratio = np.log((self.observed + _PRIOR) / (self.expected + _PRIOR))
@@ -78,7 +78,7 @@ class Categories:
         share = np.where(stable.sum(axis=-1, keepdims=True) > 0, canary.sum(axis=-1, keepdims=True) / total, 0.0)
         seen = np.where(share > 0, canary, 0)
         return Categories(
-            self.shape.after(on_shape), self.alone.after(on_each), self.observed + seen, self.expected + both * share
+            self.shape.update(on_shape), self.alone.update(on_each), self.observed + seen, self.expected + both * share
         )
 
 

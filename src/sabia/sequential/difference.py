@@ -24,7 +24,7 @@ import numpy as np
 from sabia.sequential.errors import InvalidSetting
 from sabia.sequential.hypergeometric import Counts
 from sabia.sequential.odds import Batch
-from sabia.sequential.wealth import Array, Wealth, begin
+from sabia.sequential.wealth import Array, Wealth, start_wealth
 
 Numbers = Array | Counts | float
 
@@ -52,13 +52,13 @@ class DifferenceTest:
         if not 0 <= self.margin < 1 or (self.margin == 0 and not self.beyond):
             raise InvalidSetting("margin", self.margin, "a difference of two rates, over 0 and under 1")
 
-    def begin(self, *leading: int) -> Wealth:
+    def start(self, *leading: int) -> Wealth:
         """No evidence yet."""
-        return begin(len(_STAKES if self.beyond else _SHARES), late=self.beyond, leading=leading)
+        return start_wealth(len(_STAKES if self.beyond else _SHARES), late=self.beyond, leading=leading)
 
-    def look(self, wealth: Wealth, batch: Batch, guess: Array | float, dispersion: Array | float = 1.0) -> Wealth:
+    def update(self, wealth: Wealth, batch: Batch, guess: Array | float, dispersion: Array | float = 1.0) -> Wealth:
         """The wealth after a batch; `guess` is the stable's rate as it was thought before the batch."""
-        return wealth.after(self.log_e(batch, guess) / np.asarray(dispersion)[..., None])
+        return wealth.update(self.log_e(batch, guess) / np.asarray(dispersion)[..., None])
 
     def log_e(self, batch: Batch, guess: Array | float) -> Array:
         """Log of each bet's e-value; shape (..., bets). A batch without one of the arms says nothing: 0."""

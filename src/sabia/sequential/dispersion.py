@@ -46,12 +46,12 @@ class Dispersion:
     last_x: Counts
 
     @classmethod
-    def begin(cls, *leading: int) -> Dispersion:
+    def start(cls, *leading: int) -> Dispersion:
         """Nothing seen yet."""
         nothing = np.zeros(leading)
         return cls(nothing, nothing, nothing.astype(np.int64), nothing.astype(np.int64))
 
-    def after(self, n: Counts, x: Counts) -> Dispersion:
+    def update(self, n: Counts, x: Counts) -> Dispersion:
         """The scatter after one more batch of the stable."""
         rate = (x + self.last_x) / np.maximum(n + self.last_n, 1)
         informative = (n > 0) & (self.last_n > 0) & (rate > 0) & (rate < 1)

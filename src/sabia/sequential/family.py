@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from sabia.sequential.errors import InvalidSetting
 
 
-def average(log_e: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """Log of the weighted average of e-values.
+def combine(log_e: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """Log of the combined evidence: the weighted average of e-values.
 
     Raises:
         InvalidSetting: the weights are not positive or do not add up to 1.
@@ -28,7 +28,7 @@ def average(log_e: Mapping[str, float], weights: Mapping[str, float]) -> float:
     return top if math.isinf(top) else top + math.log(sum(math.exp(term - top) for term in terms))
 
 
-def harmed(log_e: Mapping[str, float], alpha: float) -> list[str]:
+def e_benjamini_hochberg(log_e: Mapping[str, float], alpha: float) -> list[str]:
     """The canaries that e-BH rejects at `alpha`, the worst first."""
     ranked = sorted(log_e, key=lambda name: (-log_e[name], name))
     passing = [k for k, name in enumerate(ranked, 1) if log_e[name] + math.log(k / len(ranked)) >= -math.log(alpha)]

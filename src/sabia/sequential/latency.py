@@ -37,12 +37,12 @@ class Memory:
     weights: Array
 
     @classmethod
-    def begin(cls, before: Array) -> Memory:
+    def start(cls, before: Array) -> Memory:
         """The memory of what the stable did before the first look; counts of shape (..., buckets)."""
         total = before.sum(axis=-1, keepdims=True)
         return cls(before * np.minimum(1.0, _HEAD_START / np.maximum(total, 1.0)))
 
-    def after(self, counts: Counts) -> Memory:
+    def update(self, counts: Counts) -> Memory:
         """The memory after one more batch."""
         kept = self.weights * _KEPT + counts
         return Memory(np.where(kept < 1e-3, 0.0, kept))

@@ -22,7 +22,7 @@ import numpy as np
 
 from sabia.sequential.errors import InvalidCounts, InvalidSetting
 from sabia.sequential.hypergeometric import Counts, log_normaliser
-from sabia.sequential.wealth import Array, Wealth, begin
+from sabia.sequential.wealth import Array, Wealth, start_wealth
 
 # Ratios that are bet on. A grid: of ratios between two of them, either bet finds nearly as much, and every bet more
 # costs all of them a little.
@@ -48,7 +48,7 @@ class Batch:
                 raise InvalidCounts(f"The {name}'s counts", "must be 0 <= events <= requests")
 
     @classmethod
-    def of(cls, n0: int, n1: int, x0: int, x1: int) -> Batch:
+    def single(cls, n0: int, n1: int, x0: int, x1: int) -> Batch:
         """A batch of one rollout."""
         return cls(*(np.asarray(value, dtype=np.int64) for value in (n0, n1, x0, x1)))
 
@@ -73,13 +73,13 @@ class OddsTest:
         if not self.ratios or min(self.ratios) <= 1:
             raise InvalidSetting("ratios", self.ratios, "over 1, each")
 
-    def begin(self, *leading: int) -> Wealth:
+    def start(self, *leading: int) -> Wealth:
         """No evidence yet. A late start is looked for when harm is."""
-        return begin(len(self.ratios), late=not self.safe, leading=leading)
+        return start_wealth(len(self.ratios), late=not self.safe, leading=leading)
 
-    def look(self, wealth: Wealth, batch: Batch, dispersion: Array | float = 1.0) -> Wealth:
+    def update(self, wealth: Wealth, batch: Batch, dispersion: Array | float = 1.0) -> Wealth:
         """The wealth after a batch; see `sabia.sequential.dispersion` for what divides its logs."""
-        return wealth.after(self.log_e(batch) / np.asarray(dispersion)[..., None])
+        return wealth.update(self.log_e(batch) / np.asarray(dispersion)[..., None])
 
     def log_e(self, batch: Batch) -> Array:
         """Log of each bet's e-value; shape (..., bets). A batch without one of the arms says nothing: 0."""

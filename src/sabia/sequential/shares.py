@@ -18,7 +18,7 @@ from sabia.sequential.errors import InvalidCounts, InvalidSetting
 _CONCENTRATION = 10.0
 
 
-def mismatch(counts: Sequence[int], shares: Sequence[float]) -> float:
+def sample_ratio_mismatch(counts: Sequence[int], shares: Sequence[float]) -> float:
     """Log e-value against these shares (positive, of sum 1), from the counts since the shares were set.
 
     Raises:

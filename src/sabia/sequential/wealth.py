@@ -39,7 +39,7 @@ class Wealth:
     batches: int
     late: bool
 
-    def after(self, log_e: Array) -> Wealth:
+    def update(self, log_e: Array) -> Wealth:
         """The wealth after one more batch, whose e-values have these logs; shape (..., bets)."""
         joining = _joining(self.batches) if self.late else (0.0 if self.batches == 0 else -math.inf)
         working = np.logaddexp(self.bets, joining)
@@ -54,7 +54,7 @@ class Wealth:
         return log_mean(np.logaddexp(self.bets, waiting))
 
 
-def begin(bets: int, *, late: bool, leading: tuple[int, ...] = ()) -> Wealth:
+def start_wealth(bets: int, *, late: bool, leading: tuple[int, ...] = ()) -> Wealth:
     """Every bet with one unit of money, none of it at work yet."""
     return Wealth(np.full((*leading, bets), -np.inf), 0, late)
 

@@ -9,8 +9,10 @@ from benchmarks.rollouts import cells, figures, ours, page, rivals
 from benchmarks.rollouts import worlds as w
 from benchmarks.rollouts.cost import measure
 from sabia.rollout.counters import Counters, Gateway, Scrape
-from sabia.rollout.plan import of
-from sabia.rollout.state import Looked, Moved, Started, advance, begin
+from sabia.rollout.events import Looked, Moved, Started
+from sabia.rollout.plan import from_mapping
+from sabia.rollout.state import initial_state
+from sabia.rollout.transition import advance
 
 
 @pytest.mark.parametrize(
@@ -20,8 +22,8 @@ from sabia.rollout.state import Looked, Moved, Started, advance, begin
 )
 def test_the_simulated_evidence_is_the_engines_at_every_look(world: w.World) -> None:
     batches, expected = ours.log_e_by_look(world, 30, 0.10, seed=5)
-    plan = of({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [10], "watch": {"errors": {}}})
-    state = begin(Started(plan, {"1.0": 100, "2.0": 0}, "test"))
+    plan = from_mapping({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [10], "watch": {"errors": {}}})
+    state = initial_state(Started(plan, {"1.0": 100, "2.0": 0}, "test"))
     counted = {"1.0": [0, 0], "2.0": [0, 0]}
     weights = {"1.0": 90, "2.0": 10}
 
@@ -30,14 +32,14 @@ def test_the_simulated_evidence_is_the_engines_at_every_look(world: w.World) -> 
         return Scrape(arms, {version: Gateway(n, x) for version, (n, x) in counted.items()})
 
     state = advance(plan, state, Looked(scrape(), {"1.0": 100, "2.0": 0}))
-    state = advance(plan, state, Moved(weights, scrape())).but(paused="to see every look")
+    state = advance(plan, state, Moved(weights, scrape())).replace(paused="to see every look")
     for (n0, n1, x0, x1), log_e in zip(batches, expected, strict=True):
         for version, n, x in (("1.0", n0, x0), ("2.0", n1, x1)):
             counted[version][0] += n
             counted[version][1] += x
         state = advance(plan, state, Looked(scrape(), weights, 15.0))
         assert state.lines["2.0"].errors.harm.log_e == pytest.approx(log_e, abs=1e-9)
-        if state.phase != "stepping":
+        if state.phase != "Stepping":
             break
 
 

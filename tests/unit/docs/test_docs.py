@@ -10,7 +10,7 @@ import pytest
 
 from sabia.cli import rollouts
 from sabia.cli.commands import COMMANDS
-from sabia.rollout.plan import Plan, of, read
+from sabia.rollout.plan import Plan, from_mapping, parse
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
@@ -60,12 +60,12 @@ def test_every_field_of_a_plan_is_documented(name: str) -> None:
 def test_the_plan_that_is_documented_is_the_default() -> None:
     text = re.search(r"```yaml\n(model: .*?)```", ROLLOUTS, re.DOTALL)
     assert text is not None
-    assert read(text[1]) == of({"model": "breast-cancer", "stable": "1.2", "canary": "2.0"})
+    assert parse(text[1]) == from_mapping({"model": "breast-cancer", "stable": "1.2", "canary": "2.0"})
 
 
 def test_the_example_is_a_plan() -> None:
     for path in (ROOT / "examples").glob("*.yaml"):
-        assert read(path.read_text()).model == "breast-cancer"
+        assert parse(path.read_text()).model == "breast-cancer"
 
 
 @pytest.mark.parametrize(

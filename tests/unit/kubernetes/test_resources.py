@@ -1,4 +1,4 @@
-"""Which `Rollout` somebody means."""
+"""Which `Rollout` a command selects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sabia.kubernetes.resources import meant
+from sabia.kubernetes.resources import select
 from sabia.rollout.errors import RolloutNotFound
 
 Document = dict[str, Any]
@@ -36,10 +36,10 @@ ALL = [
     ],
 )
 def test_it_is_known_by_its_name_and_by_its_records(model: str | None, name: str | None, expected: str) -> None:
-    assert meant(ALL, model, name)["metadata"]["name"] == expected
+    assert select(ALL, model, name)["metadata"]["name"] == expected
 
 
 @pytest.mark.parametrize(("model", "name"), [("toy", "third"), ("none", None), ("other", "first")])
 def test_what_is_not_there_is_not_found(model: str, name: str | None) -> None:
     with pytest.raises(RolloutNotFound):
-        meant(ALL, model, name)
+        select(ALL, model, name)

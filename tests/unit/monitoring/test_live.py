@@ -13,9 +13,9 @@ from sabia.monitoring.live.watcher import Watcher
 from sabia.rollout import engine
 from sabia.rollout.counters import Counters, Scrape
 from sabia.rollout.errors import NotScraped
-from sabia.rollout.plan import of
-from sabia.rollout.record import Record, last
-from sabia.rollout.state import Verb
+from sabia.rollout.events import Action
+from sabia.rollout.plan import from_mapping
+from sabia.rollout.record import Record, latest
 from sabia.store.objects import Store
 from tests.conftest import MODEL
 
@@ -50,15 +50,17 @@ class Source:
 @pytest.fixture
 def watcher(store: Store) -> Watcher:
     """A watcher of two versions, one of them in a rollout."""
-    engine.start(store, of({"model": MODEL, "stable": "1.2", "canary": "2.0"}), {"1.2": 100, "2.0": 0}, actor="test")
+    engine.start(
+        store, from_mapping({"model": MODEL, "stable": "1.2", "canary": "2.0"}), {"1.2": 100, "2.0": 0}, actor="test"
+    )
     return Watcher(store, MODEL, Split(), Source(), actions=True)
 
 
 def client(store: Store, watcher: Watcher, *, decisions: bool = True) -> TestClient:
     """A client of the page."""
 
-    def act(name: str, verb: Verb, version: str | None) -> None:
-        engine.command(Record(store, MODEL, name), verb, actor="test", version=version)
+    def act(name: str, verb: Action, version: str | None) -> None:
+        engine.act(Record(store, MODEL, name), verb, actor="test", version=version)
 
     app = application(watcher, hosts=["testserver"], act=act if decisions else None, token=TOKEN if decisions else None)
     return TestClient(app)
@@ -97,14 +99,14 @@ def test_what_cannot_be_seen_is_said_and_the_rest_is_shown(store: Store) -> None
 def test_who_may_not_decide_changes_nothing(
     store: Store, watcher: Watcher, headers: dict[str, str], path: str, status: int
 ) -> None:
-    name = last(store, MODEL, None).name
-    before = last(store, MODEL, None).head().entry.seq
+    name = latest(store, MODEL, None).name
+    before = latest(store, MODEL, None).head().entry.seq
     assert client(store, watcher).post(f"/api/rollouts/{name}/{path}", headers=headers).status_code == status
-    assert last(store, MODEL, None).head().entry.seq == before
+    assert latest(store, MODEL, None).head().entry.seq == before
 
 
 def test_decisions_are_off_unless_switched_on(store: Store, watcher: Watcher) -> None:
-    name = last(store, MODEL, None).name
+    name = latest(store, MODEL, None).name
     answer = client(store, watcher, decisions=False).post(
         f"/api/rollouts/{name}/pause", headers={"authorization": "Bearer None"}
     )
@@ -112,7 +114,7 @@ def test_decisions_are_off_unless_switched_on(store: Store, watcher: Watcher) ->
 
 
 def test_a_decision_is_in_the_record(store: Store, watcher: Watcher) -> None:
-    which = last(store, MODEL, None)
+    which = latest(store, MODEL, None)
     headers = {"authorization": f"Bearer {TOKEN}", "sec-fetch-site": "same-origin"}
     assert client(store, watcher).post(f"/api/rollouts/{which.name}/pause", headers=headers).status_code == 200
     assert which.head().entry.state.paused is not None

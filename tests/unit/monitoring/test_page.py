@@ -18,7 +18,7 @@ from sabia.monitoring.page import to_html, to_json
 from sabia.monitoring.report import generate
 from sabia.registry.verification import Artifact
 from sabia.rollout import engine
-from sabia.rollout.plan import of
+from sabia.rollout.plan import from_mapping
 from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
 from sabia.training.datasets import load
@@ -43,7 +43,9 @@ def report(store: Store, linear: Artifact, logistic: Artifact, trained: NDArray[
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines) + "\n")
     labels.add(store, MODEL, path)
-    engine.start(store, of({"model": MODEL, "stable": "1.2", "canary": "2.0"}), {"1.2": 100, "2.0": 0}, actor="test")
+    engine.start(
+        store, from_mapping({"model": MODEL, "stable": "1.2", "canary": "2.0"}), {"1.2": 100, "2.0": 0}, actor="test"
+    )
     return generate(store, MODEL, DAY, DAY)
 
 
@@ -89,7 +91,7 @@ def test_the_page_says_what_the_report_say(report: Report) -> None:
         assert served.quality is not None
         assert f"{served.quality.accuracy.value:.3f} ({served.quality.accuracy.low:.3f}" in text
     assert "Not this." in text
-    assert report.rollouts[0].says in text
+    assert report.rollouts[0].summary in text
 
 
 def test_the_same_as_json_reads_back(report: Report) -> None:

@@ -12,7 +12,7 @@ from sabia.contract.durations import EDGES
 from sabia.rollout.counters import BUCKETS, Counters, Scrape
 from sabia.rollout.engine import Engine, start
 from sabia.rollout.errors import NotScraped, RolloutError
-from sabia.rollout.plan import Plan, of
+from sabia.rollout.plan import Plan, from_mapping
 from sabia.rollout.record import Record
 from sabia.store.objects import Store
 
@@ -21,7 +21,7 @@ STABLE, CANARY = "1.2", "2.0"
 
 def a_plan(**changed: object) -> Plan:
     """A plan of the talk's model, as the design has it."""
-    return of({"model": "breast-cancer", "stable": STABLE, "canary": CANARY} | changed)
+    return from_mapping({"model": "breast-cancer", "stable": STABLE, "canary": CANARY} | changed)
 
 
 class FakeClock:
@@ -43,8 +43,8 @@ class FakeClock:
     def wait(self, seconds: float) -> None:
         """Let time pass, and tell whoever lives in it."""
         self.seconds += seconds
-        for told in self.passed:
-            told(seconds)
+        for hook in self.passed:
+            hook(seconds)
 
 
 @dataclass
@@ -100,8 +100,8 @@ class FakeWorld:
     def set_mirror(self, version: str | None) -> None:
         """See `Split.set_mirror`."""
 
-    def requests_seen(self) -> dict[str, int]:
-        """See `Split.requests_seen`."""
+    def request_counts(self) -> dict[str, int]:
+        """See `Split.request_counts`."""
         return {v: sum(c.requests for (of_, _), c in self._counters.items() if of_ == v) for v in self.behaviours}
 
     # -- a source ----------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Rig:
     record: Record
 
     @classmethod
-    def of(cls, plan: Plan, rate: float, *, seed: int = 0, **behaviours: Behaviour) -> Rig:
+    def start(cls, plan: Plan, rate: float, *, seed: int = 0, **behaviours: Behaviour) -> Rig:
         """A rollout that has been started; behaviours are `stable`, `canary`, `other` (a second canary), `baseline`."""
         named = {"stable": STABLE, "canary": CANARY, "other": "2.1", "baseline": f"{STABLE}-baseline"}
         every = {STABLE: Behaviour(), CANARY: Behaviour()}

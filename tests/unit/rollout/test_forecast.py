@@ -11,26 +11,26 @@ ERRORS = a_plan(watch={"errors": {}})
 
 
 @pytest.mark.parametrize(
-    ("canary", "decision", "least", "most"),
-    [(0.001, "promoted", 300, 300), (0.02, "rolled-back", 60, 120), (1.0, "rolled-back", 15, 15)],
+    ("canary", "end", "least", "most"),
+    [(0.001, "Promoted", 300, 300), (0.02, "RolledBack", 60, 120), (1.0, "RolledBack", 15, 15)],
 )
-def test_a_forecast_is_of_what_a_rollout_does(canary: float, decision: str, least: float, most: float) -> None:
+def test_a_forecast_is_of_what_a_rollout_does(canary: float, end: str, least: float, most: float) -> None:
     found = forecast(ERRORS, Traffic(100, 0.001), canary)
-    assert found.decision == decision
+    assert found.end == end
     assert least <= found.seconds <= most
 
 
 def test_what_cannot_be_known_in_time_is_said() -> None:
     found = forecast(a_plan(watch={"errors": {}}, deadline="10m"), Traffic(0.2, 0.001), 0.002)
-    assert (found.decision, found.seconds) == (None, math.inf)
+    assert (found.end, found.seconds) == (None, math.inf)
 
 
 def test_without_requests_nothing_is_decided() -> None:
-    assert forecast(a_plan(deadline="30m"), Traffic(0, 0.0), 1.0).decision is None
+    assert forecast(a_plan(deadline="30m"), Traffic(0, 0.0), 1.0).end is None
 
 
 def test_the_time_left_shrinks_and_is_none_before_anything_was_seen() -> None:
-    rig = Rig.of(a_plan(), 20)
+    rig = Rig.start(a_plan(), 20)
     plan, eta = rig.record.plan(), list[float | None]()
     assert step_eta(plan, rig.record.head().entry.state) is None
     for _ in range(5):
@@ -42,7 +42,7 @@ def test_the_time_left_shrinks_and_is_none_before_anything_was_seen() -> None:
 
 
 def test_a_large_regression_is_caught_before_a_small_one() -> None:
-    rig = Rig.of(a_plan(), 100)
+    rig = Rig.start(a_plan(), 100)
     engine = rig.run(looks=8)
     times = [catches(engine.head.plan, engine.state, ratio) or math.inf for ratio in (2.0, 5.0, 20.0)]
     assert times[2] <= times[1] <= times[0]

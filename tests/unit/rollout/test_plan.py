@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sabia.rollout.errors import InvalidPlan
-from sabia.rollout.plan import of, read, seconds, to_yaml
+from sabia.rollout.plan import from_mapping, parse, seconds, to_yaml
 
 PLAN = """\
 model: breast-cancer
@@ -26,7 +26,7 @@ on_deadline: hold
 
 
 def test_the_plan_of_the_design_is_read() -> None:
-    plan = read(PLAN)
+    plan = parse(PLAN)
     assert (plan.canaries, plan.dwell_seconds, plan.look_seconds) == (["2.0"], 60, 15)
     assert plan.margins == [0.20, 0.05, 0.02, 0.01, 0.01]
     assert plan.weights(1) == {"1.2": 95, "2.0": 5}
@@ -34,25 +34,29 @@ def test_the_plan_of_the_design_is_read() -> None:
 
 
 def test_what_is_left_out_has_the_designs_defaults() -> None:
-    assert of({"model": "breast-cancer", "stable": "1.2", "canary": "2.0"}) == read(PLAN)
+    assert from_mapping({"model": "breast-cancer", "stable": "1.2", "canary": "2.0"}) == parse(PLAN)
 
 
 def test_margins_follow_the_steps_where_none_are_given() -> None:
-    assert of({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [2, 7, 30]}).margins == [0.20, 0.05, 0.01]
+    assert from_mapping({"model": "m", "stable": "1.0", "canary": "2.0", "steps": [2, 7, 30]}).margins == [
+        0.20,
+        0.05,
+        0.01,
+    ]
 
 
 def test_a_plan_that_is_written_out_is_the_same_plan() -> None:
-    assert read(to_yaml(read(PLAN))) == read(PLAN)
+    assert parse(to_yaml(parse(PLAN))) == parse(PLAN)
 
 
 def test_another_plan_has_another_digest() -> None:
-    plan = read(PLAN)
-    assert plan.digest == read(to_yaml(plan)).digest
-    assert plan.digest != read(PLAN.replace("60s", "61s")).digest
+    plan = parse(PLAN)
+    assert plan.digest == parse(to_yaml(plan)).digest
+    assert plan.digest != parse(PLAN.replace("60s", "61s")).digest
 
 
 def test_several_canaries_share_what_the_stable_gives_up() -> None:
-    plan = of({"model": "m", "stable": "1.0", "canary": ["2.0", "2.1"], "steps": [10]})
+    plan = from_mapping({"model": "m", "stable": "1.0", "canary": ["2.0", "2.1"], "steps": [10]})
     assert plan.weights(0) == {"1.0": 80, "2.0": 10, "2.1": 10}
     assert plan.weights(0, ["2.1"]) == {"1.0": 90, "2.0": 0, "2.1": 10}
 
@@ -78,19 +82,19 @@ def test_several_canaries_share_what_the_stable_gives_up() -> None:
 )
 def test_what_is_wrong_is_named_by_field_and_line(before: str, after: str, field: str, line: int) -> None:
     with pytest.raises(InvalidPlan) as caught:
-        read(PLAN.replace(before, after))
+        parse(PLAN.replace(before, after))
     assert (caught.value.field, caught.value.line) == (field, line)
     assert f"(line {line})" in str(caught.value)
 
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(InvalidPlan, match="plan's stable is missing"):
-        of({"model": "m", "canary": "2.0"})
+        from_mapping({"model": "m", "canary": "2.0"})
 
 
 def test_a_text_that_is_no_yaml_is_refused_with_its_line() -> None:
     with pytest.raises(InvalidPlan, match=r"The plan's text \(line 3\) is not YAML"):
-        read("model: m\nsteps: [1, 2\nstable: x: y")
+        parse("model: m\nsteps: [1, 2\nstable: x: y")
 
 
 @given(st.integers(1, 999), st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]))

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sabia.rollout import record as records
-from sabia.rollout.errors import BrokenRecord, LookTaken, RolloutNotFound
+from sabia.rollout.errors import BrokenRecord, EntryTaken, RolloutNotFound
 from sabia.rollout.record import Record, replay
 from sabia.store.objects import Store
 from tests.unit.rollout.fakes import CANARY, Behaviour, Rig, a_plan
@@ -16,7 +16,7 @@ from tests.unit.rollout.fakes import CANARY, Behaviour, Rig, a_plan
 @pytest.fixture
 def rig() -> Rig:
     """A rollout that is over."""
-    found = Rig.of(a_plan(), 100, canary=Behaviour(errors=0.05))
+    found = Rig.start(a_plan(), 100, canary=Behaviour(errors=0.05))
     found.run()
     return found
 
@@ -44,40 +44,40 @@ def test_every_entry_names_the_digest_of_the_one_before(rig: Rig) -> None:
 
 
 def test_what_was_changed_afterwards_is_found(rig: Rig) -> None:
-    with pytest.raises(BrokenRecord, match=r"Record 3 .* does not continue"):
-        list(tampered(rig, 2, says="all is well").entries())
+    with pytest.raises(BrokenRecord, match=r"Entry 3 .* does not continue"):
+        list(tampered(rig, 2, summary="all is well").entries())
 
 
 def test_a_missing_entry_is_found(rig: Rig) -> None:
     store = Store.open("memory://")
     for key in keys(rig.store)[:2] + keys(rig.store)[3:]:
         store.create(key, rig.store.get(key))
-    with pytest.raises(BrokenRecord, match=r"Record 2 .* is missing"):
+    with pytest.raises(BrokenRecord, match=r"Entry 2 .* is missing"):
         Record(store, rig.record.model, rig.record.name).head()
 
 
 def test_an_entry_that_cannot_be_read_is_said(rig: Rig) -> None:
-    with pytest.raises(BrokenRecord, match=r"Record 1 .* cannot be read"):
-        tampered(rig, 1, event={"type": "magic"}).read(1)
+    with pytest.raises(BrokenRecord, match=r"Entry 1 .* cannot be read"):
+        tampered(rig, 1, event={"type": "magic"}).entry(1)
 
 
 def test_a_number_is_written_once_and_the_same_bytes_again_are_fine(rig: Rig) -> None:
-    entry, digest = rig.record.read(1) or pytest.fail("it is there")
+    entry, digest = rig.record.entry(1) or pytest.fail("it is there")
     assert rig.record.append(entry) == digest
-    with pytest.raises(LookTaken):
-        rig.record.append(msgspec.structs.replace(entry, engine="another"))
+    with pytest.raises(EntryTaken):
+        rig.record.append(msgspec.structs.replace(entry, writer="another"))
 
 
 def test_the_newest_rollout_is_meant_unless_one_is_named(rig: Rig) -> None:
-    assert records.last(rig.store, None, None).name == rig.record.name
-    assert records.last(rig.store, rig.record.model, rig.record.name).name == rig.record.name
+    assert records.latest(rig.store, None, None).name == rig.record.name
+    assert records.latest(rig.store, rig.record.model, rig.record.name).name == rig.record.name
     for model, name in (("other", None), (None, "other")):
         with pytest.raises(RolloutNotFound):
-            records.last(rig.store, model, name)
+            records.latest(rig.store, model, name)
 
 
 def test_a_replay_says_which_entry_was_decided_otherwise(rig: Rig) -> None:
-    entry, _ = rig.record.read(3) or pytest.fail("it is there")
+    entry, _ = rig.record.entry(3) or pytest.fail("it is there")
     store = Store.open("memory://")
     previous = ""
     for key in keys(rig.store):

@@ -42,7 +42,7 @@ def test_large_batches_agree_with_the_sum_over_two_categories(n1: int) -> None:
     n0, m = 2000 - n1, 250
     k = round(m * n1 / 2000)
     log_r = math.log(3.0)
-    two = OddsTest(ratios=(3.0,)).log_e(Batch.of(n0, n1, m - k, k))[0]
+    two = OddsTest(ratios=(3.0,)).log_e(Batch.single(n0, n1, m - k, k))[0]
     stable, canary = np.array([m - k, n0 - (m - k)]), np.array([k, n1 - k])
     assert float(log_e_value(stable, canary, np.array([log_r, 0.0]))) == pytest.approx(two, abs=1e-9)
 
@@ -64,29 +64,29 @@ def test_over_every_table_the_mean_is_one_whatever_the_bet() -> None:
 
 def test_looking_at_every_batch_ever_rejects_a_true_null_at_most_alpha_often() -> None:
     rng, runs, alpha = np.random.default_rng(2), 1500, 0.05
-    evidence, crossed = Categories.begin(6, runs), np.zeros(runs, dtype=bool)
+    evidence, crossed = Categories.start(6, runs), np.zeros(runs, dtype=bool)
     for look in range(60):
         shares = np.linspace(1, 2 + look / 10, 6)
         shares /= shares.sum()
-        evidence = evidence.look(rng.multinomial(280, shares, runs), rng.multinomial(20, shares, runs))
+        evidence = evidence.update(rng.multinomial(280, shares, runs), rng.multinomial(20, shares, runs))
         crossed |= evidence.log_e >= -math.log(alpha)
     assert crossed.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / runs)
 
 
 def test_a_constant_answer_is_found_in_the_second_batch_and_its_category_is_named() -> None:
-    rng, evidence = np.random.default_rng(1), Categories.begin(10)
+    rng, evidence = np.random.default_rng(1), Categories.start(10)
     for _ in range(2):
         canary = np.zeros(10, dtype=np.int64)
         canary[3] = 15
-        evidence = evidence.look(rng.multinomial(285, [0.1] * 10), canary)
+        evidence = evidence.update(rng.multinomial(285, [0.1] * 10), canary)
     assert float(evidence.log_e) >= math.log(100)
     assert np.flatnonzero(over_represented(evidence)).tolist() == [3]
 
 
 def test_a_batch_without_one_of_the_arms_says_nothing() -> None:
-    evidence = Categories.begin(3)
+    evidence = Categories.start(3)
     for stable, canary in (([5, 1, 0], [0, 0, 0]), ([0, 0, 0], [4, 0, 2])):
-        evidence = evidence.look(np.array(stable), np.array(canary))
+        evidence = evidence.update(np.array(stable), np.array(canary))
     assert float(evidence.log_e) == pytest.approx(0, abs=1e-12)
     assert not over_represented(evidence).any()
 

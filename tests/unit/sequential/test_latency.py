@@ -11,22 +11,22 @@ EDGES = (0.001, 0.00105, 0.0011025, 0.002, 0.004, 0.1)
 
 
 def test_a_threshold_is_the_edge_that_the_quantile_lies_at() -> None:
-    memory = Memory.begin(np.array([50, 0, 40, 0, 9, 0, 1]))
+    memory = Memory.start(np.array([50, 0, 40, 0, 9, 0, 1]))
     assert [int(memory.threshold(q)) for q in (0.5, 0.9, 0.99, 1.0)] == [0, 2, 4, 6]
 
 
 def test_without_memory_there_is_no_threshold() -> None:
-    assert int(Memory.begin(np.zeros(7)).threshold(0.5)) == -1
+    assert int(Memory.start(np.zeros(7)).threshold(0.5)) == -1
 
 
 def test_memory_fades_and_its_start_counts_for_five_hundred_at_most() -> None:
-    memory = Memory.begin(np.array([1_000_000, 0, 0]))
+    memory = Memory.start(np.array([1_000_000, 0, 0]))
     assert memory.weights.sum() == 500
     for _ in range(12):
-        memory = memory.after(np.array([0, 0, 300]))
+        memory = memory.update(np.array([0, 0, 300]))
     assert int(memory.threshold(0.5)) == 2
     for _ in range(200):
-        memory = memory.after(np.array([0, 0, 300]))
+        memory = memory.update(np.array([0, 0, 300]))
     assert memory.weights[0] == 0
 
 

@@ -31,7 +31,7 @@ def expectation(test: OddsTest, n0: int, n1: int, m: int, psi: float) -> np.ndar
     """The mean of each bet's e-value over every table with these margins, when the odds ratio is psi."""
     ks = range(max(0, m - n0), min(m, n1) + 1)
     chances = np.array([math.comb(n1, k) * math.comb(n0, m - k) * psi**k for k in ks])
-    values = np.array([np.exp(test.log_e(Batch.of(n0, n1, m - k, k))) for k in ks])
+    values = np.array([np.exp(test.log_e(Batch.single(n0, n1, m - k, k))) for k in ks])
     mean: np.ndarray[tuple[int], np.dtype[np.float64]] = (chances / chances.sum()) @ values
     return mean
 
@@ -61,7 +61,7 @@ def test_an_e_value_is_the_likelihood_ratio_of_fishers_noncentral_distribution(
     m = data.draw(st.integers(0, min(n0 + n1, 150)))
     k = data.draw(st.integers(max(0, m - n0), min(m, n1)))
     ratios = (1.25, 2.0, 10.0)
-    ours = OddsTest(null, ratios).log_e(Batch.of(n0, n1, m - k, k))
+    ours = OddsTest(null, ratios).log_e(Batch.single(n0, n1, m - k, k))
     theirs = [
         nchypergeom_fisher.logpmf(k, n0 + n1, n1, m, null * r) - nchypergeom_fisher.logpmf(k, n0 + n1, n1, m, null)
         for r in ratios
@@ -80,7 +80,7 @@ def test_large_batches_are_right_where_scipy_gives_up(data: st.DataObject) -> No
     whole = Fraction(r)
     z = sum(math.comb(n1, j) * math.comb(n0, m - j) * whole**j for j in range(low, high + 1))
     exact = whole**k * math.comb(n0 + n1, m) / z
-    (ours,) = OddsTest(ratios=(r,)).log_e(Batch.of(n0, n1, m - k, k))
+    (ours,) = OddsTest(ratios=(r,)).log_e(Batch.single(n0, n1, m - k, k))
     assert ours == pytest.approx(math.log(exact.numerator) - math.log(exact.denominator), rel=1e-11, abs=1e-9)
 
 
@@ -95,7 +95,7 @@ def test_the_normaliser_counts_the_tables() -> None:
 @pytest.mark.parametrize("counts", [(0, 5, 0, 3), (5, 0, 3, 0), (5, 5, 0, 0), (0, 0, 0, 0)])
 def test_a_batch_that_compares_nothing_says_nothing(counts: tuple[int, int, int, int]) -> None:
     for test in (HARM, SAFE):
-        assert test.log_e(Batch.of(*counts)) == pytest.approx(0, abs=1e-12)
+        assert test.log_e(Batch.single(*counts)) == pytest.approx(0, abs=1e-12)
 
 
 def test_many_rollouts_at_once_get_what_each_gets_alone() -> None:
@@ -103,19 +103,19 @@ def test_many_rollouts_at_once_get_what_each_gets_alone() -> None:
     n0, n1 = rng.integers(0, 300, 40), rng.integers(0, 60, 40)
     x0, x1 = rng.integers(0, n0 + 1), rng.integers(0, n1 + 1)
     together = HARM.log_e(Batch(n0, n1, x0, x1))
-    alone = [HARM.log_e(Batch.of(*map(int, row))) for row in zip(n0, n1, x0, x1, strict=True)]
+    alone = [HARM.log_e(Batch.single(*map(int, row))) for row in zip(n0, n1, x0, x1, strict=True)]
     assert together == pytest.approx(np.array(alone), abs=1e-10)
 
 
 def test_looking_at_every_batch_ever_rejects_a_true_null_at_most_alpha_often() -> None:
     """Ville's inequality, by simulation: 4,000 rollouts of 200 looks at 5 %, with a common rate that drifts."""
     rng, runs, alpha = np.random.default_rng(11), 4000, 0.05
-    wealth, crossed = HARM.begin(runs), np.zeros(runs, dtype=bool)
+    wealth, crossed = HARM.start(runs), np.zeros(runs, dtype=bool)
     for look in range(200):
         rate = 0.01 * (1 + 4 * (60 <= look < 80))
         n1 = np.full(runs, 5 + 45 * look // 200)
         n0 = 100 - n1
-        wealth = HARM.look(wealth, Batch(n0, n1, rng.binomial(n0, rate), rng.binomial(n1, rate)))
+        wealth = HARM.update(wealth, Batch(n0, n1, rng.binomial(n0, rate), rng.binomial(n1, rate)))
         crossed |= wealth.log_e >= -math.log(alpha)
     assert crossed.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / runs)
 
@@ -123,12 +123,12 @@ def test_looking_at_every_batch_ever_rejects_a_true_null_at_most_alpha_often() -
 def test_a_harm_is_found_and_one_that_begins_late_too() -> None:
     rng = np.random.default_rng(3)
     for begins in (0, 120):
-        wealth = HARM.begin()
+        wealth = HARM.start()
         found = None
         for look in range(200):
             rate = 0.05 if look >= begins else 0.002
             counts = rng.binomial(900, 0.002), rng.binomial(100, rate)
-            wealth = HARM.look(wealth, Batch.of(900, 100, *map(int, counts)))
+            wealth = HARM.update(wealth, Batch.single(900, 100, *map(int, counts)))
             if found is None and float(wealth.log_e) >= math.log(100):
                 found = look
         assert found is not None
@@ -136,16 +136,16 @@ def test_a_harm_is_found_and_one_that_begins_late_too() -> None:
 
 
 def test_a_safe_canary_is_found_safe() -> None:
-    rng, wealth = np.random.default_rng(4), SAFE.begin()
+    rng, wealth = np.random.default_rng(4), SAFE.start()
     for _ in range(100):
-        wealth = SAFE.look(wealth, Batch.of(500, 500, int(rng.binomial(500, 0.05)), int(rng.binomial(500, 0.05))))
+        wealth = SAFE.update(wealth, Batch.single(500, 500, int(rng.binomial(500, 0.05)), int(rng.binomial(500, 0.05))))
     assert float(wealth.log_e) >= math.log(20)
 
 
 @pytest.mark.parametrize("counts", [(1, 1, 2, 0), (1, 1, 0, -1)])
 def test_counts_that_cannot_be_are_refused(counts: tuple[int, int, int, int]) -> None:
     with pytest.raises(InvalidCounts):
-        Batch.of(*counts)
+        Batch.single(*counts)
 
 
 @pytest.mark.parametrize("setting", [{"null": 0.0}, {"ratios": (1.0,)}, {"ratios": ()}])

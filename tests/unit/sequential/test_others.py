@@ -16,10 +16,10 @@ from sabia.sequential import (
     InvalidCounts,
     InvalidSetting,
     above_rate,
-    average,
+    combine,
+    e_benjamini_hochberg,
     failing_clients,
-    harmed,
-    mismatch,
+    sample_ratio_mismatch,
     sign_test,
 )
 from sabia.sequential.odds import RATIOS
@@ -27,10 +27,10 @@ from sabia.sequential.planning import batches_until, odds_growth
 
 
 def scattered(burst: int, looks: int = 240) -> float:
-    rng, dispersion = np.random.default_rng(6), Dispersion.begin()
+    rng, dispersion = np.random.default_rng(6), Dispersion.start()
     for _ in range(looks):
         failed = burst * rng.poisson(7.5 / burst)
-        dispersion = dispersion.after(np.array(1500), np.array(min(int(failed), 1500)))
+        dispersion = dispersion.update(np.array(1500), np.array(min(int(failed), 1500)))
     return float(dispersion.phi)
 
 
@@ -44,17 +44,17 @@ def test_bursts_are_tempered_by_at_least_their_size(burst: int) -> None:
 
 
 def test_an_outage_that_lasts_costs_little_as_only_its_two_edges_scatter() -> None:
-    rng, dispersion = np.random.default_rng(6), Dispersion.begin()
+    rng, dispersion = np.random.default_rng(6), Dispersion.start()
     for look in range(240):
         rate = 0.05 if 100 <= look < 140 else 0.005
-        dispersion = dispersion.after(np.array(1500), np.array(rng.binomial(1500, rate)))
+        dispersion = dispersion.update(np.array(1500), np.array(rng.binomial(1500, rate)))
     assert 1.0 <= float(dispersion.phi) <= 3.0
 
 
 def test_batches_without_requests_say_nothing_of_scatter() -> None:
-    dispersion = Dispersion.begin()
+    dispersion = Dispersion.start()
     for n, x in ((100, 5), (0, 0), (100, 5), (0, 0)):
-        dispersion = dispersion.after(np.array(n), np.array(x))
+        dispersion = dispersion.update(np.array(n), np.array(x))
     assert (float(dispersion.pairs), float(dispersion.phi)) == (1.0, 1.0)
 
 
@@ -92,35 +92,38 @@ def test_pairs_have_a_mean_of_one_at_the_null(n: int) -> None:
 
 
 def test_shares_that_hold_are_no_mismatch_and_others_are() -> None:
-    assert mismatch([9000, 1000], [0.9, 0.1]) < 0
-    assert mismatch([8500, 1500], [0.9, 0.1]) > math.log(1000)
-    assert mismatch([0, 0], [0.5, 0.5]) == pytest.approx(0, abs=1e-12)
+    assert sample_ratio_mismatch([9000, 1000], [0.9, 0.1]) < 0
+    assert sample_ratio_mismatch([8500, 1500], [0.9, 0.1]) > math.log(1000)
+    assert sample_ratio_mismatch([0, 0], [0.5, 0.5]) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_mismatch_has_a_mean_of_one_at_the_null() -> None:
     n, share = 12, 0.3
     mean = sum(
-        math.comb(n, k) * share**k * (1 - share) ** (n - k) * math.exp(mismatch([n - k, k], [1 - share, share]))
+        math.comb(n, k)
+        * share**k
+        * (1 - share) ** (n - k)
+        * math.exp(sample_ratio_mismatch([n - k, k], [1 - share, share]))
         for k in range(n + 1)
     )
     assert mean == pytest.approx(1, rel=1e-9)
 
 
 def test_an_average_of_evidence_is_weighted() -> None:
-    assert average({"a": math.log(100), "b": 0.0}, {"a": 0.5, "b": 0.5}) == pytest.approx(math.log(50.5))
-    assert average({"a": -math.inf}, {"a": 1.0}) == -math.inf
+    assert combine({"a": math.log(100), "b": 0.0}, {"a": 0.5, "b": 0.5}) == pytest.approx(math.log(50.5))
+    assert combine({"a": -math.inf}, {"a": 1.0}) == -math.inf
 
 
 def test_one_canary_is_harmed_when_its_evidence_reaches_one_over_alpha() -> None:
-    assert harmed({"2.0": math.log(100)}, 0.01) == ["2.0"]
-    assert harmed({"2.0": math.log(99)}, 0.01) == []
+    assert e_benjamini_hochberg({"2.0": math.log(100)}, 0.01) == ["2.0"]
+    assert e_benjamini_hochberg({"2.0": math.log(99)}, 0.01) == []
 
 
 def test_several_canaries_are_rejected_by_e_bh() -> None:
     """Of two, one alone needs twice the evidence; both together need it once each."""
-    assert harmed({"2.0": math.log(150), "2.1": 0.0}, 0.01) == []
-    assert harmed({"2.0": math.log(200), "2.1": 0.0}, 0.01) == ["2.0"]
-    assert harmed({"2.0": math.log(120), "2.1": math.log(101)}, 0.01) == ["2.0", "2.1"]
+    assert e_benjamini_hochberg({"2.0": math.log(150), "2.1": 0.0}, 0.01) == []
+    assert e_benjamini_hochberg({"2.0": math.log(200), "2.1": 0.0}, 0.01) == ["2.0"]
+    assert e_benjamini_hochberg({"2.0": math.log(120), "2.1": math.log(101)}, 0.01) == ["2.0", "2.1"]
 
 
 def test_e_bh_keeps_false_rejections_under_alpha_on_average() -> None:
@@ -128,7 +131,7 @@ def test_e_bh_keeps_false_rejections_under_alpha_on_average() -> None:
     rng, alpha, shares = np.random.default_rng(0), 0.1, []
     for _ in range(4000):
         evidence = {"bad": 3.0, **{name: float(rng.normal(-2, 2)) for name in ("a", "b")}}
-        found = harmed(evidence, alpha)
+        found = e_benjamini_hochberg(evidence, alpha)
         shares.append(sum(name != "bad" for name in found) / max(len(found), 1))
     assert np.mean(shares) <= alpha
 
@@ -149,8 +152,8 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InvalidSetting):
         above_rate(1, 2, 1.0)
     with pytest.raises(InvalidCounts):
-        mismatch([1], [0.5, 0.5])
+        sample_ratio_mismatch([1], [0.5, 0.5])
     with pytest.raises(InvalidSetting):
-        mismatch([1, 1], [0.5, 0.6])
+        sample_ratio_mismatch([1, 1], [0.5, 0.6])
     with pytest.raises(InvalidSetting):
-        average({"a": 0.0}, {"b": 1.0})
+        combine({"a": 0.0}, {"b": 1.0})

@@ -1,7 +1,7 @@
-"""What the operator does for each `Rollout`: one engine, from where its record ends, until it is over.
+"""What the operator does for each `Rollout`: one engine, from the end of its record until it is over.
 
-Everything that matters is in the record; the resource's status shows it. An operator that is killed in the middle
-leaves nothing that the next one could not go on from.
+The record is the truth; the resource's status shows it. After an operator was killed, the next one continues from the
+record.
 """
 
 from __future__ import annotations
@@ -18,25 +18,18 @@ import kopf
 from sabia.kubernetes import counters as cluster_metrics
 from sabia.kubernetes import resources
 from sabia.kubernetes.cluster import Cluster
+from sabia.kubernetes.errors import ClusterRefused, ClusterUnreachable, RouteNotFound
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.kubernetes.operator import status
 from sabia.kubernetes.prometheus import Prometheus
 from sabia.rollout.engine import Engine, start
-from sabia.rollout.errors import (
-    AlreadyRollingOut,
-    ClusterRefused,
-    ClusterUnreachable,
-    InvalidPlan,
-    LookTaken,
-    RolloutError,
-    RolloutNotFound,
-    RouteNotFound,
-)
-from sabia.rollout.messages import phase
+from sabia.rollout.errors import AlreadyRollingOut, EntryTaken, InvalidPlan, RolloutError, RolloutNotFound
+from sabia.rollout.events import Acted
 from sabia.rollout.plan import Plan
+from sabia.rollout.ports import Source
 from sabia.rollout.record import Head, Record
-from sabia.rollout.source import Source
-from sabia.rollout.state import Command
+from sabia.rollout.state import ENDED
+from sabia.rollout.summary import Condition, conditions
 from sabia.store.errors import StoreError
 from sabia.store.objects import Store
 
@@ -45,7 +38,7 @@ Document = dict[str, Any]
 logger = logging.getLogger("sabia.operator")
 
 _RETRY = 5.0
-# How long, beside some looks, a rollout whose resource is deleted may take to give the weights back.
+# Time for a rollout whose resource is deleted to give the weights back, in addition to a few looks.
 _TAKE_BACK_SECONDS = 60.0
 
 
@@ -57,79 +50,85 @@ class Carried:
         cluster: its namespace.
         body: the resource, as kopf keeps it up to date.
         record: its record.
-        handled: the id of the decision that was taken last.
-        shown: phase and step that were last told in an event.
+        handled: the id of the last action that was carried out.
+        shown: phase, conditions and step of the last Kubernetes event.
     """
 
     cluster: Cluster
     body: kopf.Body
     record: Record
     handled: str | None
-    shown: tuple[str, int | None] | None = None
+    shown: tuple[str, list[Condition], int | None] | None = None
     last: Document = field(default_factory=dict)
 
-    def told(self, head: Head) -> None:
-        """Show the end of the record in the status, and what is new of it as an event."""
-        self.last = status.of(self.record.name, head, handled=self.handled, before=self.last)
-        _show(self.cluster, str(self.body.metadata.name), self.last)
-        now = (phase(head.entry.state), head.entry.state.step)
+    def show(self, head: Head) -> None:
+        """Write the end of the record to the status, and a Kubernetes event when the phase or a condition changed."""
+        generation = int(self.body.metadata.get("generation", 0))
+        self.last = status.from_head(
+            self.record.name, head, generation=generation, handled=self.handled, before=self.last
+        )
+        _patch_status(self.cluster, str(self.body.metadata.name), self.last)
+        state = head.entry.state
+        holding = conditions(state)
+        now = (state.phase, holding, state.step)
         if now != self.shown:
             self.shown = now
-            kind = "Warning" if now[0] in ("rolling-back", "rolled-back", "held", "paused") else "Normal"
-            reason = "".join(part.capitalize() for part in now[0].split("-"))
-            kopf.event(self.body, type=kind, reason=reason, message=head.entry.says[:1000])
+            kind = "Warning" if holding or state.phase in ("RollingBack", "RolledBack") else "Normal"
+            reason = holding[0] if holding else state.phase
+            kopf.event(self.body, type=kind, reason=reason, message=head.entry.summary[:1000])
 
-    def order(self) -> Command | None:
-        """What the spec says somebody decided, if it is new."""
-        decision = self.body.spec.get(resources.DECISION) or {}
-        identity = str(decision.get("id") or decision.get("verb") or "") or None
+    def next_action(self) -> Acted | None:
+        """The action of the spec, if it was not carried out yet: each id is carried out once."""
+        action = self.body.spec.get(resources.ACTION) or {}
+        identity = str(action.get("id") or action.get("type") or "") or None
         if identity is None or identity == self.handled:
             return None
         self.handled = identity
-        return Command(decision["verb"], str(decision.get("by") or "the spec"), decision.get("version"))
+        return Acted(action["type"], str(action.get("by") or "the spec"), action.get("version"))
 
 
 def carry_out(
     cluster: Cluster, store: Store, body: kopf.Body, stopped: kopf.DaemonStopped, prometheus: str | None = None
 ) -> None:
-    """Begin or go on with the rollout of one resource, until it is over or the operator stops.
+    """Carry out the rollout of one resource, until it is over or the operator stops.
 
     Raises:
-        kopf.TemporaryError: it cannot be begun now; kopf tries again.
+        kopf.TemporaryError: it cannot be started now; kopf tries again.
     """
     before = dict(body.status)
-    if before.get("phase") in ("done", "rolled-back"):
+    if before.get("phase") in ENDED:
         return
     try:
-        found = _record(cluster, store, body)
+        record = _record(cluster, store, body)
     except InvalidPlan as error:
-        _show(cluster, str(body.metadata.name), status.refused(str(error), _now(), before))
+        _reject(cluster, body, error)
         return
     except (AlreadyRollingOut, RouteNotFound, ClusterUnreachable, ClusterRefused, StoreError) as error:
-        _show(cluster, str(body.metadata.name), status.refused(str(error), _now(), before) | {"phase": "pending"})
+        _reject(cluster, body, error)
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
-    carried = Carried(cluster, body, found, before.get("decision"), last=before)
-    engine = _engine(cluster, found, prometheus, told=carried.told, orders=carried.order)
-    carried.told(engine.head)
+    carried = Carried(cluster, body, record, before.get("handledAction"), last=before)
+    engine = _engine(cluster, record, prometheus, on_entry=carried.show, next_action=carried.next_action)
+    carried.show(engine.head)
     try:
         engine.run(lambda: bool(stopped))
-    except (LookTaken, StoreError) as error:
+    except (EntryTaken, StoreError) as error:
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
 
 
 def take_back(cluster: Cluster, store: Store, body: kopf.Body, prometheus: str | None = None) -> None:
-    """End the rollout of a resource that is being deleted: nobody carries it out any more, so the stable version gets
-    everything back. The resource is there until that is written down, or cannot be done.
+    """End the rollout of a resource that is being deleted: the stable version gets every request back.
+
+    The resource exists until that is recorded, or cannot be done.
 
     Raises:
-        kopf.TemporaryError: it cannot be told now; kopf tries again.
+        kopf.TemporaryError: it cannot be done now; kopf tries again.
     """
     try:
         plan = resources.plan_of(dict(body.spec))
         record = Record(store, plan.model, _name(plan, body))
         state = record.head().entry.state
     except (InvalidPlan, RolloutNotFound):
-        return  # it has never begun
+        return  # it was never started
     except StoreError as error:
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
     if state.ended:
@@ -137,29 +136,29 @@ def take_back(cluster: Cluster, store: Store, body: kopf.Body, prometheus: str |
     until = time.monotonic() + _TAKE_BACK_SECONDS + 4 * plan.look_seconds
     try:
         engine = _engine(cluster, record, prometheus)
-        if state.phase != "rolling-back":
-            engine.order(Command("abort", "the deletion of its resource"))
+        if state.phase != "RollingBack":
+            engine.act(Acted("abort", "the deletion of its resource"))
         engine.run(lambda: time.monotonic() > until)
-    except (LookTaken, StoreError) as error:  # whoever carried it out is about to stop
+    except (EntryTaken, StoreError) as error:  # the engine that carried it out is about to stop
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
     if not engine.state.ended:
-        logger.error("%s was deleted and could not be ended: %s", record.name, engine.head.entry.says)
+        logger.error("%s was deleted and could not be ended: %s", record.name, engine.head.entry.summary)
 
 
 def _engine(cluster: Cluster, record: Record, prometheus: str | None, **more: Any) -> Engine:
     source: Source = cluster_metrics.pages(cluster, record.model)
     if prometheus is not None:
         source = Prometheus(prometheus, record.model, record.plan().versions)
-    return Engine(record, HttpRouteSplit(cluster, record.model), source, say=logger.info, **more)
+    return Engine(record, HttpRouteSplit(cluster, record.model), source, report=logger.info, **more)
 
 
 def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
-    """The record of a resource, begun when there is none.
+    """The record of a resource, started if there is none.
 
     Raises:
         InvalidPlan: the plan cannot be carried out.
         AlreadyRollingOut: another rollout of the model is under way.
-        RolloutError, StoreError: it cannot be told now.
+        RolloutError, StoreError: the route or the store is unavailable.
     """
     plan = resources.plan_of(dict(body.spec))
     record = Record(store, plan.model, _name(plan, body))
@@ -170,7 +169,7 @@ def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
         actor = f"rollout/{body.metadata.name}"
         return start(store, plan, weights, actor=actor, name=record.name)
     if head.plan != plan:
-        kopf.warn(body, reason="PlanChanged", message="The plan was edited; this rollout goes on as it began.")
+        kopf.warn(body, reason="PlanChanged", message="The plan was edited; this rollout keeps its first plan.")
     return record
 
 
@@ -180,16 +179,18 @@ def _name(plan: Plan, body: kopf.Body) -> str:
     return f"{made:%Y%m%dT%H%M%SZ}-{plan.stable}-to-{'_'.join(plan.canaries)}-{str(body.metadata.uid)[:8]}"
 
 
-def _show(cluster: Cluster, name: str, found: Document) -> None:
+def _reject(cluster: Cluster, body: kopf.Body, error: Exception) -> None:
+    generation, at = int(body.metadata.get("generation", 0)), datetime.now(UTC).isoformat(timespec="milliseconds")
+    document = status.rejected(type(error).__name__, str(error), at, generation=generation, before=dict(body.status))
+    _patch_status(cluster, str(body.metadata.name), document)
+
+
+def _patch_status(cluster: Cluster, name: str, document: Document) -> None:
     try:
-        cluster.patch_rollout(name, {"status": found}, status=True)
+        cluster.patch_rollout(name, {"status": document}, status=True)
     except RolloutError as error:
-        # The record has it; the next look shows it again.
+        # The record is written; the next look writes the status again.
         logger.warning("the status of %s was not written: %s", name, error)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def register(cluster: Cluster, open_store: Callable[[], Store], prometheus: str | None = None) -> kopf.OperatorRegistry:
@@ -198,7 +199,7 @@ def register(cluster: Cluster, open_store: Callable[[], Store], prometheus: str 
 
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: object) -> None:
-        # The namespace is fixed, and so are its permissions: nothing cluster-wide is watched.
+        # Permissions are of one namespace: nothing cluster-wide is watched.
         settings.scanning.disabled = True
         settings.posting.level = logging.WARNING
         settings.execution.max_workers = 200

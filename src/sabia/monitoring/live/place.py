@@ -12,9 +12,8 @@ from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.kubernetes.prometheus import Prometheus
 from sabia.monitoring.live.ports import Act, Ports
 from sabia.monitoring.live.server import serve_live
-from sabia.rollout.source import Source
-from sabia.rollout.split import Split
-from sabia.rollout.state import Verb
+from sabia.rollout.events import Action
+from sabia.rollout.ports import Source, Split
 from sabia.store.objects import Store
 
 
@@ -43,8 +42,8 @@ def of_cluster(namespace: str, model: str, actor: str) -> Place:
     """
     cluster = Cluster.connect(namespace)
 
-    def decide(name: str, verb: Verb, version: str | None) -> None:
-        resources.decide(cluster, model, name, verb, actor=actor, version=version)
+    def decide(name: str, verb: Action, version: str | None) -> None:
+        resources.act(cluster, model, name, verb, actor=actor, version=version)
 
     versions = [each.version for each in cluster.versions(model)]
     return Place(model, versions, HttpRouteSplit(cluster, model), cluster_metrics.pages(cluster, model), decide)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sabia.rollout.counters import Scrape
-from sabia.rollout.state import Verb
+from sabia.rollout.events import Action
 
 # Takes an action on a rollout, given by its name; the version names the canary of a rollout with several.
-Act = Callable[[str, Verb, str | None], None]
+Act = Callable[[str, Action, str | None], None]
 
 
 class Weights(Protocol):

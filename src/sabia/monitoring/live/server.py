@@ -30,7 +30,7 @@ from sabia.monitoring.live.snapshot import Snapshot
 from sabia.monitoring.live.watcher import Watcher
 from sabia.monitoring.page import environment, style
 from sabia.rollout.errors import RolloutEnded, RolloutNotFound
-from sabia.rollout.state import Verb
+from sabia.rollout.events import Action
 from sabia.store.objects import Store
 
 # Addresses to listen on that are not host names.
@@ -126,7 +126,7 @@ class LivePage:
         forbidden = _forbidden(request, self._token)
         if forbidden is not None:
             return forbidden
-        name, action = request.path_params["name"], cast("Verb", request.path_params["action"])
+        name, action = request.path_params["name"], cast("Action", request.path_params["action"])
         try:
             await asyncio.to_thread(self._act, name, action, request.query_params.get("version"))
         except SabiaError as error:
@@ -142,8 +142,8 @@ def _forbidden(request: Request, token: str) -> Response | None:
     # Browsers send this header; other clients do not.
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return _error(403, "Actions are accepted from this page only.")
-    if request.path_params["action"] not in get_args(Verb):
-        return _error(404, f"The actions are {', '.join(get_args(Verb))}.")
+    if request.path_params["action"] not in get_args(Action):
+        return _error(404, f"The actions are {', '.join(get_args(Action))}.")
     return None
 
 

@@ -91,8 +91,8 @@ function showRollouts(state) {
   const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.key : null;
   const articles = state.rollouts.map((rollout) => {
     const article = element("article", null, { "data-rollout": rollout.name });
-    article.append(element("h3", `${rollout.stable} to ${rollout.canaries.join(", ")}: ${rollout.phase}`));
-    article.append(element("p", rollout.says, { class: "says", "data-field": "says" }));
+    article.append(element("h3", `${rollout.stable} to ${rollout.canaries.join(", ")}: ${[rollout.phase, ...rollout.conditions].join(", ")}`));
+    article.append(element("p", rollout.summary, { class: "summary", "data-field": "summary" }));
     article.append(picture(rollout));
     article.append(element("p", `${rollout.name}, ${rollout.looks.length} records`, { class: "faint", "data-field": "records" }));
     if (state.actions && !rollout.ended) {
