@@ -33,7 +33,7 @@ class App:
     """One version's requests.
 
     Args:
-        log: gets every request and its response, if anything does.
+        log: gets every request and its response; None without an inference log.
 
     Attributes:
         recorder: records every response to a request for the version.

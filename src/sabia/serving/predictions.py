@@ -58,7 +58,7 @@ class Predictions:
         self._timeout = settings.request_timeout_seconds
         self._pool: Pool[Response] = Pool(settings.threads, settings.queue)
         self._faults = faults.parse(settings.faults)
-        # A short form is faster for one row than a batch is for each of many.
+        # The linear fast path is faster for one row than a batch is for each of many.
         self._batches = settings.batch_rows > 1 and not model.has_fast_path
         self._batcher = Batcher(self._batch, settings.batch_rows if self._batches else 0)
         self._slow = 0
@@ -102,7 +102,7 @@ class Predictions:
 
     def _row(self, request: Request, row: Row, started: float) -> Response | asyncio.Future[Response]:
         """One row of numbers, as nearly every request has; no arrays."""
-        if self._batcher.wanted(started):
+        if self._batcher.should_gather(started):
             return self._batcher.add((request, row, perf_counter() - started))
         parsed = perf_counter()
         prediction = self._model.predict_row(row.values)
@@ -115,7 +115,7 @@ class Predictions:
             self._slow = 0
         response = _write_row(row, prediction, parsed - started, predicted - parsed)
         if self._batches:
-            self._batcher.ended(perf_counter())
+            self._batcher.note_end(perf_counter())
         return response
 
     def _batch(self, requests: list[tuple[Request, Row, float]]) -> list[Response]:

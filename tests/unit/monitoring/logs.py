@@ -37,7 +37,7 @@ def write_log(  # noqa: PLR0913  a log has as many sides
     """Write a request for each row, answered from `at` on, a millisecond apart; returns the request ids."""
     manifest = artifact.manifest
     names = tuple(feature.name for feature in manifest.features)
-    described = parquet.Described(manifest.name, manifest.version, manifest.digest, server, names, redacted=redacted)
+    described = parquet.FileMetadata(manifest.name, manifest.version, manifest.digest, server, names, redacted=redacted)
     given = [uuid4().hex for _ in rows] if ids is None else list(ids)
     blocks = [Block(len(names))]
     times = at.timestamp() + np.arange(len(given) + refused + failed) / 1000

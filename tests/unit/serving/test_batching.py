@@ -80,16 +80,16 @@ def test_items_of_one_turn_are_decided_at_once_up_to_the_limit() -> None:
 
 def test_gathering_begins_when_calls_come_back_to_back_and_ends_when_one_comes_alone() -> None:
     batcher: Batcher[int, int] = Batcher(lambda items: items, limit=8)
-    batcher.ended(100.0)
-    assert not batcher.wanted(100.001)
-    assert batcher.wanted(100.00001)
+    batcher.note_end(100.0)
+    assert not batcher.should_gather(100.001)
+    assert batcher.should_gather(100.00001)
     run(batcher, [[1, 2]])
-    assert batcher.wanted(200.0)
+    assert batcher.should_gather(200.0)
     run(batcher, [[1]])
-    assert not batcher.wanted(200.0)
+    assert not batcher.should_gather(200.0)
 
 
 def test_switched_off_nothing_is_gathered() -> None:
     batcher: Batcher[int, int] = Batcher(lambda items: items, limit=1)
-    batcher.ended(100.0)
-    assert not batcher.wanted(100.0)
+    batcher.note_end(100.0)
+    assert not batcher.should_gather(100.0)

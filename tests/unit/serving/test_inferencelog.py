@@ -22,7 +22,7 @@ from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.model import Model
 from sabia.serving.log import parquet
-from sabia.serving.log.log import InferenceLog, opened
+from sabia.serving.log.log import InferenceLog, open_log
 from sabia.serving.log.records import ID_BYTES, Block
 from sabia.serving.log.spool import Spool
 from sabia.serving.settings import Settings
@@ -154,7 +154,7 @@ def test_features_that_are_redacted_leave_no_value_behind(
 def test_to_redact_what_is_not_there_is_refused_at_the_start(logistic: Artifact) -> None:
     model = Model(logistic)
     with pytest.raises(LoadFailed, match="'radius', which is neither a feature"):
-        opened(model, Settings(log_redact="radius"), "memory://", VersionMetrics(model))
+        open_log(model, Settings(log_redact="radius"), "memory://", VersionMetrics(model))
 
 
 def test_a_sample_keeps_or_drops_whole_requests_by_their_id(
@@ -177,7 +177,7 @@ def test_a_sample_keeps_or_drops_whole_requests_by_their_id(
 
 def test_a_file_holds_one_day(logistic: Artifact) -> None:
     model = Model(logistic)
-    described = parquet.Described(MODEL, "2.0", "0" * 64, "server", model.names)
+    described = parquet.FileMetadata(MODEL, "2.0", "0" * 64, "server", model.names)
     block = Block(model.width)
     midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
     times, places = np.array([midnight - 0.001, midnight + 0.001]), np.arange(2)
@@ -196,7 +196,7 @@ def test_ids_of_any_length_come_out_as_they_went_in(ids: list[bytes]) -> None:
         else:
             block.add_error(text, 400, b"{}", 0.0, 0.1, 0)
     if ids:
-        described = parquet.Described("m", "1.0", "0" * 64, "s", ("a", "b", "c"))
+        described = parquet.FileMetadata("m", "1.0", "0" * 64, "s", ("a", "b", "c"))
         ((_, count, data),) = parquet.files([block], described)
         table = pq.read_table(io.BytesIO(data))
         assert count == len(ids)
@@ -205,7 +205,7 @@ def test_ids_of_any_length_come_out_as_they_went_in(ids: list[bytes]) -> None:
 
 
 class Gate:
-    """A store that is away, or hangs, until it is opened."""
+    """A store that is away, or hangs, until it is open_log."""
 
     def __init__(self) -> None:
         self.store = Store.open("memory://")
@@ -231,14 +231,14 @@ def test_what_the_store_does_not_take_waits_on_disk_and_is_sent_by_whoever_comes
     logged.client.predict(json.dumps({"instances": rows[:5].tolist()}).encode())
     logged.log.close(SECONDS)
     spool = Spool(Path(spooled["log_spool"]), 10**9)
-    assert len(spool.waiting()) == 1
+    assert len(spool.spooled()) == 1
     assert logged.client.value("sabia_log_kept_total") == 5
     assert logged.client.value("sabia_log_dropped_total", reason="store") == 0
     # Another process with that folder.
     gate.open.set()
     after = Logged(logistic, gate.store, **spooled)
     assert len(after.rows()) == 5
-    assert spool.waiting() == []
+    assert spool.spooled() == []
 
 
 def test_what_neither_store_nor_disk_takes_is_counted(

@@ -1,8 +1,8 @@
-"""Taking connections from a socket that several processes share, each its part.
+"""Accepts connections from a socket that several processes share, so that each process gets an even part.
 
-The system wakes all of them for a newcomer and gives it to whoever is quickest, which is mostly the same one. Here a
-process that has more connections than another lets some milliseconds pass first, and takes what is still there then: so
-the parts become even, and nobody waits for a process that hangs.
+The system wakes all of them for a new connection, and the quickest process gets it, which is mostly the same one. Here
+a process that has more connections than another waits some milliseconds, and accepts what is still there then: the
+parts become even, and no connection waits for a process that hangs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _COURTESY_SECONDS = 0.003
 
 
 class Acceptor:
-    """The taking of connections by one process.
+    """Accepts connections for one process.
 
     Args:
-        hub: where they go.
+        pool: gets the connections.
         listener: the shared socket.
-        least: how many connections the process has that has the fewest.
+        least: returns the connection count of the process that has the fewest.
     """
 
     def __init__(self, pool: ConnectionPool, listener: socket.socket, least: Callable[[], int]) -> None:
@@ -36,7 +36,7 @@ class Acceptor:
         self._loop.add_reader(listener, self._woken)
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no more."""
         self._closed = True
         self._loop.remove_reader(self._listener)
 
@@ -56,7 +56,7 @@ class Acceptor:
         try:
             client, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # another took it, or it is gone
+            return  # another process accepted it, or the client left
         client.setblocking(False)
         task = self._loop.create_task(self._loop.connect_accepted_socket(partial(Connection, self._pool), client))
         self._tasks.add(task)

@@ -1,11 +1,11 @@
-"""One client's connection: bytes in, requests out, answers back in order.
+"""One client's connection: bytes in, requests out, responses back in order.
 
 The bytes are parsed by llhttp, the parser of Node.js, through `httptools`. In its strict mode it refuses what two
 servers could read in two ways: lengths that repeat or contradict each other, a length beside a transfer encoding, bare
 line feeds, spaces before a colon. What llhttp leaves to its user is here: how long a head, a body and a pause may be,
-that HTTP/1.1 names its host, that trailers change nothing, and that answers go back in the order of the calls.
+that HTTP/1.1 names its host, that trailers change nothing, and that responses go back in the order of the requests.
 
-A call may be answered at once or later. A connection has one call open at a time, so a client that sends many without
+A response comes at once or later. A connection has one request open at a time, so a client that sends many without
 waiting (pipelining) is read no further than it is answered.
 """
 
@@ -33,11 +33,11 @@ from sabia.serving.http.messages import JSON, Request, Response, error_response,
 from sabia.serving.http.pool import ConnectionPool
 
 NEVER = float("inf")
-# Given twice they would mean two things, and the next server might choose the other one.
+# A second one would contradict the first, and another server might choose the other one.
 _SINGLE = frozenset({b"host", b"content-type", b"content-length", b"inference-header-content-length"})
 _UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
-# So many calls of one client that does not wait are answered before others get their turn, and so many bytes are parsed
-# at once, but for the rest of a body: with a dozen such clients the others wait for a dozen turns.
+# Requests of one pipelining client that are answered, and bytes that are parsed (the rest of a body aside), before
+# other connections get their turn: with a dozen such clients the others wait for a dozen turns.
 _AT_ONCE = 2
 _PIECE = 8 * 1024
 _REQUEST_ID_LINE = requestid.LINE
@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
     """One connection.
 
     Attributes:
-        deadline: until when its client may let it wait, by the hub's clock.
+        deadline: until when its client may let it wait, by the pool's clock.
     """
 
     __slots__ = (
@@ -86,19 +86,19 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._limits = pool.limits
         self._parser = httptools.HttpRequestParser(self)
-        self._queue: deque[Request | RequestError] = deque()  # what waits for the call before it
-        self._rest = memoryview(b"")  # what has come and is not parsed
-        self._busy = False  # a call is being answered elsewhere
-        self._stuck = False  # the client reads slower than it asks
-        self._discarding = False  # no further call is taken from this client
-        self._ended = False  # the client has said that it sends no more
-        self._in_message = False  # a call has begun and is not whole
+        self._queue: deque[Request | RequestError] = deque()  # what waits for the response before it
+        self._rest = memoryview(b"")  # received and not yet parsed
+        self._busy = False  # a response comes later
+        self._stuck = False  # the client reads slower than it sends requests
+        self._discarding = False  # no further request of this client is answered
+        self._ended = False  # the client has closed its side
+        self._in_message = False  # a request has begun and is not complete
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._broken: RequestError | None = None
         self._dry = 0  # bytes since the parser gave the last part of a body
         self._discarded = 0
-        self._turn = 0  # calls answered since the other connections had their turn
+        self._turn = 0  # requests answered since the other connections had their turn
         self._yielded = False
         self._held = 0  # bytes of bodies that this connection has in memory
         self.deadline = NEVER
@@ -106,27 +106,27 @@ class Connection(asyncio.Protocol):
     # -- called by the loop ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is here."""
+        """A client has connected."""
         self._transport = cast("asyncio.Transport", transport)
         self.deadline = self._pool.now + self._limits.read_seconds
         if not self._pool.opened(self):
             self._refuse(TooManyConnections())
-            self._transport.close()  # it is not looked after, so it cannot stay
+            self._transport.close()  # the pool does not watch it, so it cannot stay
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes; any number of calls may end in them."""
+        """Some bytes; any number of requests may end in them."""
         self._turn = 0
         if self._discarding:
             self._discard(len(data))
         elif len(data) <= _PIECE and not self._rest:
             self._parse(data)
         else:
-            # Some may have been on its way when reading was paused.
+            # Some were on their way when reading was paused.
             self._rest = memoryview(b"".join([self._rest, data]) if self._rest else data)
             self._go_on()
 
     def _parse(self, data: bytes | memoryview) -> None:
-        """Parse some bytes; any number of calls may end in them."""
+        """Parse some bytes; any number of requests may end in them."""
         self._progress = False
         try:
             self._parser.feed_data(data)
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
             if not self._discarding:
                 self._refuse(self._broken or MalformedRequest())
         else:
-            # The parser keeps or reads heads, trailers and extensions of chunks before anything is seen of them here.
+            # The parser buffers heads, trailers and extensions of chunks before it calls back.
             self._dry = 0 if self._progress else self._dry + len(data)
             if self._dry > self._limits.head_bytes and not self._discarding:
                 self._refuse(HeadTooLarge(self._limits.head_bytes))
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         return self._busy or bool(self._queue or self._rest)
 
     def connection_lost(self, reason: Exception | None) -> None:
-        """It is over."""
+        """The connection has ended."""
         del reason
         self._discarding = True
         self._queue.clear()
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._pool.closed(self)
 
     def pause_writing(self) -> None:
-        """The client reads slower than it asks."""
+        """The client reads slower than it sends requests."""
         self._stuck = True
         self._transport.pause_reading()
         self.deadline = self._pool.now + self._limits.read_seconds
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
     # -- called by the parser ----------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """The first byte of a call."""
+        """The first byte of a request."""
         if self._discarding:
             return
         self._in_message = True
@@ -203,7 +203,7 @@ class Connection(asyncio.Protocol):
         headers[name] = value
 
     def on_headers_complete(self) -> None:
-        """The head is whole; a body may follow."""
+        """The head is complete; a body may follow."""
         if self._discarding:
             return
         self._head_complete = True
@@ -238,13 +238,13 @@ class Connection(asyncio.Protocol):
             self._chunks.append(chunk)
 
     def on_message_complete(self) -> None:
-        """A call is whole."""
+        """A request is complete."""
         if self._discarding:
             return
         self._progress = True
         parser = self._parser
         if b"upgrade" in self._headers and parser.should_upgrade():
-            return  # the parser has left the body to whoever speaks that protocol
+            return  # the parser has left the body to the other protocol
         self._in_message = False
         chunks = self._chunks
         keep_alive = parser.should_keep_alive()
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
     # -- answering ---------------------------------------------------------------------------------------------------
 
     def _take(self, item: Request | RequestError) -> None:
-        """Answer the next call, or say why what came in its place is none."""
+        """Respond to the next request, or to what came in its place."""
         if isinstance(item, RequestError):
             self._send(error_response(item, close=True), b"", keep_alive=False, body=True)
             return
@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
             self._release(len(item.body))
             self._send(response, item.id, keep_alive=item.keep_alive, body=item.method != b"HEAD")
         else:
-            self._busy = True  # what comes meanwhile is held back once it is seen
+            self._busy = True  # what arrives meanwhile is queued
             self.deadline = NEVER
             cast("asyncio.Future[Response]", response).add_done_callback(partial(self._answered, item))
 
@@ -293,7 +293,7 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Answer what waited for its turn, parse what has come, then read on."""
+        """Respond to what is queued, parse what was received, then read on."""
         self._turn = 0
         while (self._queue or self._rest) and not (self._busy or self._stuck or self._transport.is_closing()):
             if self._turn >= _AT_ONCE:
@@ -334,7 +334,7 @@ class Connection(asyncio.Protocol):
         pool = self._pool
         content = response.body
         close = not keep_alive or response.close or pool.draining
-        # HTTP/1.0 asks for a connection that stays, and must be told that it gets one.
+        # An HTTP/1.0 client that asks for keep-alive needs the confirmation.
         keep = b"connection" in self._headers
         if response.status == 200 and not (close or keep or response.headers) and body and response.media_type == JSON:
             line = _REQUEST_ID_LINE % request_id if request_id else b""
@@ -348,8 +348,8 @@ class Connection(asyncio.Protocol):
     def _part(self) -> None:
         """Close, after what was written is sent.
 
-        A client in the middle of a call is let finish: to close on what it still sends would reset the connection, and
-        it might never see the answer.
+        A client in the middle of a request may finish: to close on what it still sends would reset the connection, and
+        the response might be lost.
         """
         self._queue.clear()
         self._discarding = True
@@ -361,7 +361,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _give_up(self, reason: RequestError) -> None:
-        """Refuse a body that there is no room for, and forget what came of it."""
+        """Refuse a body that there is no room for, and free what arrived of it."""
         self._chunks.clear()
         self._release(self._size)
         self._refuse(reason)
@@ -380,8 +380,8 @@ class Connection(asyncio.Protocol):
         raise reason
 
     def _refuse(self, reason: RequestError) -> None:
-        """Say, when its turn comes, why this is no call, and take no other."""
-        self._discarding = self._in_message = True  # whatever it was, it may go on
+        """Send the error response when its turn comes, and answer nothing more."""
+        self._discarding = self._in_message = True  # the rest of it may still arrive
         self._pool.refused(reason)
         if self._busy or self._stuck or self._queue:
             self._queue.append(reason)
@@ -389,36 +389,36 @@ class Connection(asyncio.Protocol):
             self._take(reason)
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Read a call as if its client had not asked for another protocol, as clients that prefer HTTP/2 do."""
+        """Parse a request as if its client had not asked to upgrade, as clients that prefer HTTP/2 do."""
         lines = [b"%b %b HTTP/1.1" % (self._method, self._target)]
         lines += [b"%b: %b" % item for item in self._headers.items() if item[0] not in _UPGRADE]
         self._parser = httptools.HttpRequestParser(self)
         self._parse(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _discard(self, size: int) -> None:
-        """Bytes of a client that has its answer and goes on sending."""
+        """Count bytes of a client that has its error response and goes on sending; past the limit, cut it off."""
         self._discarded += size
         if self._discarded > self._limits.dropped_bytes:
             self._transport.abort()
 
-    # -- called by the hub -------------------------------------------------------------------------------------------
+    # -- called by the pool ------------------------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for its client's next call."""
+        """Whether it waits for its client's next request."""
         return not (self._busy or self._in_message or self._queue or self._rest or self._stuck)
 
     @property
     def spare(self) -> int | None:
-        """How well it could be done without: best (0) when it is only let finish, then when it is idle, then when its
-        client has begun a call and lets it wait; None when a call is being answered.
+        """How expendable it is: first (0) when it only drains, then when it is idle, then when its client has begun a
+        request and lets it wait; None when a request is being answered.
         """
         if self._busy or self._queue or self._rest:
             return None
         return 0 if self._discarding else 2 if self._in_message else 1
 
     def expire(self) -> None:
-        """Its client has let it wait too long."""
+        """Its client is past the deadline."""
         if self._stuck or self._discarding:
             self._transport.abort()
         elif self._in_message:
@@ -427,9 +427,9 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def close(self) -> None:
-        """Leave, after what was written is sent."""
+        """Close, after what was written is sent."""
         self._transport.close()
 
     def abort(self) -> None:
-        """Leave now."""
+        """Close now."""
         self._transport.abort()

@@ -12,19 +12,19 @@ class Limits:
     """The bounds of one server process.
 
     Attributes:
-        body_bytes: a larger body is answered 413.
-        held_bytes: when the bodies that have arrived and are not answered are more, the next bytes are answered 503.
-        small_bytes: but bodies up to so much are read even then: whoever sends large ones slowly stops nobody else.
-        head_bytes: a longer head (or trailer, or extension of a chunk) is answered 431.
-        headers: with more of them a head is answered 431.
-        connections: past so many, one that does nothing is closed for each new one: it has been refused and lingers,
-            or is idle, or has begun a call and lets it wait, in this order, the longest first. When all are being
+        body_bytes: a larger body gets a 413.
+        held_bytes: when the bodies that have arrived and are not answered are more, the next bytes get a 503.
+        small_bytes: bodies up to this size are read even then: a client that sends large ones slowly stops no other.
+        head_bytes: a longer head (or trailer, or extension of a chunk) gets a 431.
+        headers: with more of them a head gets a 431.
+        connections: past this count, one that does nothing is closed for each new one: it has been refused and lingers,
+            or is idle, or has begun a request and lets it wait, in this order, the longest first. When all are being
             answered, the new one gets a 503.
-        read_seconds: how long a client may take for a head and its body, and to read its answer.
-        idle_seconds: how long a connection may wait between calls. Longer than proxies keep their idle connections
-            (Envoy an hour, if nobody says otherwise): where the server is the one that closes, a proxy sends a call
+        read_seconds: how long a client may take for a head and its body, and to read its response.
+        idle_seconds: how long a connection may wait between requests. Longer than proxies keep their idle connections
+            (Envoy an hour, by default): where the server is the one that closes, a proxy sends a request
             into the closing and its client gets a 503. When connections run out, idle ones go first.
-        dropped_bytes: what is read of a client that has been refused and still sends.
+        dropped_bytes: bytes discarded of a client that has been refused and still sends.
     """
 
     body_bytes: int = 4 * MEBIBYTE

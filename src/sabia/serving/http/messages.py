@@ -1,4 +1,4 @@
-"""What goes over a connection: a request read whole, and the answer to it."""
+"""What a connection carries: a complete request, and the response to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class Request(msgspec.Struct, gc=False):
-    """One call, read whole.
+    """One request, complete.
 
     Attributes:
         method: as it was sent; the protocol's methods are upper case.
@@ -24,7 +24,7 @@ class Request(msgspec.Struct, gc=False):
         body: at most as long as the limit.
         started: when its head was complete, by `time.perf_counter`, in seconds.
         keep_alive: whether the client wants to go on with this connection.
-        id: what the call is known by, once somebody has asked; answered as `x-request-id`.
+        id: of a request for the version; empty for others. The response carries it.
     """
 
     method: bytes
@@ -47,13 +47,13 @@ class Request(msgspec.Struct, gc=False):
 
 
 class Response(msgspec.Struct):
-    """What goes back.
+    """What goes back to the client.
 
     Attributes:
-        body: left out when the call was a HEAD.
-        headers: beside the type, the length, the date and what every answer of this server carries.
-        close: the connection ends with this answer.
-        measured: for whoever counts; a connection does not look at it.
+        body: left out when the request was a HEAD.
+        headers: beside the type, the length, the date and what every response of this server carries.
+        close: the connection ends with this response.
+        measured: for the recorder; a connection ignores it.
         error: why the request was refused, for protocols that have statuses of their own; None when it was answered.
     """
 
@@ -67,7 +67,7 @@ class Response(msgspec.Struct):
 
 
 def head(response: Response, lines: bytes, *, request_id: bytes, close: bool, keep: bool) -> bytes:
-    """Status line and headers; `lines` are the headers that every answer carries."""
+    """Status line and headers; `lines` are the headers that every response carries."""
     parts = [
         b"HTTP/1.1 %d %b\r\n" % (response.status, _REASONS.get(response.status, b"")),
         lines,
@@ -85,6 +85,6 @@ def head(response: Response, lines: bytes, *, request_id: bytes, close: bool, ke
 
 
 def error_response(reason: RequestError, *, close: bool = False) -> Response:
-    """One sentence, in the form that both protocols have for it."""
+    """One sentence, in the form that V1 and V2 share."""
     body = msgspec.json.encode({"error": str(reason)})
     return Response(reason.http_status, body, headers=dict(reason.headers), close=close, error=reason)

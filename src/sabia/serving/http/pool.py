@@ -1,4 +1,4 @@
-"""What the connections of one process share: their bounds, their clock, and who answers."""
+"""What the connections of one process share: their bounds, their clock, and what responds to requests."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Member(Protocol):
 
     @property
     def spare(self) -> int | None:
-        """How well it could be done without, best 0; None when a request is being answered."""
+        """How expendable it is, 0 first; None when a request is being answered."""
 
     def expire(self) -> None:
-        """Its client has let it wait too long."""
+        """Its client is past the deadline."""
 
     def close(self) -> None:
-        """Leave, after what was written is sent."""
+        """Close, after what was written is sent."""
 
     def abort(self) -> None:
-        """Leave now."""
+        """Close now."""
 
 
 def _order(connection: Member) -> tuple[int, float]:
@@ -53,19 +53,19 @@ class ConnectionPool:
     """The connections of one process.
 
     Args:
-        respond: answers a call, now or later.
+        respond: returns the response to a request, now or later.
         limits: what a connection may cost.
-        headers: what every answer carries.
-        on_refusal: is told the name of the error whenever a connection is refused or closed for a bound.
-        on_count: is told how many connections there are whenever that changes.
+        headers: of every response.
+        on_refusal: gets the name of the error whenever a connection is refused or closed for a bound.
+        on_count: gets the number of connections whenever it changes.
         on_sweep: is called about twice a second.
 
     Attributes:
         now: the loop's clock, as of the last sweep.
-        held: how many bytes of bodies are in memory, of all connections.
-        draining: True when every answer is to be the last of its connection.
-        lines: the headers of every answer.
-        ok_json: the head of a good answer, up to what differs between two of them.
+        held: bytes of bodies in memory, of all connections.
+        draining: True when every response is the last of its connection.
+        lines: the headers of every response.
+        ok_json: the head of a 200 in JSON, up to what differs between two of them.
     """
 
     def __init__(
@@ -91,21 +91,21 @@ class ConnectionPool:
         self._refresh_headers()
 
     def start(self) -> None:
-        """Begin to look after the connections; to be called on the loop."""
+        """Begin to sweep; called on the loop."""
         loop = asyncio.get_running_loop()
         self.now = loop.time()
         self._refresh_headers()
         self._next = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def stop(self) -> None:
-        """Look after nothing any more."""
+        """End every connection, and sweep no more."""
         if self._next is not None:
             self._next.cancel()
         for connection in list(self.connections):
             connection.abort()
 
     def opened(self, connection: Member) -> bool:
-        """Take a connection in, at the cost of one that does nothing; False when there is no room."""
+        """Add a connection, at the cost of an expendable one when full; False when there is no room."""
         if len(self.connections) >= self.limits.connections and not self._make_room():
             return False
         self.connections[connection] = None
@@ -113,25 +113,25 @@ class ConnectionPool:
         return True
 
     def closed(self, connection: Member) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         self.connections.pop(connection, None)
         self._on_count(len(self.connections))
         if self._empty is not None and not self.connections:
             self._empty.set()
 
     def refused(self, reason: RequestError) -> None:
-        """Count what a connection was refused for."""
+        """Report why a connection was refused."""
         self._on_refusal(type(reason).__name__)
 
     def drain(self) -> None:
-        """Close the connections that wait for a call; the others close with their answer."""
+        """Close the idle connections; the others close with their response."""
         self.draining = True
         for connection in list(self.connections):
             if connection.idle:
                 connection.close()
 
     async def emptied(self, seconds: float) -> None:
-        """Wait until there is no connection, at most so long."""
+        """Wait until there is no connection, for this time at most."""
         self._empty = asyncio.Event()
         if not self.connections:
             return
@@ -139,7 +139,7 @@ class ConnectionPool:
             await asyncio.wait_for(self._empty.wait(), seconds)
 
     def _make_room(self) -> bool:
-        # Looking at every connection for every newcomer would be the attack. One look finds a twentieth of them.
+        # To scan every connection for each new one would make a flood an attack: one scan finds a twentieth of them.
         if not self._spare:
             found = sorted((item for item in self.connections if item.spare is not None), key=_order)
             self._spare = found[: max(1, self.limits.connections // 20)][::-1]

@@ -1,4 +1,4 @@
-"""What a call is known by: the id that its client, or a gateway, gave it; else one made here."""
+"""The id of a request: its client's or a gateway's, else one made here."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sabia.contract.names import REQUEST_ID_HEADER
 
 HEADER = REQUEST_ID_HEADER.encode()
 LINE = HEADER + b": %b\r\n"
-# Visible characters, and not so many that they would be a load to the log.
+# Visible characters, few enough for the log.
 _FIT = re.compile(rb"[!-~]{1,128}")
 
 
 def maker() -> Callable[[bytes | None], bytes]:
-    """Takes what the header says, and gives it back if it is fit to be an id, or makes an id that no other process
-    makes: a random prefix, and a number.
+    """A function of the header's value: returns it when it is a valid id, else an id that no other process makes: a
+    random prefix, and a number.
     """
     prefix, numbers = os.urandom(8).hex().encode(), count()
 

@@ -1,1 +1,1 @@
-"""What a model computes, and how: one row, many rows, batches, threads."""
+"""The model, and how it is run: one row, many rows, batches, threads."""

@@ -1,17 +1,17 @@
-"""Faults on demand: a version that fails as versions do, so that whoever relies on a rollout can see it fail.
+"""Fault injection: a version that fails as versions do, to show that a rollout notices.
 
-Off unless configured. `faults` names them, with commas between: `errors=0.05,delay=200ms,after=500`.
+Off unless set. `faults` names them, with commas between: `errors=0.05,delay=200ms,after=500`.
 
 | fault | what happens |
 |---|---|
-| `errors=SHARE` | this share of the calls is answered 500 |
-| `delay=TIME` | every decision takes this much longer |
-| `wrong=SHARE` | this share of the calls gets the opposite answer (1 - prediction) |
-| `constant=VALUE` | every answer is this one |
-| `leak=BYTES` | every call keeps so much memory, for ever |
-| `after=CALLS` | the first so many calls are answered as if nothing were wrong |
+| `errors=SHARE` | this share of the requests gets a 500 |
+| `delay=TIME` | every prediction takes this much longer |
+| `wrong=SHARE` | this share of the requests gets the opposite prediction (1 - prediction) |
+| `constant=VALUE` | every prediction is this value |
+| `leak=BYTES` | every request leaks this much memory |
+| `after=CALLS` | the first requests, this many, are answered correctly |
 
-Answers that a fault has made carry the header `x-sabia-fault`.
+Responses that a fault has changed carry the header `x-sabia-fault`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 
 class InjectedFailure(ModelFailed):
-    """A failure that was asked for."""
+    """An injected failure."""
 
     headers = MappingProxyType({FAULT_HEADER: "errors"})
 
@@ -85,12 +85,12 @@ class Faults:
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, predict: Callable[[Array], Array], rows: Array) -> tuple[Array, str | None]:
-        """The prediction as it comes out, and which fault made it.
+        """The prediction, and the fault that changed it, if any.
 
         Raises:
-            InjectedFailure: it was this call's turn to fail.
+            InjectedFailure: this request is one of the share that fails.
         """
-        with self._counting:  # calls that take long are decided in threads
+        with self._counting:  # long requests run in threads
             self.calls += 1
             early = self.calls <= self.after
         if early:
@@ -112,10 +112,10 @@ class Faults:
 
 
 def parse(text: str) -> Faults | None:
-    """The faults that a setting names; None when it names none.
+    """The faults that a setting names; None when it is empty.
 
     Raises:
-        ValueError: it names one that is not known, or a value that is not one.
+        ValueError: it names an unknown fault, or a value that is out of bounds.
     """
     if not text.strip():
         return None

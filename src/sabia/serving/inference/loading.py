@@ -1,4 +1,4 @@
-"""From a source to a decision: everything is verified before anything is made of it."""
+"""From a source to a model: every file is verified before it is used."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def load(settings: Settings) -> Model:
     Raises:
         LoadFailed: with the one sentence that says why.
     """
-    return Model(read(settings))
+    return Model(load_artifact(settings))
 
 
-def read(settings: Settings) -> Artifact:
+def load_artifact(settings: Settings) -> Artifact:
     """Read and verify the version at the configured source.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The decision: rows in, predictions out. Knows no protocol.
+"""The model: rows in, predictions out. Knows no protocol.
 
-Everything that a version decides with is made here, once, from verified bytes: the ONNX session, the feature schema,
-the bins of its prediction and, for linear methods, the parts of an explanation.
+Everything that predicts is built here, once, from verified bytes: the ONNX session, the feature schema, the bins of the
+prediction and, for linear methods, the parts of an explanation.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Array = NDArray[np.float64]
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(double)": np.float64, "tensor(float)": np.float32}
 # Sums of products of larger values may overflow a float64; no measurement is near.
 LARGEST = 1e100
-# How many rows are compared with the ranges at once.
+# Rows that are compared with the ranges at once.
 _BLOCK = 32
-# How many rows are timed at loading to learn what a row costs.
+# Rows that are timed at loading to learn what a row costs.
 _TIMED_ROWS = 64
 
 
@@ -57,7 +57,7 @@ class Linear:
 
 
 class Model:
-    """One version, ready to answer.
+    """One version, ready to predict.
 
     Attributes:
         names: the features, in the order of the columns.
@@ -93,18 +93,18 @@ class Model:
     def predict(self, rows: Array) -> Array:
         """Predictions of shape (rows,) for float64 rows of shape (rows, columns).
 
-        The same row gets the same prediction, up to `FAST_PATH_TOLERANCE` where a short form exists.
+        The same row gets the same prediction, up to `FAST_PATH_TOLERANCE` where a linear fast path exists.
 
         Raises:
             InvalidInput: a value is not a finite number, or larger than `largest`.
-            ModelFailed: the model raised, or answered something that is not a number.
+            ModelFailed: the model raised, or predicted something that is not a number.
         """
-        # What is not a number compares as false, so it is found here as well.
+        # NaN compares as false, so it fails here as well.
         if not (rows.max() <= self.largest and rows.min() >= -self.largest):
             self._raise_invalid(rows)
         if self._fast_path is None:
             response = self._predict(rows)
-        elif len(rows) == 1:  # so that a row alone gets one answer, whichever way it comes
+        elif len(rows) == 1:  # the same prediction as predict_row
             response = np.array([self._fast_path(rows[0].tolist())])
         else:
             response = self._fast_path.many(rows)
@@ -126,13 +126,13 @@ class Model:
         return response
 
     def predict_row(self, row: Sequence[float]) -> float:
-        """The prediction of one row of finite numbers; the same as `predict` gives, without making arrays.
+        """The prediction of one row of finite numbers; the same as that of `predict`, without arrays.
 
-        Not to be called from two threads at once: the row is written where the model reads it.
+        Not thread-safe: the row is written where the session reads it.
 
         Raises:
             InvalidInput: a value is larger than `largest`.
-            ModelFailed: the model raised, or answered something that is not a number.
+            ModelFailed: the model raised, or predicted something that is not a number.
         """
         if max(row) > self.largest or min(row) < -self.largest:
             self._raise_invalid(np.array([row], dtype=np.float64))
@@ -146,15 +146,15 @@ class Model:
 
     @property
     def has_fast_path(self) -> bool:
-        """Whether predictions are made by the short form of a linear version."""
+        """Whether the linear fast path makes the predictions."""
         return self._fast_path is not None
 
     def expected_seconds(self, rows: int) -> float:
-        """How long `predict` will take for so many rows, by what it took lately."""
+        """The expected duration of `predict` for this many rows, by its recent durations."""
         return self._call_cost + rows * self._row_cost
 
     def record_duration(self, rows: int, seconds: float) -> None:
-        """Learn from one call of `predict`: at once that it has become slower, by and by that it is faster again."""
+        """Learn from the duration of one `predict`: at once when it is slower, gradually when it is faster again."""
         cost = max(0.0, seconds - self._call_cost) / rows
         self._row_cost = cost if cost > self._row_cost else 0.9 * self._row_cost + 0.1 * cost
 
@@ -169,7 +169,7 @@ class Model:
         return self.linear.contributions(rows), self.linear.intercept
 
     def out_of_range(self, rows: Array) -> NDArray[np.int64]:
-        """For each feature, how many of the rows lie outside the training range; shape (columns,)."""
+        """The number of rows outside the training range, for each feature; shape (columns,)."""
         # Comparing blocks of rows with as many copies of the ranges is three times as fast as comparing row by row.
         blocked = len(rows) // _BLOCK * _BLOCK
         outside = np.empty(rows.shape, dtype=np.bool_)
@@ -181,11 +181,11 @@ class Model:
         return np.asarray(counts, dtype=np.int64)
 
     def bin_counts(self, prediction: Array) -> NDArray[np.int64]:
-        """How many predictions fall into each bin; shape (bins,)."""
+        """The number of predictions in each bin; shape (bins,)."""
         return counts_of(self.bins, prediction)
 
     def _raise_invalid(self, rows: Array) -> NoReturn:
-        """Say which value is no number, or too large."""
+        """Name the first value that is not a number, or too large."""
         row, column = np.argwhere(~(np.abs(rows) <= self.largest))[0]
         problem = f"is larger than {self.largest:.3g}" if np.isfinite(rows[row, column]) else "is not a finite number"
         raise InvalidInput(f'row {row}, feature "{self.names[column]}"', problem)
@@ -200,7 +200,7 @@ class Model:
             raise LoadFailed("the model answers the same row in two ways.")
 
     def _linear_fast_path(self) -> LinearFastPath | None:
-        """The short form of a linear version, when it gives what the model gives."""
+        """The fast path of a linear version, if its predictions are the session's."""
         if self.linear is None:
             return None
         rows = _probes(self.minimum, self.maximum)
@@ -215,7 +215,7 @@ class Model:
         return None
 
     def _time(self) -> tuple[float, float]:
-        """Seconds a call and seconds a row, the best of a few."""
+        """Seconds for a call, and for each row, the best of a few."""
         middle = (self.minimum / 2 + self.maximum / 2).reshape(1, -1)
         one, many = (
             min(_seconds(self._predict, rows) for _ in range(3))
@@ -225,7 +225,7 @@ class Model:
 
 
 class _BoundSession:
-    """A session bound to the memory of one row and one prediction: a call neither makes nor copies an array."""
+    """A session bound to the memory of one row and one prediction: no array is made or copied."""
 
     def __init__(self, session: onnxruntime.InferenceSession, dtype: type[np.floating[Any]], width: int) -> None:
         output = next(node for node in session.get_outputs() if node.name == OUTPUT)
@@ -249,16 +249,16 @@ class _BoundSession:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What makes a prediction of a linear score: of one, and of many."""
+    """From a linear score to a prediction: of one, and of many."""
 
     one: Callable[[float], float]
     many: Callable[[Array], Array]
 
 
 class LinearFastPath:
-    """A linear version's prediction: a sum of products and a link.
+    """Linear fast path: a linear version's prediction as a sum of products and a link.
 
-    It takes a microsecond where ONNX Runtime takes twenty, and is used only where it was seen to give the same.
+    It takes a microsecond where ONNX Runtime takes twenty, and is used only where the smoke test found it equal.
     """
 
     def __init__(self, linear: Linear, link: Link) -> None:
@@ -286,7 +286,7 @@ def logistic(score: float) -> float:
 
 
 def clipped(score: float) -> float:
-    """The score, kept between 0 and 1; what is not a number stays none."""
+    """The score, clipped to [0, 1]; NaN stays NaN."""
     return score if math.isnan(score) else min(1.0, max(0.0, score))
 
 
@@ -295,14 +295,14 @@ LINKS = (
     Link(clipped, lambda scores: np.clip(scores, 0.0, 1.0)),
     Link(lambda score: score, lambda scores: scores),
 )
-# The largest distance, on any of the probes, between the short form and the model. Both add the same thirty or so
+# The largest distance, on any of the probes, between the fast path and the session. Both add the same thirty or so
 # products in float64; the publishing gate lets the model itself be 1e-9 from the estimator.
 FAST_PATH_TOLERANCE = 1e-12
 _PROBES = 256
 
 
 def _probes(minimum: Array, maximum: Array) -> Array:
-    """Rows to compare two forms of a model on, shape (rows, columns).
+    """Rows to compare the fast path and the session on, shape (rows, columns).
 
     They lie in the training range, around it, and far outside, where a link that clips or saturates shows; in some each
     feature alone is at its ends, and one is the middle.

@@ -1,6 +1,6 @@
-"""Decisions that take too long for the event loop: a few threads, a bounded queue before them, and a deadline.
+"""Predictions that take too long for the event loop: a few threads, a bounded queue before them, and a deadline.
 
-ONNX Runtime lets other threads run while it computes, so health, metrics and small calls are answered meanwhile.
+ONNX Runtime lets other threads run while it computes, so health, metrics and small requests are answered meanwhile.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ class Pool(Generic[Result]):
     """Threads for work that returns one kind of result.
 
     Attributes:
-        open: how many calls wait or are worked on.
+        open: number of pieces of work that wait or run.
     """
 
     def __init__(self, threads: int, queue: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decision")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="prediction")
         self._room = threads + queue
         self.open = 0
 
     def submit(
         self, work: Callable[[], Result], deadline: float, finish: Callable[[Result | BaseException], Result]
     ) -> asyncio.Future[Result]:
-        """Have work done in a thread.
+        """Do work in a thread.
 
         Args:
             work: what to do.
-            deadline: by `time.perf_counter`; past it, work that has not begun is left undone.
-            finish: makes the result, on the loop, of what work gave or raised; DeadlineExceeded when it gave nothing
+            deadline: by `time.perf_counter`; past it, work that has not begun is dropped.
+            finish: makes the result, on the loop, of what work returned or raised; DeadlineExceeded when it did neither
                 in time. Must not raise.
 
         Raises:
@@ -48,20 +48,20 @@ class Pool(Generic[Result]):
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Result] = loop.create_future()
 
-        def flush(outcome: Result | BaseException) -> None:
+        def resolve(outcome: Result | BaseException) -> None:
             if not result.done():
                 timer.cancel()
                 result.set_result(finish(outcome))
 
         def expire() -> None:
             working.cancel()
-            flush(DeadlineExceeded())
+            resolve(DeadlineExceeded())
 
         def done(future: Future[Result]) -> None:
             self.open -= 1
             if not future.cancelled():
                 error = future.exception()
-                flush(future.result() if error is None else error)
+                resolve(future.result() if error is None else error)
 
         self.open += 1
         working = self._executor.submit(partial(_in_time, work, deadline))
@@ -70,7 +70,7 @@ class Pool(Generic[Result]):
         return result
 
     def close(self) -> None:
-        """Take no more work, and do not wait for what is being done."""
+        """Take no more work, and do not wait for what is running."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,7 +1,7 @@
-"""What was asked and answered, as Parquet files in a store: collected on the event loop, written by a thread."""
+"""Requests and predictions as Parquet files in a store: collected on the event loop, written by a thread."""
 
 import os
 
-# Arrow's own allocators keep a thread and give memory back that the next file needs again; the C library's is told by
-# the server to keep some.
+# Arrow's own allocators keep a thread and return memory that the next file needs again; the server configures the C
+# library's to keep some.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

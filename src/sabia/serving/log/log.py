@@ -1,6 +1,6 @@
 """The log of one process: records are kept on the event loop, and a thread writes them to the store.
 
-An answer never waits for the log. What does not fit is dropped and counted: records that memory has no room for while
+A response never waits for the log. What does not fit is dropped and counted: records that memory has no room for while
 the thread is behind, and files that neither the store nor the disk takes. A process that is killed loses what it had
 in memory: at most what it answered in the last `log_seconds`, and what the thread was writing.
 """
@@ -39,37 +39,37 @@ _ROUTE_NUMBERS = {route: number for number, route in enumerate(ROUTES)}
 
 logger = logging.getLogger("sabia.predictor")
 
-# How long the store may take for one file before the file goes to disk instead, and how often it is asked again.
+# How long the store may take for one file before the file goes to the spool, and how often it is tried again.
 _PATIENCE_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
 
 class InferenceLog:
-    """What one process was asked and answered.
+    """The requests and predictions of one process.
 
     Everything but `_write` and what it calls happens on the event loop.
 
     Args:
-        decision: the version.
+        model: the version.
         settings: where the log goes, and its bounds.
-        metrics: where drops are counted.
-        open_store: makes the store, in the thread and not before: a process that has used a store must not fork.
+        metrics: counts what is kept and dropped.
+        open_store: opens the store, in the thread and not before: a process that has used a store must not fork.
     """
 
     def __init__(
         self, model: Model, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
     ) -> None:
         self._name, self._width = model.name, model.width
-        self._described = parquet.Described(
+        self._metadata = parquet.FileMetadata(
             model=model.name,
             version=model.version,
             digest=model.manifest.digest,
             server=settings.log_server or socket.gethostname(),
             features=model.names,
             sample_rate=settings.log_sample,
-            redacted=frozenset(redacted(settings)),
+            redacted=frozenset(redacted_columns(settings)),
         )
-        parquet.warm_up(self._described)
+        parquet.warm_up(self._metadata)
         self._metrics = metrics
         self._open_store = open_store
         self._sample = int(settings.log_sample * 2**32) if settings.log_sample < 1 else None
@@ -81,7 +81,7 @@ class InferenceLog:
         folder = Path(settings.log_spool or Path(tempfile.gettempdir(), "sabia-inference-log"))
         self._spool = Spool(folder, settings.log_spool_bytes)
         self._block = Block(self._width)
-        self._blocks: list[Block] = []  # full ones of the next file
+        self._blocks: list[Block] = []  # full blocks of the next file
         self._since = monotonic()
         self._waiting: deque[list[Block]] = deque()  # files that the thread has yet to write
         self._held = 0  # bytes of blocks that are handed over and not written
@@ -90,7 +90,7 @@ class InferenceLog:
         self._thread = threading.Thread(target=self._write, name="inference-log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write, with what an earlier process has left on disk; after this the process must not fork."""
+        """Begin to write, spooled files of an earlier process first; after this the process must not fork."""
         self._wake.set()
         self._thread.start()
 
@@ -119,7 +119,7 @@ class InferenceLog:
         self._keep(request_id, rows, prediction, arrived, took, np.arange(count), route)
 
     def error(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
-        """Keep a request that was refused."""
+        """Keep a request that got an error response."""
         if not self._sampled(request_id):
             return
         self._block.add_error(request_id, status, body, time() - seconds, seconds, _ROUTE_NUMBERS[route])
@@ -127,14 +127,14 @@ class InferenceLog:
             self._next_block()
 
     def tick(self) -> None:
-        """Hand over what has waited long enough; to be called some times a second."""
+        """Hand over what has waited long enough; called about twice a second."""
         if monotonic() - self._since >= self._seconds:
             self._hand_over()
         handed_over = sum(map(_rows, list(self._waiting)))
         self._metrics.set_log_waiting(_rows(self._blocks) + len(self._block) + handed_over)
 
     def close(self, seconds: float) -> None:
-        """Write what there is, within so many seconds; what then has not reached the store stays on disk, or is lost
+        """Write what there is, within this many seconds; what has not reached the store then stays on disk, or is lost
         and counted. Blocks.
         """
         self._hand_over()
@@ -145,12 +145,12 @@ class InferenceLog:
         if lost:
             self._metrics.count_log_dropped(lost)
             logger.warning("inference log: %d records were not written in time and are lost", lost)
-        left = len(self._spool.waiting())
+        left = len(self._spool.spooled())
         if left:
             logger.warning("inference log: %d files stay on disk; the next server with that folder sends them", left)
 
     def _sampled(self, request_id: bytes) -> bool:
-        # By the id, so that a mirrored copy of a request is kept whenever the request is.
+        # By the id, so that a mirrored copy is kept whenever its request is.
         return self._sample is None or crc32(request_id) < self._sample
 
     def _keep(
@@ -216,20 +216,20 @@ class InferenceLog:
 
     def _write_file(self, blocks: list[Block], sender: _Sender) -> None:
         try:
-            for day, rows, data in parquet.files(blocks, self._described):
-                key = log_key(self._name, day, self._described.server, uuid4())
+            for day, rows, data in parquet.files(blocks, self._metadata):
+                key = log_key(self._name, day, self._metadata.server, uuid4())
                 if sender.send(key, data):
                     self._metrics.count_log_kept(rows)
                 else:
                     self._metrics.count_log_unwritten(rows)
         except Exception:
-            # Whatever it is, serving goes on and the loss is counted.
+            # Serving goes on, and the loss is counted.
             logger.exception("inference log: records could not be written")
             self._metrics.count_log_unwritten(_rows(blocks))
 
 
 class _Sender:
-    """Sends files to the store, or to the disk while the store is away."""
+    """Sends files to the store, or to the spool while the store is unavailable."""
 
     def __init__(self, open_store: Callable[[], Store], spool: Spool) -> None:
         self._open, self._spool = open_store, spool
@@ -238,25 +238,25 @@ class _Sender:
         self._not_before = 0.0
 
     def send(self, key: str, data: bytes) -> bool:
-        """Whether the file is safe: in the store, or on disk for later."""
-        return (not self._away and self._put(key, data)) or self._spool.put(key, data)
+        """Whether the file is safe: in the store, or in the spool for later."""
+        return (not self._unavailable and self._put(key, data)) or self._spool.put(key, data)
 
     def send_spooled(self, *, hurry: bool) -> None:
-        """Send what waits on disk, as long as the store takes it; `hurry` asks it once more before its time."""
-        if self._away and not hurry:
+        """Send the spooled files, as long as the store takes them; `hurry` tries once more before the pause is over."""
+        if self._unavailable and not hurry:
             return
-        for key in self._spool.waiting():
+        for key in self._spool.spooled():
             data = self._spool.read(key)
             if data is not None and not self._put(key, data):
                 return
             self._spool.remove(key)
 
     def next_try(self) -> float | None:
-        """In how many seconds the store is to be asked again; None when nothing waits for it."""
+        """Seconds until the store is tried again; None when nothing waits for it."""
         return max(0.0, self._not_before - monotonic()) if self._pause else None
 
     @property
-    def _away(self) -> bool:
+    def _unavailable(self) -> bool:
         return self._pause > 0 and monotonic() < self._not_before
 
     def _put(self, key: str, data: bytes) -> bool:
@@ -276,20 +276,20 @@ class _Sender:
         return True
 
 
-def opened(model: Model, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
-    """The log that the settings ask for, in the store at this URL; nothing is written before it is started.
+def open_log(model: Model, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
+    """The log of these settings, in the store at this URL; nothing is written before it is started.
 
     Raises:
-        LoadFailed: they name something to leave empty that is not there.
+        LoadFailed: the settings redact a column that does not exist.
     """
-    for name in redacted(settings):
+    for name in redacted_columns(settings):
         if name not in (*model.names, *parquet.REDACTABLE):
             raise LoadFailed(f"log_redact names {name!r}, which is neither a feature nor a column that may be empty.")
     return InferenceLog(model, settings, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
 
 
-def redacted(settings: Settings) -> list[str]:
-    """The columns that are to stay empty, as the setting names them."""
+def redacted_columns(settings: Settings) -> list[str]:
+    """The redacted columns, as the setting names them."""
     return [name for name in (part.strip() for part in settings.log_redact.split(",")) if name]
 
 

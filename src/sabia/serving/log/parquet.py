@@ -1,4 +1,4 @@
-"""Blocks of records as Parquet files, one for each day that they fall on."""
+"""Blocks of records as Parquet files, one for each day."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ ARROW: dict[Type, pa.DataType] = {
     Type.DOUBLE: pa.float64(),
     Type.TIME: pa.timestamp("us", tz="UTC"),
 }
-# What has few values; measurements have many, and a dictionary of them is larger than they are.
+# Columns of few values; of measurements a dictionary would be larger than the values.
 _REPEATED = ("version", "server", "route", "status", "error", "sample_rate", "row")
-# Columns beside the features that may be left empty.
+# Columns beside the features that may be redacted.
 REDACTABLE = ("prediction", "error")
 _DAY_MICROSECONDS = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What every file of a server's log says of it.
+class FileMetadata:
+    """What every file of a server's log says of its server.
 
     Attributes:
         features: the model's features, in the order of the records' columns.
-        redacted: features, and columns of `REDACTABLE`, that are left empty.
+        redacted: features, and columns of `REDACTABLE`, that stay empty.
     """
 
     model: str
@@ -58,9 +58,9 @@ class Described:
         return pa.schema(fields, metadata=told | {"sabia.features": msgspec.json.encode(columns).decode()})
 
 
-def files(blocks: Sequence[Block], described: Described) -> Iterator[tuple[date, int, bytes]]:
+def files(blocks: Sequence[Block], metadata: FileMetadata) -> Iterator[tuple[date, int, bytes]]:
     """The records as files: the day that each is for, how many records it has, and its bytes."""
-    table = _table(blocks, described)
+    table = _table(blocks, metadata)
     days = table["ts"].cast(pa.int64()).to_numpy() // _DAY_MICROSECONDS
     different: list[int] = np.unique(days).tolist()
     for day in different:
@@ -68,26 +68,26 @@ def files(blocks: Sequence[Block], described: Described) -> Iterator[tuple[date,
         yield _EPOCH + timedelta(days=day), part.num_rows, _encode(part)
 
 
-def warm_up(described: Described) -> None:
-    """Write a file of one record and forget it: the first one takes the library a twentieth of a second more."""
-    block = Block(len(described.features))
+def warm_up(metadata: FileMetadata) -> None:
+    """Write a file of one record and discard it: the first file takes a twentieth of a second more."""
+    block = Block(len(metadata.features))
     block.add_error(b"", 503, b"", 0.0, 0.0, 0)
-    list(files([block], described))
+    list(files([block], metadata))
 
 
-def _table(blocks: Sequence[Block], described: Described) -> pa.Table:
-    schema = described.schema()
+def _table(blocks: Sequence[Block], metadata: FileMetadata) -> pa.Table:
+    schema = metadata.schema()
     count = sum(map(len, blocks))
     status = _joined(blocks, "status")
-    refused = status != 200  # nothing was decided: features and prediction are null
+    refused = status != 200  # nothing was predicted: features and prediction are null
     missing = refused if refused.any() else None  # a mask, even an empty one, costs a copy of every column
     arrived = np.rint(_joined(blocks, "arrived") * 1e6).astype(np.int64)
     columns: dict[str, Any] = {
         "request_id": _ids(blocks),
         "row": _joined(blocks, "row").astype(np.int64),
         "ts": pa.array(arrived).cast(ARROW[Type.TIME]),
-        "version": pa.repeat(described.version, count),
-        "server": pa.repeat(described.server, count),
+        "version": pa.repeat(metadata.version, count),
+        "server": pa.repeat(metadata.server, count),
         "route": pa.DictionaryArray.from_arrays(
             pa.array(_joined(blocks, "route").astype(np.int8)), pa.array(ROUTES)
         ).cast(pa.string()),
@@ -95,14 +95,14 @@ def _table(blocks: Sequence[Block], described: Described) -> pa.Table:
         "latency_us": np.rint(_joined(blocks, "seconds") * 1e6).astype(np.int64),
         "prediction": pa.array(_joined(blocks, "prediction"), mask=missing),
         "error": _sentences(blocks, count),
-        "sample_rate": pa.repeat(described.sample_rate, count),
+        "sample_rate": pa.repeat(metadata.sample_rate, count),
     }
     features = _columns(blocks)
-    for at, (feature, column) in enumerate(feature_columns(described.features).items()):
+    for at, (feature, column) in enumerate(feature_columns(metadata.features).items()):
         columns[column] = (
-            pa.nulls(count, pa.float64()) if feature in described.redacted else pa.array(features[at], mask=missing)
+            pa.nulls(count, pa.float64()) if feature in metadata.redacted else pa.array(features[at], mask=missing)
         )
-    for name in described.redacted & columns.keys():
+    for name in metadata.redacted & columns.keys():
         columns[name] = pa.nulls(count, schema.field(name).type)
     return pa.table(columns, schema=schema)
 
@@ -128,7 +128,7 @@ def _columns(blocks: Sequence[Block]) -> NDArray[np.float64]:
     columns = np.empty((blocks[0].features.shape[1], sum(map(len, blocks))))
     start = 0
     for block in blocks:
-        # Block by block: a block is in the processor's cache, all of them are not.
+        # Block by block: one block fits the processor's cache.
         columns[:, start : start + len(block)] = block.features.T
         start += len(block)
     return columns

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _BLOCK_BYTES = 256 * 1024
-# A request id that is longer is kept apart. Those that are made here are shorter, and UUIDs are as long.
+# Longer request ids are kept apart. Those that are made here are shorter, and UUIDs are as long.
 ID_BYTES = 36
 # A record's values beside the features.
 _BESIDE = {
@@ -33,9 +33,9 @@ class Block:
         width: how many features a row has.
 
     Attributes:
-        nbytes: how much memory it takes, but for long ids and refusals.
+        nbytes: memory in bytes, without long ids and error responses.
         long_ids: the request ids that are longer than `ID_BYTES`, by the record's place.
-        refusals: the bodies that refused requests were answered, by the record's place.
+        errors: bodies of error responses, by the record's place.
     """
 
     def __init__(self, width: int) -> None:
@@ -75,7 +75,7 @@ class Block:
         places: NDArray[np.int64],
         route: int,
     ) -> int:
-        """Keep what there is room for of decided rows of shape (rows, width), and return how many: the first ones.
+        """Keep the first rows of shape (rows, width), as many as there is room for, and return how many.
 
         `ids` is their request's, or one for each. Of shape (rows,) are `prediction`, when each `arrived`, how many
         `seconds` it took, and its place in its request. `route` is the route's number.
@@ -104,7 +104,7 @@ class Block:
     def add_error(
         self, request_id: bytes, status: int, body: bytes, arrived: float, seconds: float, route: int
     ) -> None:
-        """Keep a request that was refused, and the body that it was answered."""
+        """Keep a request that got an error response, and the body of it."""
         at = self._count
         values = (0.0, arrived, seconds, 0, status, route, request_id)
         for name, value in zip(_BESIDE, values, strict=True):

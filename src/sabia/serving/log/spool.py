@@ -1,7 +1,7 @@
-"""Files that wait on disk for a store that is away, each under the key that it will have there.
+"""The spool: disk files while the store is unavailable, each under the key that it will have there.
 
-They outlive the process: whichever server starts next with the same folder sends them. Two that send the same file do
-no harm, since a file of a log is written once and its key is its own.
+They outlive the process: the next server with the same folder sends them. Two that send the same file do no harm, since
+a file of a log is written once, under a key of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Spool:
         self._limit = limit
 
     def put(self, key: str, data: bytes) -> bool:
-        """Keep a file; False when there is no room, or the disk takes nothing."""
+        """Store a file; False when there is no room, or the disk fails."""
         if self.nbytes() + len(data) > self._limit:
             return False
         path = self._folder / key
@@ -34,7 +34,7 @@ class Spool:
             return False
         return True
 
-    def waiting(self) -> list[str]:
+    def spooled(self) -> list[str]:
         """The keys of the files, oldest day first."""
         return sorted(str(path.relative_to(self._folder)) for path in self._files() if path.suffix != _UNFINISHED)
 
@@ -46,11 +46,11 @@ class Spool:
             return None
 
     def remove(self, key: str) -> None:
-        """Forget a file that has reached the store."""
+        """Delete a file that has reached the store."""
         (self._folder / key).unlink(missing_ok=True)
 
     def nbytes(self) -> int:
-        """How much lies there."""
+        """The size of all files."""
         total = 0
         for path in self._files():
             try:

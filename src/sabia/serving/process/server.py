@@ -1,8 +1,8 @@
-"""One process that serves: it listens, answers, and leaves in order.
+"""Single-process server: startup, request handling, graceful shutdown.
 
-On SIGTERM or SIGINT readiness says no at once, requests are still taken for `drain_seconds` (whoever routes here needs
-that long to notice), then the listener closes, connections that wait for a call are closed, requests in flight are
-answered, the inference log is written, and the process ends with 0.
+On SIGTERM or SIGINT readiness is off at once; requests are still taken for `drain_seconds` (a load balancer needs that
+long to notice); then the listener and idle connections close, requests in flight are answered, the inference log is
+written, and the process ends with 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger("sabia.predictor")
 
 _BACKLOG = 4096
 _SWITCH_SECONDS = 0.0005
-# What is left of the inference log is written within so long, after the last answer.
+# Time to write what is left of the inference log, after the last response.
 LOG_SECONDS = 5.0
 # From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -54,22 +54,22 @@ def serve(settings: Settings) -> None:
     listener = listen(settings)
     metrics = VersionMetrics(model, REGISTRY)
     app = build_app(model, settings, REGISTRY, metrics)
-    run(app, settings, listener, on_ready=lambda: tell(model, settings, listener))
+    run(app, settings, listener, on_ready=lambda: log_address(model, settings, listener))
 
 
 def build_app(model: Model, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
-    """One process's application, with its inference log when there is to be one.
+    """One process's application, with its inference log if one is set.
 
     Raises:
-        LoadFailed: the log cannot be what the settings say.
+        LoadFailed: the settings of the log do not fit the model, or pyarrow is missing.
     """
     log = None
     if settings.log is not None:
         try:
-            from sabia.serving.log.log import opened  # noqa: PLC0415  50 MB that a server without a log does without
+            from sabia.serving.log.log import open_log  # noqa: PLC0415  pyarrow takes 50 MB
         except ModuleNotFoundError as error:
             raise LoadFailed("the inference log needs the package pyarrow, which is not installed.") from error
-        log = opened(model, settings, settings.log, metrics)
+        log = open_log(model, settings, settings.log, metrics)
     return App(model, settings, registry, metrics, log)
 
 
@@ -77,7 +77,7 @@ def listen(settings: Settings) -> socket.socket:
     """The socket that clients connect to.
 
     Raises:
-        LoadFailed: the port is taken, or not ours to take.
+        LoadFailed: the port is taken, or privileged.
     """
     try:
         return socket.create_server((settings.host, settings.http_port), backlog=_BACKLOG)
@@ -85,8 +85,11 @@ def listen(settings: Settings) -> socket.socket:
         raise LoadFailed(f"cannot listen on {settings.host}:{settings.http_port} ({error.strerror}).") from error
 
 
-def tell(model: Model, settings: Settings, listener: socket.socket) -> None:
-    """Say what is served where. Whoever waits for this line may send a signal at once, so it is said late."""
+def log_address(model: Model, settings: Settings, listener: socket.socket) -> None:
+    """Log the listening address.
+
+    Logged last: supervisors treat this line as "ready" and may signal immediately.
+    """
     if settings.faults:
         logger.warning("FAULTS ARE ON, on purpose: %s", settings.faults)
     host, port = listener.getsockname()[:2]
@@ -94,15 +97,15 @@ def tell(model: Model, settings: Settings, listener: socket.socket) -> None:
 
 
 def run(app: App, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve in this process until SIGTERM or SIGINT; `on_ready` is called once both are heard."""
+    """Serve in this process until SIGTERM or SIGINT; `on_ready` is called once both are handled."""
     # Every connection is a file; the soft limit of many systems is 1,024.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _keep_memory()
-    # A thread that reads a large body gives way to the event loop after so long; five milliseconds would be felt.
+    # After this time a thread that parses a large body gives way to the event loop; the default is five milliseconds.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # What was made until now stays: looking through it again and again would be felt as pauses.
+    # What was allocated until now stays: scanning it at each collection would pause requests.
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -110,10 +113,10 @@ def run(app: App, settings: Settings, listener: socket.socket, on_ready: Callabl
 
 
 def _keep_memory() -> None:
-    """Have the C library keep the memory of a call for the next one, up to some MiB.
+    """Have the C library keep the memory of a request for the next one, up to some MiB.
 
-    By default it gives blocks of 128 KiB back to the system at once, and gets them anew, page by page, for the next
-    call of a thousand rows: a tenth of what such a call costs. Only glibc has the knob.
+    By default it returns blocks of 128 KiB to the system at once, and gets them again, page by page, for the next
+    request of a thousand rows: a tenth of what such a request costs. Only glibc has the option.
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -173,7 +176,7 @@ async def _serve(app: App, settings: Settings, listener: socket.socket, on_ready
 
 
 def connection_pool(app: App, settings: Settings) -> ConnectionPool:
-    """The connections of one process, which this application answers."""
+    """The connections of one process, with this application behind them."""
     return ConnectionPool(
         app.respond,
         connection_limits(settings),

@@ -1,9 +1,9 @@
-"""Several processes on one port: a parent that loads the version once, forks them, and replaces what dies or hangs.
+"""Several processes on one port: a supervisor loads the version, forks workers, and replaces those that die or hang.
 
-The parent opens the socket and the model; the workers share both as the system shares the memory of forked processes,
-so a large model is in memory once and a new worker answers within milliseconds. Forking is safe only from a process
-with one thread, and the object-store client starts some: so the artifact is read in a process of its own, which sends
-it back and ends.
+The supervisor opens the socket and the model; the workers share both as the system shares the memory of forked
+processes, so a large model is in memory once and a new worker serves within milliseconds. Forking is safe only from a
+process with one thread, and the object-store client starts some: so the artifact is read in a process of its own, which
+sends it back and ends.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from prometheus_client import CollectorRegistry
 
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.loading import read
+from sabia.serving.inference.loading import load_artifact
 from sabia.serving.inference.model import Model
-from sabia.serving.process.server import LOG_SECONDS, build_app, listen, run, tell
+from sabia.serving.process.server import LOG_SECONDS, build_app, listen, log_address, run
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import DIED, STUCK, VersionMetrics
 
 logger = logging.getLogger("sabia.predictor")
 
 _TICK_SECONDS = 0.5
-# A worker that dies at once would die again at once.
+# A worker that dies at once would die again at once: its replacement waits.
 _SHORT_LIFE_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
@@ -66,7 +66,7 @@ def _read_apart(settings: Settings) -> Artifact:
         os.close(ours)
         with os.fdopen(theirs, "wb") as pipe:
             try:
-                found: Artifact | str = read(settings)
+                found: Artifact | str = load_artifact(settings)
             except LoadFailed as error:
                 found = str(error).removeprefix("Not serving: ")
             pickle.dump(found, pipe)
@@ -77,7 +77,7 @@ def _read_apart(settings: Settings) -> Artifact:
     os.waitpid(child, 0)
     if not data:
         raise LoadFailed("the process that was to read the artifact died.")
-    # From our own child, over a pipe that nobody else has.
+    # From our own child, over a pipe that no other process has.
     artifact: Artifact | str = pickle.loads(data)  # noqa: S301
     if isinstance(artifact, str):
         raise LoadFailed(artifact)
@@ -89,11 +89,11 @@ class _Worker:
     pid: int
     since: float
     heartbeats: int = 0
-    silent_ticks: int = 0
+    missed_beats: int = 0
 
 
 class _Supervisor:
-    """The parent: it starts workers, watches them, and passes on what it is told."""
+    """The parent process: starts workers, watches their heartbeats, replaces them, and passes signals on."""
 
     def __init__(
         self,
@@ -106,50 +106,50 @@ class _Supervisor:
         self._model, self._settings, self._listener = model, settings, listener
         self._metrics, self._registry = metrics, registry
         self._workers: dict[int, _Worker] = {}
-        self._missing: dict[int, float] = {}  # numbers without a worker, and when they get one
-        # Ticks that were counted, not time that has passed: a machine that slept has not heard its workers either.
+        self._vacant: dict[int, float] = {}  # numbers without a worker, and when they get one
+        # In ticks, not seconds: on a machine that was suspended, the workers were too.
         self._patience = max(2, round(settings.stuck_seconds / _TICK_SECONDS))
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Supervise until SIGTERM or SIGINT."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         gc.collect()
-        gc.freeze()  # the collector would write to what the workers share, and so end the sharing
-        for number in range(self._settings.workers):
-            self._start(number)
-        tell(self._model, self._settings, self._listener)
+        gc.freeze()  # the collector would write to the shared pages, and so copy them
+        for slot in range(self._settings.workers):
+            self._start(slot)
+        log_address(self._model, self._settings, self._listener)
         while True:
             arrived = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
             if arrived is not None and arrived.si_signo in (signal.SIGTERM, signal.SIGINT):
                 break
             self._reap()
             if arrived is None:
-                self._watch()
-            for number in [number for number, when in self._missing.items() if when <= monotonic()]:
-                self._start(number)
+                self._check_heartbeats()
+            for slot in [slot for slot, when in self._vacant.items() if when <= monotonic()]:
+                self._start(slot)
         self._stop()
 
-    def _start(self, number: int) -> None:
-        self._missing.pop(number, None)
+    def _start(self, slot: int) -> None:
+        self._vacant.pop(slot, None)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._run_worker(number, parent)
-        self._workers[number] = _Worker(pid, monotonic(), self._metrics.heartbeats(number))
+            self._run_worker(slot, parent)
+        self._workers[slot] = _Worker(pid, monotonic(), self._metrics.heartbeats(slot))
 
-    def _run_worker(self, number: int, parent: int) -> NoReturn:
+    def _run_worker(self, slot: int, parent: int) -> NoReturn:
         status = 1
         try:
-            # A worker whose parent is gone has nobody who replaces it, and would keep the port.
+            # A worker without a supervisor would never be replaced, and would keep the port.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)
-            self._metrics.use_slot(number)
+            self._metrics.use_slot(slot)
             app = build_app(self._model, self._settings, self._registry, self._metrics)
             run(app, self._settings, self._listener, on_ready=_unblock_signals)
             status = 0
         except LoadFailed as error:
-            logger.error("%s", error)  # noqa: TRY400  the sentence says it; where it was raised does not matter
+            logger.error("%s", error)  # noqa: TRY400  the message suffices
         except BaseException:  # noqa: BLE001  nothing of the parent's may run in the worker
             traceback.print_exc()
         finally:
@@ -158,30 +158,30 @@ class _Supervisor:
             os._exit(status)
 
     def _reap(self) -> None:
-        """Take note of workers that have ended, and plan who follows them."""
-        for number, worker in list(self._workers.items()):
+        """Reap exited workers and schedule their replacements."""
+        for slot, worker in list(self._workers.items()):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid == 0:
                 continue
-            stuck = worker.silent_ticks >= self._patience
-            logger.warning("worker %d %s; another takes its place", number, "hung" if stuck else _exit_reason(status))
-            del self._workers[number]
-            self._metrics.reset_slot(number)
+            stuck = worker.missed_beats >= self._patience
+            logger.warning("worker %d %s; another takes its place", slot, "hung" if stuck else _exit_reason(status))
+            del self._workers[slot]
+            self._metrics.reset_slot(slot)
             self._metrics.count_restart(STUCK if stuck else DIED)
             lived = monotonic() - worker.since
-            self._missing[number] = monotonic() + (_SHORT_LIFE_SECONDS if lived < _SHORT_LIFE_SECONDS else 0)
+            self._vacant[slot] = monotonic() + (_SHORT_LIFE_SECONDS if lived < _SHORT_LIFE_SECONDS else 0)
 
-    def _watch(self) -> None:
-        """End a worker that has given no sign of life for too long."""
-        for number, worker in self._workers.items():
-            heartbeats = self._metrics.heartbeats(number)
-            worker.silent_ticks = 0 if heartbeats != worker.heartbeats else worker.silent_ticks + 1
+    def _check_heartbeats(self) -> None:
+        """Kill workers without a heartbeat for too long."""
+        for slot, worker in self._workers.items():
+            heartbeats = self._metrics.heartbeats(slot)
+            worker.missed_beats = 0 if heartbeats != worker.heartbeats else worker.missed_beats + 1
             worker.heartbeats = heartbeats
-            if worker.silent_ticks >= self._patience:
+            if worker.missed_beats >= self._patience:
                 os.kill(worker.pid, signal.SIGKILL)
 
     def _stop(self) -> None:
-        """Ask all to leave; end those that have not left when their time is up."""
+        """Terminate all workers; kill those that are still running when their time is up."""
         logger.info("stopping %d workers", len(self._workers))
         for worker in self._workers.values():
             os.kill(worker.pid, signal.SIGTERM)
@@ -192,13 +192,13 @@ class _Supervisor:
                 for worker in self._workers.values():
                     os.kill(worker.pid, signal.SIGKILL)
             signal.sigtimedwait({signal.SIGCHLD}, max(0.01, min(left, _TICK_SECONDS)))
-            for number, worker in list(self._workers.items()):
+            for slot, worker in list(self._workers.items()):
                 if os.waitpid(worker.pid, os.WNOHANG)[0]:
-                    del self._workers[number]
+                    del self._workers[slot]
 
 
 def _unblock_signals() -> None:
-    """Let the signals through that the parent holds back."""
+    """Let the signals through that the supervisor blocks."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 

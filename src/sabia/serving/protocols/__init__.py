@@ -1,1 +1,1 @@
-"""What clients speak, and how it becomes rows and answers. A protocol decides nothing."""
+"""The protocols of clients: from a request to rows, and from predictions to a response."""

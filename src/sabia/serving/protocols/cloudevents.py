@@ -1,4 +1,4 @@
-"""CloudEvents around V1 calls, as Knative's brokers send them: structured (the event is the body) or binary (headers).
+"""CloudEvents around V1 requests, as Knative sends them: structured (the event is the body) or binary (headers).
 
 Only the envelope is handled here. `time` is optional, as the specification says; the four required attributes are
 required.
@@ -18,12 +18,12 @@ from sabia.serving.http.messages import Request, Response
 
 STRUCTURED = "application/cloudevents+json"
 _REQUIRED = ("specversion", "id", "source", "type")
-# The headers of a binary event; a call that has one of them must have them all.
+# The headers of a binary event; a request with one of them needs all of them.
 REQUIRED = frozenset(f"ce-{attribute}".encode() for attribute in _REQUIRED)
 
 
 class Mode(enum.Enum):
-    """How a call is wrapped."""
+    """How a request is wrapped."""
 
     NONE = "none"
     STRUCTURED = "structured"
@@ -71,7 +71,7 @@ def _attributes(model: str) -> dict[str, str]:
 
 
 def wrap(document: dict[str, Any], mode: Mode, model: str) -> Response:
-    """The answer, wrapped as its request was."""
+    """The response, wrapped as its request was."""
     if mode is Mode.STRUCTURED:
         event = {**_attributes(model), "datacontenttype": "application/json", "data": document}
         return Response(body=msgspec.json.encode(event), media_type=STRUCTURED)

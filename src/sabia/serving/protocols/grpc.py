@@ -1,7 +1,7 @@
 """The Open Inference Protocol over gRPC, with the standard health and reflection services.
 
-A call is read into the same tensors as a V2 call and decided by the same code; the status of a refusal becomes the gRPC
-code that means the same.
+A request is parsed into the same tensors as a V2 request and predicted by the same code; its errors carry the gRPC code
+that means the same as their HTTP status.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class Server:
         self.port = port
 
     async def drain(self) -> None:
-        """Say that this server is not ready any more."""
+        """Report that this server is not ready any more."""
         await self._checks.enter_graceful_shutdown()
 
     async def stop(self, seconds: float) -> None:
-        """Take no more calls, and wait so long for those that are being answered."""
+        """Take no more requests, and wait this long for those in flight."""
         await self._server.stop(seconds)
 
 
@@ -69,7 +69,7 @@ async def start(app: App, settings: Settings) -> Server:
     """Serve on the configured port.
 
     Raises:
-        LoadFailed: the port is taken, or not ours to take.
+        LoadFailed: the port is taken, or privileged.
     """
     server = grpc.aio.server(
         maximum_concurrent_rpcs=settings.max_connections,
@@ -102,7 +102,7 @@ async def start(app: App, settings: Settings) -> Server:
 
 
 class Service:
-    """The calls of `inference.GRPCInferenceService`; bytes in, bytes out."""
+    """The methods of `inference.GRPCInferenceService`; bytes in, bytes out."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -130,7 +130,7 @@ class Service:
         return _bytes(messages.ServerMetadataResponse(**v2.server_metadata()))
 
     async def model_metadata(self, body: bytes, context: Context) -> bytes:
-        """What a model takes and answers."""
+        """The model's inputs and outputs."""
         request = await _parsed(messages.ModelMetadataRequest, body, context)
         await self._check(request.name, request.version, context)
         found = v2.metadata(self._model)
@@ -167,7 +167,7 @@ class Service:
         return self._app.predictions.respond("predict", request, None, parse)
 
     async def repository_model_load(self, body: bytes, context: Context) -> bytes:
-        """Refused: what is served is decided by who deploys."""
+        """Refused: a deployment determines what is served."""
         del body
         return await _refuse_repository(context)
 
@@ -184,7 +184,7 @@ class Service:
 
 
 def check_identity(name: str, version: str, model: Model) -> None:
-    """Refuse a call for what is not served here; an empty version is any.
+    """Refuse a request for what is not served here; an empty version is any.
 
     Raises:
         UnknownModel, UnknownVersion: it is another.
@@ -196,7 +196,7 @@ def check_identity(name: str, version: str, model: Model) -> None:
 
 
 def parse(request: Request, model: Model) -> Job:
-    """Read an infer call from its bytes.
+    """Parse an infer request from its bytes.
 
     Raises:
         RequestError: says what is wrong with it.

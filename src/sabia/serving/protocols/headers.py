@@ -1,4 +1,4 @@
-"""What the headers of a call say of its body, for every protocol."""
+"""The headers that describe a request's body, for every protocol."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sabia.serving.http.messages import JSON, Request
 
 _JSON_LENGTH = b"inference-header-content-length"
 BINARY = "application/octet-stream"
-# Nearly every client writes it so.
+# As nearly every client sends it.
 PLAIN = frozenset({b"application/json", None})
 
 
 def is_plain(request: Request) -> bool:
-    """Whether it is JSON as it stands, told without looking further."""
+    """Whether the body is plain JSON, by the two headers that nearly every client sends."""
     headers = request.headers
     return headers.get(b"content-type") in PLAIN and b"content-encoding" not in headers
 
 
 def check(request: Request, *also: str) -> None:
-    """Refuse a body in a form that is not read: JSON, no type, or one of `also`.
+    """Refuse a body that is neither JSON, nor untyped, nor one of `also`.
 
     Raises:
         UnsupportedMediaType: it is another.
@@ -36,7 +36,7 @@ def json_length(request: Request) -> int | None:
     """The length of the JSON part of a body with binary data behind it; None when the whole body is JSON.
 
     Raises:
-        InvalidInput: the header that says it does not.
+        InvalidInput: the header is missing, or not a length.
     """
     declared = request.headers.get(_JSON_LENGTH)
     if declared is None:
@@ -49,7 +49,7 @@ def json_length(request: Request) -> int | None:
 
 
 def json_bytes(request: Request) -> int:
-    """How much of a body is to be read as JSON, which takes time; never more than there is."""
+    """How much of a body is JSON, which takes time to parse; at most its size."""
     size = len(request.body)
     declared = request.headers.get(_JSON_LENGTH)
     if declared is None:

@@ -28,7 +28,7 @@ _JSON_NAMES = {
 
 
 class _Lists(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The shape that nearly every good request has; the decoder refuses anything else, and numbers past a float64."""
+    """The shape of nearly every good request; the decoder refuses anything else, and numbers past a float64."""
 
     instances: list[list[float]]
 
@@ -37,9 +37,9 @@ _PLAIN_DECODER = msgspec.json.Decoder(_Lists)
 
 
 def parse_lists(body: bytes, width: int) -> list[float] | Array | None:
-    """What `{"instances": [[number, …], …]}` and nothing else holds: one row, or rows of shape (rows, columns).
+    """The rows of exactly `{"instances": [[number, …], …]}`: one row, or rows of shape (rows, columns).
 
-    None is no error: the caller reads the body again, slowly, and finds out what it is.
+    None is not an error: the caller parses the body again, slowly, and finds out what it is.
     """
     if len(body) > pieces.PIECE_BYTES:
         return pieces.parse_rows(body, width)

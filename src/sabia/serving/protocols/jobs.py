@@ -1,4 +1,4 @@
-"""What every protocol makes of a call."""
+"""A parsed request, as every protocol produces it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A call, checked: rows of shape (rows, columns), and how to answer it once they are decided."""
+    """A checked request: rows of shape (rows, columns), and what writes the response to their predictions."""
 
     rows: Array
     write: Callable[[Array], Response]
 
 
 class Row(msgspec.Struct, gc=False):
-    """A call of one row of numbers, checked, and the answer's body around the prediction."""
+    """A checked request of one row of numbers, and the response's body around the prediction."""
 
     values: list[float]
     before: bytes
@@ -34,5 +34,5 @@ class Row(msgspec.Struct, gc=False):
         return b"%b%b%b" % (self.before, repr(prediction).encode(), self.after)
 
     def job(self) -> Job:
-        """The same call in the form that calls of many rows have."""
+        """The same request in the form of many rows."""
         return Job(np.array([self.values]), lambda prediction: Response(body=self.write(prediction.item())))

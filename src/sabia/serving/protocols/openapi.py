@@ -1,4 +1,4 @@
-"""What this server answers, as OpenAPI 3.1 documents: one for each protocol, made for the version that is served.
+"""The HTTP interface as OpenAPI 3.1 documents: one for each protocol, made for the version that is served.
 
 The paths, the number of features, their names and the range that the model's precision allows are the version's own, so
 a document is true as it stands. What a schema cannot say (that a tensor's data must fit its shape) is in descriptions.
@@ -48,7 +48,7 @@ STATUSES = {
     503: "Not ready, or too many calls wait; with Retry-After in the second case.",
     504: "The call took longer than it may.",
 }
-# What any call may meet, and what a call with a body may meet beside it.
+# The errors of any request, and those of a request with a body beside them.
 _ANY = (400, 404, 405, 408, 431, 503)
 _BODY = (413, 415, 500, 504)
 

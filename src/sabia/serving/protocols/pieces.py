@@ -1,9 +1,9 @@
-"""Large JSON bodies, read so that they hold up little and need little.
+"""Large JSON bodies, parsed in pieces so that they block other requests briefly and need little memory.
 
-A JSON decoder keeps the interpreter for itself from the first byte to the last, and makes Python numbers of sixteen
-times their text. So the lists of numbers that make bodies large are decoded piece by piece: between two pieces other
-calls are answered, and a piece is an array before the next one is numbers. Whatever has another form is decoded whole,
-but only one such body at a time.
+A JSON decoder keeps the interpreter from the first byte to the last, and makes Python numbers of sixteen times their
+text. So the lists of numbers that make bodies large are decoded piece by piece: between two pieces other requests are
+answered, and a piece is an array before the next one is numbers. A body of another form is decoded whole, but only one
+such body at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# About a third of a millisecond's work.
+# About a third of a millisecond.
 PIECE_BYTES = 64 * 1024
 
 _ROWS = msgspec.json.Decoder(list[list[float]])
@@ -59,7 +59,7 @@ def parse_rows(body: bytes, width: int) -> Array | None:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, struct.error):
             return None
         if cut is not None and not body[following:end].strip():
-            return None  # a comma that nothing follows
+            return None  # a trailing comma
         start = following
     return np.frombuffer(b"".join(found)).reshape(-1, width) if any(found) else None
 

@@ -1,4 +1,4 @@
-"""V1 calls: `:predict` and `:explain`, plain or in a CloudEvent."""
+"""V1 requests: `:predict` and `:explain`, plain or in a CloudEvent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BEFORE, _AFTER = b'{"predictions":[', b"]}"
 
 
 def parse_plain(request: Request, model: Model) -> Row | Job | None:
-    """The call, when it is plain rows of numbers; None is no error, and `read_predict` finds out what it is."""
+    """The request, if it is plain rows of numbers; None is not an error, and `parse_predict` finds out what it is."""
     if not headers.is_plain(request) or not cloudevents.REQUIRED.isdisjoint(request.headers):
         return None
     found = parse_lists(request.body, model.width)
@@ -33,24 +33,24 @@ def parse_plain(request: Request, model: Model) -> Row | Job | None:
 
 
 def parse_predict(request: Request, model: Model) -> Job:
-    """Read a `:predict` call.
+    """Parse a `:predict` request.
 
     Raises:
         RequestError: says what is wrong with it.
     """
-    return _read(request, model, _predictions)
+    return _parse(request, model, _predictions)
 
 
 def parse_explain(request: Request, model: Model) -> Job:
-    """Read an `:explain` call.
+    """Parse an `:explain` request.
 
     Raises:
         RequestError: says what is wrong with it, or that these methods cannot be explained.
     """
-    return _read(request, model, _explanations)
+    return _parse(request, model, _explanations)
 
 
-def _read(request: Request, model: Model, document_of: Callable[[Model, Array, Array], Any]) -> Job:
+def _parse(request: Request, model: Model, document_of: Callable[[Model, Array, Array], Any]) -> Job:
     headers.check(request, cloudevents.STRUCTURED)
     mode = cloudevents.mode_of(request)
     if mode is cloudevents.Mode.BINARY:

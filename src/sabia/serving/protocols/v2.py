@@ -60,7 +60,7 @@ class RequestedOutput(msgspec.Struct):
 
 
 class InferRequest(msgspec.Struct):
-    """The JSON part of an infer call."""
+    """The JSON part of an infer request."""
 
     inputs: list[Input]
     id: str | None = None
@@ -69,8 +69,8 @@ class InferRequest(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """An infer call, checked: its rows, shape (rows, columns), and how it wants to be answered."""
+class InferCall:
+    """A checked infer request: its rows, shape (rows, columns), and the form of its response."""
 
     rows: Array
     id: str | None
@@ -88,7 +88,7 @@ class _Tensor(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The shape that nearly every good JSON request has."""
+    """The shape of nearly every good JSON request."""
 
     inputs: list[_Tensor]
     id: str | None = None
@@ -98,7 +98,7 @@ _PLAIN_DECODER = msgspec.json.Decoder(_Plain)
 
 
 def parse_plain(request: Request, model: Model) -> Row | Job | None:
-    """The call, when it is one plain row of FP64; None is no error, and `read` finds out what it is."""
+    """The request, if it is one plain row of FP64; None is not an error, and `parse` finds out what it is."""
     if not headers.is_plain(request) or b"inference-header-content-length" in request.headers:
         return None
     if len(request.body) > pieces.PIECE_BYTES:
@@ -118,7 +118,7 @@ def parse_plain(request: Request, model: Model) -> Row | Job | None:
 
 
 def _parse_plain_large(body: bytes, model: Model) -> Job | None:
-    """The call, when it is many plain rows of FP64 in one flat list."""
+    """The request, if it is many plain rows of FP64 in one flat list."""
     taken = pieces.take_data(body)
     try:
         plain = None if taken is None else _PLAIN_DECODER.decode(taken[0])
@@ -131,12 +131,12 @@ def _parse_plain_large(body: bytes, model: Model) -> Job | None:
     fits = len(tensor.shape) == 2 and tensor.shape[0] in (rows, -1) and tensor.shape[1] in (width, -1)
     if not fits or (tensor.name, tensor.datatype) != (INPUT, "FP64") or len(data) != rows * width:
         return None
-    call = Call(data.reshape(rows, width), plain.id, binary_output=False)
+    call = InferCall(data.reshape(rows, width), plain.id, binary_output=False)
     return Job(call.rows, partial(_write, call, model))
 
 
 def parse(request: Request, model: Model) -> Job:
-    """Read an infer call.
+    """Parse an infer request.
 
     Raises:
         RequestError: says what is wrong with it.
@@ -148,7 +148,7 @@ def parse(request: Request, model: Model) -> Job:
     return Job(call.rows, partial(_write, call, model))
 
 
-def _write(call: Call, model: Model, prediction: Array) -> Response:
+def _write(call: InferCall, model: Model, prediction: Array) -> Response:
     body, json_length = write_response(call, prediction, model)
     if json_length is None:
         return Response(body=body)
@@ -156,8 +156,8 @@ def _write(call: Call, model: Model, prediction: Array) -> Response:
     return Response(body=body, media_type=headers.BINARY, headers=length)
 
 
-def parse_call(body: bytes, header_length: int | None, model: Model) -> Call:
-    """Read an infer call; `header_length` is the length of the JSON part when binary data follows it.
+def parse_call(body: bytes, header_length: int | None, model: Model) -> InferCall:
+    """Parse an infer request; `header_length` is the length of the JSON part when binary data follows it.
 
     Raises:
         InvalidInput: names the first field that is wrong.
@@ -172,7 +172,7 @@ def parse_call(body: bytes, header_length: int | None, model: Model) -> Call:
     if not request.inputs:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
     rows = parse_rows(request.inputs, tail, model)
-    return Call(rows, request.id, _wants_binary(request))
+    return InferCall(rows, request.id, _wants_binary(request))
 
 
 def quote_reason(error: msgspec.ValidationError) -> str:
@@ -302,7 +302,7 @@ def _wants_binary(request: InferRequest) -> bool:
 
 
 def check_outputs(names: Iterable[str]) -> None:
-    """Refuse a call that asks for an output that the model does not have.
+    """Refuse a request for an output that the model does not have.
 
     Raises:
         InvalidInput: names it.
@@ -312,7 +312,7 @@ def check_outputs(names: Iterable[str]) -> None:
             raise InvalidInput(f"outputs[{at}].name", f'is {quote(name)}; the model has "{OUTPUT}"')
 
 
-def write_response(call: Call, prediction: Array, model: Model) -> tuple[bytes, int | None]:
+def write_response(call: InferCall, prediction: Array, model: Model) -> tuple[bytes, int | None]:
     """The response body, and the length of its JSON part when binary data follows it."""
     output: dict[str, Any] = {"name": OUTPUT, "shape": [len(prediction)], "datatype": "FP64"}
     document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
@@ -331,7 +331,7 @@ def server_metadata() -> dict[str, str | list[str]]:
 
 
 def metadata(model: Model) -> dict[str, Any]:
-    """The model's metadata: what it is, and what it takes and answers."""
+    """The model's metadata: identity, inputs and outputs."""
     features = model.manifest.features
     names = {
         "features": [feature.name for feature in features],

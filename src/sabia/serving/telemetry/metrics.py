@@ -1,7 +1,7 @@
-"""What the predictor tells Prometheus of its version. Both arms of a canary export the same names.
+"""The metrics of the served version. Stable and canary export the same names.
 
-The counts are numbers in memory that the workers share; they become metric families only when somebody looks, and then
-they are those of all workers. KServe's own histograms are fed as well, so that dashboards made for KServe keep working.
+The counts are numbers in memory that the workers share; they become metric families only at a scrape, and then they are
+those of all workers. KServe's own histograms are fed as well, so that dashboards made for KServe keep working.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sabia.serving.telemetry.shared import Shared
 
 Array = NDArray[np.float64]
 
-# What a connection may be refused for, or closed; the names are those of the errors.
+# Why a connection is refused or closed, by the names of the errors.
 REFUSALS = (
     "BodyTooLarge",
     "HeadTooLarge",
@@ -44,7 +44,7 @@ REFUSALS = (
 )
 DIED, STUCK = "died", "stuck"
 # What becomes of a record of the inference log: it is safe in the store or on disk, or it was dropped, because memory
-# was full, because store and disk took nothing, or because the worker that held it died.
+# was full, because neither store nor disk took it, or because the worker that held it died.
 KEPT, NO_MEMORY, NO_STORE = "kept", "memory", "store"
 LOG_FATES = (KEPT, NO_MEMORY, NO_STORE, DIED)
 
@@ -59,7 +59,7 @@ _STAGE_BUCKETS = len(STAGE_EDGES) + 1
 
 
 class _Layout:
-    """Where each count is among a part's integers; the same for every worker of a version."""
+    """Where each count is among a slot's integers; the same for every worker of a version."""
 
     def __init__(self, bins: int, features: int) -> None:
         self.statuses, self.durations = 0, len(STATUS_CLASSES)
@@ -86,8 +86,8 @@ class VersionMetrics(Collector):
 
     Args:
         decision: the version.
-        registry: where they are to be found.
-        workers: how many processes count; each calls `be` with its number, once, before it counts.
+        registry: exports them.
+        workers: number of processes that count; each calls `use_slot`, once, before it counts.
     """
 
     def __init__(self, model: Model, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
@@ -97,14 +97,14 @@ class VersionMetrics(Collector):
         self._workers = workers
         self._at = _Layout(len(model.bins) + 1, model.width)
         self._bases = {route: at * self._at.route for at, route in enumerate(ROUTES)}
-        # One part more than workers, for whoever looks after them.
+        # One slot more than workers, for their supervisor.
         self._shared = Shared(workers + 1, self._at.integers, self._at.floats)
         self.use_slot(0)
         if registry is not None:
             registry.register(self)
 
     def use_slot(self, worker: int) -> None:
-        """Count as this worker from now on; `workers` itself is whoever looks after them."""
+        """Count in this worker's slot from now on; slot `workers` is the supervisor's."""
         self._ints = self._shared.integers(worker)
         self._floats = self._shared.floats(worker)
         self._array = np.frombuffer(self._ints, dtype=np.int64)
@@ -112,14 +112,14 @@ class VersionMetrics(Collector):
     # -- counting: on the event loop and nowhere else, since an addition is two steps ------------------------------
 
     def count_response(self, status: int, seconds: float, route: str = SPLIT) -> None:
-        """Count one answered request and its whole duration, from its head to its answer."""
+        """Count one response, and its request's whole duration, from its head to its response."""
         base, ints = self._bases[route], self._ints
         ints[base + status // 100 - 2] += 1
         ints[base + self._at.durations + bisect_left(EDGES, seconds)] += 1
         self._floats[2 * ROUTES.index(route)] += seconds
 
     def count_prediction_time(self, seconds: Array, route: str = SPLIT) -> None:
-        """Count what the version itself took for some calls, shape (calls,), no waiting: reading, deciding, writing."""
+        """Count the time of some predictions, shape (requests,), without waiting: parsing, predicting, writing."""
         self._add(self._bases[route] + self._at.decisions, _histogram(_EDGES, seconds))
         self._floats[2 * ROUTES.index(route) + 1] += float(seconds.sum())
 
@@ -131,7 +131,7 @@ class VersionMetrics(Collector):
         self._add(self._at.outside, out_of_range)
 
     def count_stage(self, name: str, seconds: Array) -> None:
-        """Feed KServe's histogram of one stage with some calls, shape (calls,)."""
+        """Feed KServe's histogram of one stage with the durations of some requests, shape (requests,)."""
         which = STAGES.index(name)
         self._add(self._at.stages + which * _STAGE_BUCKETS, _histogram(_STAGE_EDGES, seconds))
         self._floats[self._at.stage_sums + which] += float(seconds.sum())
@@ -145,11 +145,11 @@ class VersionMetrics(Collector):
         self._ints[self._at.restarts + (reason == STUCK)] += 1
 
     def set_connections(self, connections: int) -> None:
-        """Say how many connections there are."""
+        """Set the number of open connections."""
         self._ints[self._at.connections] = connections
 
     def heartbeat(self, waiting: int) -> None:
-        """Give a sign of life, and say how many calls wait for a thread or are decided in one."""
+        """Beat, and set the number of requests that wait for a thread or are predicted in one."""
         self._ints[self._at.waiting] = waiting
         self._ints[self._at.heartbeats] += 1
 
@@ -158,20 +158,20 @@ class VersionMetrics(Collector):
         self._ints[self._at.log + LOG_FATES.index(NO_MEMORY)] += records
 
     def set_log_waiting(self, records: int) -> None:
-        """Say how many records wait in memory."""
+        """Set the number of records that wait in memory."""
         self._ints[self._at.log_waiting] = records
 
     def least_connections(self) -> int:
-        """How many connections the worker has that has the fewest."""
+        """The smallest number of connections of any worker."""
         return min(self._shared.integers(worker)[self._at.connections] for worker in range(self._workers))
 
     def heartbeats(self, worker: int) -> int:
-        """How many signs of life a worker has given."""
+        """The number of a worker's heartbeats."""
         found: int = self._shared.integers(worker)[self._at.heartbeats]
         return found
 
     def reset_slot(self, worker: int) -> None:
-        """Of a worker that is gone, what was true only of that moment; the records that it held are lost."""
+        """Reset the gauges of a worker that has exited, and count the records that it held as lost."""
         ints = self._shared.integers(worker)
         ints[self._at.log + LOG_FATES.index(DIED)] += ints[self._at.log_waiting]
         ints[self._at.connections] = ints[self._at.waiting] = ints[self._at.log_waiting] = 0
@@ -189,10 +189,10 @@ class VersionMetrics(Collector):
     def _add(self, at: int, counts: NDArray[np.int64]) -> None:
         self._array[at : at + len(counts)] += counts
 
-    # -- telling -----------------------------------------------------------------------------------------------------
+    # -- exporting ---------------------------------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families, made now, of all workers."""
+        """The metric families of all workers, as of now."""
         counts, sums = self._shared.integer_sums().tolist(), self._shared.float_sums().tolist()
         yield from self._routed(counts, sums)
         yield from self._served(counts)
@@ -207,7 +207,7 @@ class VersionMetrics(Collector):
         predictions = CounterMetricFamily(PREDICTIONS, "Predictions.", labels=[*labels, "bin"])
         for which, (name, base) in enumerate(self._bases.items()):
             statuses = counts[base : base + len(STATUS_CLASSES)]
-            # Of the other routes only what was ever used: four hundred empty buckets tell nobody anything.
+            # Other routes only once they were used: four hundred empty buckets say nothing.
             if name != SPLIT and not sum(statuses):
                 continue
             for status_class, count in zip(STATUS_CLASSES, statuses, strict=True):
@@ -276,10 +276,10 @@ class VersionMetrics(Collector):
 
 
 def _histogram(edges: Array, values: Array) -> NDArray[np.int64]:
-    """How many values fall into each bucket; an upper edge belongs to its bucket, as Prometheus has it."""
+    """How many values fall into each bucket; an upper edge belongs to its bucket, as in Prometheus."""
     return np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
 
 
 def cumulative(labels: Sequence[str], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """Counts by bucket as Prometheus wants them: how many were at most each upper edge."""
+    """Cumulative counts by bucket, as Prometheus stores them: values up to each upper edge."""
     return [(label, float(count)) for label, count in zip(labels, accumulate(counts), strict=True)]

@@ -1,8 +1,8 @@
-"""Numbers that the workers of one server share: each writes its own, and each can read the sum.
+"""Numbers that the workers of one server share: each writes its own slot, and each can read the sums.
 
-One anonymous map of memory, made before the workers are forked. A worker's part has one writer, so nothing is locked;
+One anonymous map of memory, made before the workers are forked. A worker's slot has one writer, so nothing is locked;
 eight aligned bytes are written whole on every platform that this runs on, so a reader sees a number from before or
-after an addition and never half of one. A worker that is replaced hands its part to its successor, so no sum ever goes
+after an addition and never half of one. A worker that is replaced hands its slot to its successor, so no sum ever goes
 back.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 
 class Shared:
-    """`slots` parts, each of `integers` int64 and `floats` float64, all zero."""
+    """`slots` slots, each of `integers` int64 and `floats` float64, all zero."""
 
     def __init__(self, slots: int, integers: int, floats: int) -> None:
         self.slots = slots
@@ -28,19 +28,19 @@ class Shared:
         self._float_view: Any = whole[split : split + slots * floats * 8].cast("d")
 
     def integers(self, slot: int) -> memoryview:
-        """One part's integers, to be changed by its worker alone."""
+        """One slot's integers, written by its worker alone."""
         return self._int_view[slot * self._integers : (slot + 1) * self._integers]
 
     def floats(self, slot: int) -> Any:
-        """One part's floats, to be changed by its worker alone."""
+        """One slot's floats, written by its worker alone."""
         return self._float_view[slot * self._floats : (slot + 1) * self._floats]
 
     def integer_sums(self) -> NDArray[np.int64]:
-        """The sums over the parts, shape (integers,)."""
+        """The sums over the slots, shape (integers,)."""
         found = np.frombuffer(self._int_view, dtype=np.int64).reshape(self.slots, self._integers)
         return np.asarray(found.sum(axis=0), dtype=np.int64)
 
     def float_sums(self) -> NDArray[np.float64]:
-        """The sums over the parts, shape (floats,)."""
+        """The sums over the slots, shape (floats,)."""
         found = np.frombuffer(self._float_view, dtype=np.float64).reshape(self.slots, self._floats)
         return np.asarray(found.sum(axis=0), dtype=np.float64)
