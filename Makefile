@@ -85,4 +85,4 @@ release: $(READY) ## wheel, sdist and images into dist/, with their hashes in di
 	scripts/release.sh $(UV) $(IMAGES)
 
 clean: ## remove what was set up and built
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info src/*.egg-info
+	rm -rf $(VENV) build dist .sabia .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info src/*.egg-info

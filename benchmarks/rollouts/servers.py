@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rollouts import figures
-from sabia.cli.stack import train_missing
 from sabia.contract.names import FAULT_HEADER, PIN_HEADER
 from sabia.local import counters as stack_metrics
+from sabia.local.lifecycle import train_missing
 from sabia.local.objectstore import Access, ObjectStore
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Serving, Stack, running

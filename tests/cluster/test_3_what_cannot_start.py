@@ -79,7 +79,7 @@ def attempts(served: Served, url: str, row: list[float]) -> dict[str, tuple[str,
         documents = deployment.documents(MODEL, Version.parse(version), namespace=NAMESPACE)
         spoil(documents)
         with pytest.raises(DeploymentFailed) as failed:
-            deployment.deploy(Cluster.connect(NAMESPACE), documents, seconds=SECONDS, say=lambda _: None)
+            deployment.deploy(Cluster.connect(NAMESPACE), documents, seconds=SECONDS, log=lambda _: None)
         return str(failed.value)
 
     with tools.load(url, row) as load, ThreadPoolExecutor(len(CASES)) as pool:

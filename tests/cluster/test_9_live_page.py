@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from sabia.local.process import free_ports, installed
+from sabia.kubernetes.programs import installed
+from sabia.local.process import free_ports
 from tests.browser import browser, needs_chromium, serious
 from tests.cluster import tools
 from tests.cluster.rollouts import begin, until

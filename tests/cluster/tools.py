@@ -22,7 +22,7 @@ import yaml
 
 from sabia.kubernetes.manifests import ROOT
 from sabia.kubernetes.pods import is_ready
-from sabia.local.process import installed
+from sabia.kubernetes.programs import installed
 from tests.waiting import eventually
 
 Document = dict[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sabia.cli.stack import train_missing
+from sabia.local.lifecycle import train_missing
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Stack, gateway_of, running
 from sabia.training.datasets import Dataset, load

@@ -155,7 +155,7 @@ def test_a_rollout_without_its_stack_ends_its_engine_and_nothing_else(tmp_path: 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Three servers of the stable version and one of the canary."""
-    from sabia.cli.stack import train_missing
+    from sabia.local.lifecycle import train_missing
 
     serving = Serving(replicas={"1.2": 3}, baselines=["1.2"])
     with Stack(tmp_path_factory.mktemp("replicas"), serving=serving) as stack:
@@ -197,7 +197,7 @@ def test_every_replica_is_scraped_and_the_gateway_counts_what_the_split_sent(rep
 def test_what_never_reached_a_server_is_a_failure_of_its_version_and_trouble(
     tmp_path_factory: pytest.TempPathFactory, dataset: Dataset
 ) -> None:
-    from sabia.cli.stack import train_missing
+    from sabia.local.lifecycle import train_missing
 
     with Stack(tmp_path_factory.mktemp("gone")) as stack:
         train_missing(stack, stack.start_store().open())

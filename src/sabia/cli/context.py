@@ -1,4 +1,4 @@
-"""Which store and which stack a command means."""
+"""Options that several commands have, and the platform and the store that they choose."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Annotated
 
 import typer
 
-from sabia.cli.errors import CliError
-from sabia.local import stack as stacks
-from sabia.local.errors import NotRunning
+from sabia import platforms, terminal
+from sabia.platforms import DEFAULT_FOLDER, Platform
 from sabia.store.objects import Store
 
-FOLDER = Path("build/stack")
 FOLDER_VARIABLE = "SABIA_FOLDER"
 
 StoreOption = Annotated[
@@ -22,7 +20,7 @@ StoreOption = Annotated[
     typer.Option("--store", envvar="SABIA_STORE", help="URL of the store; without it, the running stack's."),
 ]
 FolderOption = Annotated[
-    Path, typer.Option("--folder", envvar=FOLDER_VARIABLE, help="Where the stack keeps what it needs.")
+    Path, typer.Option("--folder", envvar=FOLDER_VARIABLE, help="Folder of the stack on this machine.")
 ]
 NamespaceOption = Annotated[
     str | None,
@@ -33,8 +31,18 @@ NamespaceOption = Annotated[
         help="A namespace of the cluster that KUBECONFIG names; without it, the stack on this machine.",
     ),
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Which model, where a namespace has more than one.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="The model, where a namespace serves several.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def choose(namespace: str | None, folder: Path, *, store: str | None = None, model: str | None = None) -> Platform:
+    """The platform that a command's options choose; see `platforms.choose`."""
+    return platforms.choose(namespace, folder=folder, store=store, model=model, log=terminal.log)
+
+
+def open_store(url: str | None, *, make: bool = False) -> Store:
+    """The store at `url`, or that of the running stack; see `platforms.open_store`."""
+    return platforms.open_store(url, folder=Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER)), make=make)
 
 
 def user() -> str:
@@ -43,17 +51,3 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "sabia"
-
-
-def open_store(url: str | None, *, make: bool = False, folder: Path | None = None) -> Store:
-    """The store at `url`, or that of the stack that runs in `folder`.
-
-    Raises:
-        CliError: no URL was given and no stack runs.
-    """
-    if url is not None:
-        return Store.open(url, make=make)
-    try:
-        return stacks.running(folder or Path(os.environ.get(FOLDER_VARIABLE, FOLDER))).access.open()
-    except NotRunning as error:
-        raise CliError("No store: give --store URL, set SABIA_STORE, or start a stack with `sabia up`.", 5) from error

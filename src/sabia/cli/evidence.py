@@ -11,12 +11,12 @@ import numpy as np
 import typer
 
 from sabia.cli.errors import CliError
-from sabia.cli.output import console, print_table
 from sabia.contract.durations import EDGES
 from sabia.rollout import summary
 from sabia.rollout.counters import BUCKETS, Arm
 from sabia.rollout.evaluation import Conclusion, Evaluation
 from sabia.rollout.plan import Plan, from_mapping, parse
+from sabia.terminal import console, print_table
 
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line for each line that was read.")]
 

@@ -6,34 +6,24 @@ import os
 import secrets
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sabia.cli.context import (
-    FOLDER,
     FolderOption,
     JsonOption,
     ModelOption,
     NamespaceOption,
     StoreOption,
+    choose,
     open_store,
     user,
 )
 from sabia.cli.errors import CliError
-from sabia.cli.output import console, print_json, print_table
-from sabia.local import counters as stack_metrics
-from sabia.local import stack as stacks
-from sabia.local.split import EnvoySplit
-from sabia.registry import catalogue
-from sabia.rollout import engine
+from sabia.platforms import DEFAULT_FOLDER
 from sabia.rollout.events import Action
-from sabia.rollout.record import Record
-from sabia.store.objects import Store
-
-if TYPE_CHECKING:
-    from sabia.monitoring.document import Report
-    from sabia.monitoring.live.place import Place
+from sabia.terminal import print_json, print_line, print_table
 
 export = typer.Typer(help="Export the log and the labels to other tools.", no_args_is_help=True)
 labels = typer.Typer(help="Add labels: the true values of predictions.", no_args_is_help=True)
@@ -66,7 +56,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the report of a model: traffic, rollouts, quality, drift; the same as JSON with --json."""
-    from sabia.monitoring import jobs
+    from sabia.monitoring import jobs, table
     from sabia.monitoring.page import to_html
     from sabia.monitoring.report import generate
 
@@ -80,8 +70,8 @@ def report(
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(to_html(facts))
-        tell(facts)
-        console.print(f"the page is {out}", markup=False, soft_wrap=True)
+        print_table(table.COLUMNS, table.rows(facts), title=f"{facts.model}, from the log")
+        print_line(f"the page is {out}")
     if fail_on_drift and facts.drifted:
         named = "; ".join(f"{version}: {', '.join(names)}" for version, names in facts.drifted.items())
         raise CliError(f"What is served has drifted from the training data: {named}.")
@@ -120,65 +110,34 @@ def dash(
         str | None, typer.Option("--prometheus", help="Take the counters from this Prometheus, not from the servers.")
     ] = None,
     store: StoreOption = None,
-    folder: FolderOption = FOLDER,
+    folder: FolderOption = DEFAULT_FOLDER,
     namespace: NamespaceOption = None,
 ) -> None:
     """Serve the live page: versions, weights, rollouts with their evidence, drift."""
-    from sabia.monitoring.live.place import of_cluster, show
+    from sabia.monitoring.live.ports import Ports
+    from sabia.monitoring.live.server import serve_live
 
-    opened = open_store(store, folder=folder)
-    if namespace is None:
-        place = _machine(folder, opened)
-    else:
-        place = of_cluster(namespace, model or _only_model(opened), user())
+    platform = choose(namespace, folder, store=store, model=model)
     token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if decisions else None
 
-    def tell_where(taken: int) -> None:
+    def act(name: str, action: Action, version: str | None) -> None:
+        platform.act(name, action, actor=user(), version=version)
+
+    def on_ready(taken: int) -> None:
         print(f"the live page is http://{host}:{taken}", flush=True)
         if token is not None and "SABIA_DASH_TOKEN" not in os.environ:
-            console.print(f"the token for decisions is {token}", markup=False, soft_wrap=True)
+            print(f"the token for actions is {token}", flush=True)
 
-    show(
-        place.counted_by(prometheus),
-        opened,
+    serve_live(
+        platform.store(),
+        platform.model,
+        Ports(platform.split(), platform.source(prometheus), act),
         host=host,
         port=port,
         names=names or [],
         token=token,
-        on_ready=tell_where,
+        on_ready=on_ready,
     )
-
-
-def _machine(folder: Path, store: Store) -> Place:
-    """The stack on this machine."""
-    from sabia.monitoring.live.place import Place
-
-    state = stacks.running(folder)
-    gateway = stacks.gateway_of(folder, state)
-
-    def decide(name: str, verb: Action, version: str | None) -> None:
-        engine.act(Record(store, state.model, name), verb, actor=user(), version=version)
-
-    versions = sorted({server.version for server in state.servers})
-    return Place(state.model, versions, EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state), decide)
-
-
-def _only_model(store: Store) -> str:
-    known = catalogue.models(store)
-    if len(known) != 1:
-        raise CliError("Say which model with --model.", 2)
-    return known[0]
-
-
-def tell(facts: Report) -> None:
-    """The summary of a report, for people."""
-    rows = []
-    for served in facts.versions:
-        quality = served.quality
-        accuracy = "no labels" if quality is None else f"{quality.accuracy.value:.4f} of {quality.rows:,}"
-        drift = ", ".join(served.drifted) or ("none" if served.judged else "too few rows")
-        rows.append([served.version, f"{served.requests:,.0f}", f"{served.failed:,.0f}", accuracy, drift])
-    print_table(["version", "requests", "failed", "right", "drift"], rows, title=f"{facts.model}, from the log")
 
 
 @labels.command("add")
@@ -195,7 +154,7 @@ def labels_add(
     if as_json:
         print_json({"model": model, "labels": added.labels, "new": added.new})
     else:
-        console.print(f"{added.labels:,} labels of {model}, {added.new:,} of them new", markup=False)
+        print_line(f"{added.labels:,} labels of {model}, {added.new:,} of them new")
 
 
 @export.command("sql")
@@ -234,7 +193,7 @@ def export_postgres(
     opened, (first, last) = open_store(store), _days(since, until)
     with Archive(opened, model, first, last, cache=cache, memory=memory) as archive:
         count = to_postgres(archive, opened, url)
-    console.print(f"{count:,} rows of {first} to {last}: sabia.inference_log, labels, answers, daily", markup=False)
+    print_line(f"{count:,} rows of {first} to {last}: sabia.inference_log, labels, answers, daily")
 
 
 @export.command("duckdb")
@@ -254,7 +213,7 @@ def export_duckdb(
     first, last = _days(since, until)
     with Archive(open_store(store), model, first, last, cache=cache, memory=memory) as archive:
         count = to_duckdb(archive, file)
-    console.print(f"{count:,} rows of {first} to {last}: inference_log, labels, answers, daily", markup=False)
+    print_line(f"{count:,} rows of {first} to {last}: inference_log, labels, answers, daily")
 
 
 def _days(since: str | None, until: str | None) -> tuple[date, date]:

@@ -10,7 +10,6 @@ import msgspec
 import typer
 
 from sabia.cli.context import JsonOption, StoreOption, open_store
-from sabia.cli.output import console, print_json, print_table, say
 from sabia.contract.layout import Version
 from sabia.contract.manifest import Manifest
 from sabia.registry import aliases as alias_room
@@ -19,6 +18,7 @@ from sabia.registry.claim import Change
 from sabia.registry.errors import VersionNotFound
 from sabia.registry.verification import read_version
 from sabia.store.objects import Store
+from sabia.terminal import log, print_json, print_line, print_table
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 Number = Annotated[str, typer.Argument(metavar="VERSION", help="MAJOR.MINOR, or an alias.")]
@@ -42,8 +42,7 @@ def train(
     """
     from sabia.training import job
 
-    log = (lambda _: None) if as_json else print
-    rows = job.train(open_store(store, make=True), recipe, log=log)
+    rows = job.train(open_store(store, make=True), recipe, log=log if as_json else print)
     if as_json:
         print_json(rows)
     elif all(row["change"] == Change.NOTHING for row in rows):
@@ -99,8 +98,8 @@ def show(name: Name, version: Number, store: StoreOption = None, as_json: JsonOp
         print_json(artifact.manifest)
         return
     manifest = artifact.manifest
-    say(f"{manifest.name} {manifest.version}, created {manifest.created_at}, digest {manifest.digest[:12]}, verified")
-    console.print(artifact.files["CARD.md"].decode(), markup=False, soft_wrap=True)
+    log(f"{manifest.name} {manifest.version}, created {manifest.created_at}, digest {manifest.digest[:12]}, verified")
+    print_line(artifact.files["CARD.md"].decode())
 
 
 def diff(

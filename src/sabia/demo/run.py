@@ -22,16 +22,15 @@ import requests
 from rich.progress import track
 from scipy.stats import binom
 
-from sabia.cli.errors import CliError
-from sabia.cli.monitoring import tell
-from sabia.cli.output import console, errors, print_table, say
-from sabia.cli.stack import Stopped, stop_on_sigterm
 from sabia.contract import names
 from sabia.contract.layout import Version
+from sabia.demo.errors import DemoFailed, DemoStopped
 from sabia.local import counters as stack_metrics
 from sabia.local.envoy import Gateway
+from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Serving, Stack, running
+from sabia.monitoring import table
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.labels import add as add_labels
 from sabia.monitoring.page import to_html, to_json
@@ -43,6 +42,7 @@ from sabia.rollout.plan import from_mapping
 from sabia.rollout.ports import Source
 from sabia.rollout.record import replay
 from sabia.store.objects import Store
+from sabia.terminal import errors, log, print_line, print_table
 from sabia.training import job
 from sabia.training.datasets import Dataset, load, split
 from sabia.training.recipe import BREAST_CANCER, read
@@ -99,7 +99,8 @@ def run(folder: Path, calls: int) -> None:
     """The demo, with `calls` for each split.
 
     Raises:
-        CliError: a check did not hold, or somebody stopped it.
+        DemoFailed: a check did not hold.
+        DemoStopped: a signal arrived.
     """
     stop_on_sigterm()
     checks = Checks()
@@ -110,23 +111,23 @@ def run(folder: Path, calls: int) -> None:
             children = [process.pid for process in stack.processes]
         checks.add("every server was stopped", not any(map(_exists, children)), f"{len(children)} processes ended")
     except (Stopped, KeyboardInterrupt):
-        raise CliError("The demo was stopped; everything that it started has ended.", 130) from None
+        raise DemoStopped from None
     summary |= {"seconds": round(time.monotonic() - started, 1), "checks": checks.results, "held": checks.held}
     path = folder / "summary.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     print_table(
         ["check", "held", "seen"], [[c["check"], "yes" if c["held"] else "NO", c["seen"]] for c in checks.results]
     )
-    console.print(f"{summary['seconds']} s; everything is in {path}")
+    print_line(f"{summary['seconds']} s; everything is in {path}")
     if not checks.held:
-        raise CliError("A check did not hold.")
+        raise DemoFailed
 
 
 @contextmanager
 def _fresh(folder: Path) -> Iterator[Stack]:
     """A stack with an empty store."""
     serving = Serving(extra=[BROKEN], faults={BROKEN: FAULTS})
-    with Stack(folder, serving=serving, say=say) as stack:
+    with Stack(folder, serving=serving, log=log) as stack:
         shutil.rmtree(stack.folder / "objects", ignore_errors=True)
         (stack.folder / "summary.json").unlink(missing_ok=True)
         yield stack
@@ -174,7 +175,7 @@ def _monitor(store: Store, client: Client, folder: Path, checks: Checks) -> dict
     """Label what was answered, and make the report from the log; checked against what the client saw."""
     answered = [reply for reply in client.every_reply if reply.status == 200]
     known = {reply.request_id: reply for reply in client.every_reply if reply.request_id}
-    say("waiting for the last records of the inference log")
+    log("waiting for the last records of the inference log")
     today = datetime.now(UTC).date()
     began = today - timedelta(days=1)  # it may have been before midnight
     logged = _logged(store, client.model, began, today, set(known))
@@ -188,7 +189,7 @@ def _monitor(store: Store, client: Client, folder: Path, checks: Checks) -> dict
     path.write_text("request_id,label\n" + "".join(lines))
     added = add_labels(store, client.model, path)
     facts = generate(store, client.model, began, today)
-    tell(facts)
+    print_table(table.COLUMNS, table.rows(facts), title=f"{facts.model}, from the log")
     seen = {served.version: served for served in facts.versions}
     for version in sorted(seen):
         mine = [reply for reply in answered if reply.version == version]
@@ -202,7 +203,7 @@ def _monitor(store: Store, client: Client, folder: Path, checks: Checks) -> dict
     page = folder / "report.html"
     page.write_text(to_html(facts))
     (folder / "report.json").write_bytes(to_json(facts))
-    console.print(f"the report is {page}", markup=False, soft_wrap=True)
+    print_line(f"the report is {page}")
     return {"page": str(page), "labels": added.labels, "drift": {name: each.drifted for name, each in seen.items()}}
 
 
@@ -224,11 +225,11 @@ def _logged(store: Store, model: str, first: date, last: date, wanted: set[str])
 
 
 def _train(store: Store, checks: Checks) -> list[dict[str, Any]]:
-    rows = job.train(store, log=say)
+    rows = job.train(store, log=log)
     print_table(["version", "change", "note", "accuracy"], [list(row.values())[:4] for row in rows], title="published")
     numbers = [row["version"] for row in rows]
     checks.add("six versions were claimed", numbers == ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"], ", ".join(numbers))
-    again = {str(row["change"]) for row in job.train(store, log=say)}
+    again = {str(row["change"]) for row in job.train(store, log=log)}
     checks.add("the recipe run again writes nothing", again == {str(Change.NOTHING)}, ", ".join(sorted(again)))
     return rows
 
@@ -378,9 +379,9 @@ def _roll_out(
     plan = from_mapping({"model": client.model, "stable": stable, "canary": canary, **_ROLLOUT})
     began = engine.start(store, plan, traffic.weights(), actor="demo")
     with client.calling() as load:
-        state = engine.Engine(began, traffic, source, report=say).run()
+        state = engine.Engine(began, traffic, source, report=log).run()
     summary = began.head().entry.summary
-    console.print(f"{stable} -> {canary}: {summary}", markup=False, soft_wrap=True)
+    print_line(f"{stable} -> {canary}: {summary}")
     failed = [reply for reply in load if reply.status != 200]
     others = [reply for reply in failed if reply.version != canary]
     what = "promoted" if end == "Promoted" else "rolled back"

@@ -20,13 +20,12 @@ from sabia.contract.names import SPEC_ANNOTATION, VERSION_LABEL
 from sabia.kubernetes import manifests
 from sabia.kubernetes import route as routes
 from sabia.kubernetes.cluster import Cluster, Deployed
-from sabia.kubernetes.errors import DeploymentFailed, StillServing
+from sabia.kubernetes.errors import DeploymentFailed, ManifestProblem, StillServing
 from sabia.kubernetes.httproute import HttpRouteSplit
-from sabia.local.errors import ManifestProblem
 from sabia.rollout.weights import check_version
 
 Document = dict[str, Any]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 # Where manifests/store/minio and manifests/training put the versions.
 _BUCKET = "s3://sabia"
@@ -106,7 +105,7 @@ def _folder(place: Path, data: dict[str, str], root: Path) -> Path:
     return folder
 
 
-def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say, host: str | None = None) -> Deployed:
+def deploy(cluster: Cluster, found: list[Document], *, seconds: float, log: Log, host: str | None = None) -> Deployed:
     """Apply a version, wait until it answers, and only then let the route know of it: a pin, and no weight.
 
     The first version of a model makes the route, for the host name that is given or `<model>.example.com`, and gets
@@ -116,16 +115,16 @@ def deploy(cluster: Cluster, found: list[Document], *, seconds: float, say: Say,
         DeploymentFailed: it was not ready in time; the route was not touched.
         NotConfirmed, Overtaken: the route was not changed.
     """
-    wanted = stamp(found)
+    desired = stamp(found)
     cluster.apply(found)
-    say(f"waiting for {wanted.model} {wanted.version}")
-    deployed = _wait(cluster, wanted, seconds=seconds, say=say)
+    log(f"waiting for {desired.model} {desired.version}")
+    deployed = _wait(cluster, desired, seconds=seconds, log=log)
     _let_the_route_know(cluster, deployed, host or f"{deployed.model}.example.com")
     return deployed
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Desired:
     """What has to be there: pods of a version that bear this digest of their spec, at least so many."""
 
     model: str
@@ -134,7 +133,7 @@ class Wanted:
     replicas: int
 
 
-def stamp(found: list[Document]) -> Wanted:
+def stamp(found: list[Document]) -> Desired:
     """Let the pods bear the digest of the spec that they are made from. Their number is no part of it."""
     predictor = _predictor(found)
     annotations = predictor.setdefault("annotations", {})
@@ -143,18 +142,18 @@ def stamp(found: list[Document]) -> Wanted:
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
     annotations[SPEC_ANNOTATION] = digest
     version = manifests.predictor(found, where="the version")
-    return Wanted(version.model, version.version, digest, predictor.get("minReplicas", 1))
+    return Desired(version.model, version.version, digest, predictor.get("minReplicas", 1))
 
 
-def _wait(cluster: Cluster, wanted: Wanted, *, seconds: float, say: Say) -> Deployed:
+def _wait(cluster: Cluster, desired: Desired, *, seconds: float, log: Log) -> Deployed:
     deadline, said = time.monotonic() + seconds, ""
     while True:
-        deployed = _find(cluster, wanted.model, wanted.version)
-        if deployed.ready and cluster.has_rolled_out(deployed, wanted.digest, at_least=wanted.replicas):
+        deployed = _find(cluster, desired.model, desired.version)
+        if deployed.ready and cluster.has_rolled_out(deployed, desired.digest, at_least=desired.replicas):
             return deployed
         trouble = cluster.trouble(deployed)
         if trouble and trouble != said:
-            say(trouble)
+            log(trouble)
             said = trouble
         if time.monotonic() > deadline:
             reason = "its pods are not all there yet" if deployed.ready else deployed.reason
@@ -190,7 +189,7 @@ class Silence:
     seconds: float
 
 
-def undeploy(cluster: Cluster, model: str, version: str, silence: Silence, *, say: Say) -> None:
+def undeploy(cluster: Cluster, model: str, version: str, silence: Silence, *, log: Log) -> None:
     """Take a version off: out of the route, confirmed, seen to get no request for a while, and then away.
 
     Raises:
@@ -205,15 +204,15 @@ def undeploy(cluster: Cluster, model: str, version: str, silence: Silence, *, sa
         weight = routes.weights(route).get(deployed.service, 0)
         if weight > 0:
             raise StillServing(version, f"its weight is {weight}; move it to another version first")
-        say(f"taking {version} out of the route")
+        log(f"taking {version} out of the route")
         HttpRouteSplit(cluster, model).change(route, lambda found: routes.without_version(found, _backend(deployed)))
-    _wait_for(silence, cluster, deployed, say=say)
+    _wait_for(silence, cluster, deployed, log=log)
     for api_version, kind in _OBJECTS:
         cluster.delete(api_version, kind, deployed.name)
 
 
-def _wait_for(silence: Silence, cluster: Cluster, deployed: Deployed, *, say: Say) -> None:
-    say(f"waiting until {deployed.version} has got no request for {silence.quiet:g} s")
+def _wait_for(silence: Silence, cluster: Cluster, deployed: Deployed, *, log: Log) -> None:
+    log(f"waiting until {deployed.version} has got no request for {silence.quiet:g} s")
     deadline = time.monotonic() + silence.seconds
     seen, since = cluster.requests_of(deployed), time.monotonic()
     while time.monotonic() - since < silence.quiet:

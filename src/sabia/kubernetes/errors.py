@@ -8,11 +8,16 @@ RolloutError
 ├── RouteNotFound        the model has no route
 ├── ClusterUnreachable   the Kubernetes API does not answer
 └── ClusterRefused       the Kubernetes API refuses
+
+SabiaError
+├── ManifestProblem      a manifest cannot be rendered, or uses what the platform does not support
+└── NotInstalled         a program that an extra brings is not installed
 ```
 """
 
 from __future__ import annotations
 
+from sabia.errors import SabiaError
 from sabia.rollout.errors import RolloutError
 
 
@@ -63,3 +68,17 @@ class ClusterRefused(RolloutError):
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(f"The cluster refused {what}: {reason.rstrip('.')}.")
+
+
+class ManifestProblem(SabiaError):
+    """A manifest cannot be rendered, or uses what the platform does not support."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}.")
+
+
+class NotInstalled(SabiaError):
+    """A program that an extra brings is not installed."""
+
+    def __init__(self, program: str, extra: str) -> None:
+        super().__init__(f"{program} is not installed; pip install 'sabia[{extra}]' brings it.")

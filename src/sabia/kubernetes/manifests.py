@@ -12,9 +12,9 @@ import yaml
 
 from sabia.contract.durations import parse_duration
 from sabia.contract.names import MODEL_LABEL, VERSION_LABEL
+from sabia.kubernetes.errors import ManifestProblem
+from sabia.kubernetes.programs import installed
 from sabia.kubernetes.specs import Match, PredictorSpec, Probe, RouteSpec, Rule
-from sabia.local.errors import ManifestProblem
-from sabia.local.process import installed
 
 ROOT = Path(__file__).parents[1] / "manifests"
 _CONTAINER = "kserve-container"

@@ -10,10 +10,11 @@ from typing import Any
 
 import requests
 
+from sabia.kubernetes.programs import installed
 from sabia.kubernetes.specs import PredictorSpec, RouteSpec
 from sabia.local import gateway
 from sabia.local.errors import NotConfirmed
-from sabia.local.process import Process, answers, free_ports, installed
+from sabia.local.process import Process, answers, free_ports
 
 _CONFIRM_SECONDS = 10.0
 _POLL = 0.01
@@ -117,7 +118,14 @@ class Envoy:
         _replace(folder / gateway.ROUTES_FILE, gateway.routes(route))
         configuration = folder / "bootstrap.json"
         _replace(configuration, gateway.bootstrap(port=port, admin_port=admin_port, folder=folder))
-        command = [installed("envoy"), "-c", str(configuration), "--disable-hot-restart", "--log-level", "warning"]
+        command = [
+            installed("envoy", extra="local"),
+            "-c",
+            str(configuration),
+            "--disable-hot-restart",
+            "--log-level",
+            "warning",
+        ]
         self.process = Process("envoy", [*command, "--concurrency", "1"], logs=logs)
 
     def wait_until_ready(self, *, seconds: float = 30) -> None:

@@ -6,7 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sabia.local.process import Process, installed, remembered_ports
+from sabia.kubernetes.programs import installed
+from sabia.local.process import Process, remembered_ports
 from sabia.store.errors import StoreError
 from sabia.store.objects import Store
 
@@ -24,7 +25,7 @@ class Access:
 
     @property
     def url(self) -> str:
-        """The store's URL, for `artifacts.Store`."""
+        """The store's URL, for `sabia.store.objects.Store`."""
         return f"s3://{BUCKET}"
 
     def open(self) -> Store:
@@ -32,7 +33,7 @@ class Access:
         return Store.open(self.url, environment=self.environment())
 
     def environment(self) -> dict[str, str]:
-        """The standard names, as the AWS tools and `artifacts.Store` read them."""
+        """The standard names, as the AWS tools and `sabia.store.objects.Store` read them."""
         return {
             "AWS_ACCESS_KEY_ID": self.key,
             "AWS_SECRET_ACCESS_KEY": self.secret,
@@ -53,7 +54,7 @@ class ObjectStore:
         )
         self.process = Process(
             "seaweedfs",
-            [installed("weed"), *_arguments(data, ports)],
+            [installed("weed", extra="local"), *_arguments(data, ports)],
             logs=logs,
             extra={"AWS_ACCESS_KEY_ID": self.access.key, "AWS_SECRET_ACCESS_KEY": self.access.secret},
         )

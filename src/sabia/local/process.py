@@ -24,11 +24,6 @@ _POLL = 0.05
 _LAST_LINES = 3
 
 
-def installed(program: str) -> str:
-    """The path of a program that came as a wheel: beside this Python."""
-    return str(Path(sys.executable).parent / program)
-
-
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nothing listens on. All are held while they are chosen, so they differ."""
     with ExitStack() as held:

@@ -16,9 +16,10 @@ from sabia.contract import names
 from sabia.contract.layout import Version
 from sabia.contract.names import PIN_HEADER
 from sabia.kubernetes import manifests
+from sabia.kubernetes.errors import ManifestProblem
 from sabia.kubernetes.specs import PredictorSpec, RouteSpec, of_version
 from sabia.local.envoy import Envoy, Gateway
-from sabia.local.errors import AlreadyRunning, ManifestProblem, NotRunning
+from sabia.local.errors import AlreadyRunning, NotRunning
 from sabia.local.objectstore import Access, ObjectStore
 from sabia.local.predictors import PredictorServer
 from sabia.local.process import Process
@@ -27,7 +28,7 @@ STATE_FILE = "stack.json"
 _LOCK_FILE = "lock"
 _STOP_SECONDS = 10.0
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,14 @@ class Stack:
     """
 
     def __init__(
-        self, folder: Path, *, root: Path = manifests.ROOT, serving: Serving = _AS_WRITTEN, say: Say = lambda _: None
+        self, folder: Path, *, root: Path = manifests.ROOT, serving: Serving = _AS_WRITTEN, log: Log = lambda _: None
     ) -> None:
         self.folder = folder.resolve()
         self.logs = self.folder / "logs"
         self.route: RouteSpec = manifests.route(manifests.render(root / "traffic"), where="traffic")
         self.specs = _specs_of(self.route, list(manifests.predictors(root)))
         self.route, self.specs = _with(serving, self.route, self.specs)
-        self._say = say
+        self._log = log
         self._lock: IO[bytes] | None = None
         self._processes: list[Process] = []
         self.servers: list[PredictorServer] = []
@@ -120,7 +121,7 @@ class Stack:
 
     def start_store(self) -> Access:
         """Start the object store and return how to reach it."""
-        self._say("starting the object store (SeaweedFS)")
+        self._log("starting the object store (SeaweedFS)")
         store = ObjectStore(self.folder / "objects", self.logs)
         self._processes.append(store.process)
         store.wait_until_ready()
@@ -142,12 +143,12 @@ class Stack:
         for step in (PredictorServer.download, PredictorServer.start, PredictorServer.wait_until_ready):
             for server in self.servers:
                 if step is PredictorServer.start:
-                    self._say(f"serving {server.spec.model} {server.spec.version} from {server.spec.storage_uri}")
+                    self._log(f"serving {server.spec.model} {server.spec.version} from {server.spec.storage_uri}")
                 step(server)
 
     def start_gateway(self) -> Gateway:
         """Start Envoy on the route, write the state down, and return the gateway."""
-        self._say("starting the gateway (Envoy)")
+        self._log("starting the gateway (Envoy)")
         backends = {server.spec.service: (server.spec, server.ports) for server in self.servers}
         envoy = Envoy(self.folder / "envoy", self.logs, backends=backends, route=self.route)
         self._processes.append(envoy.process)

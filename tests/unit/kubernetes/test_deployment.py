@@ -11,7 +11,7 @@ import pytest
 from sabia.contract.layout import Version
 from sabia.contract.names import SPEC_ANNOTATION
 from sabia.kubernetes import deployment, manifests
-from sabia.local.errors import ManifestProblem
+from sabia.kubernetes.errors import ManifestProblem
 from tests.unit.manifests.schemas import problems
 
 Document = dict[str, Any]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sabia.kubernetes.errors import ManifestProblem
 from sabia.kubernetes.manifests import ROOT, predictor, render, route
 from sabia.kubernetes.specs import Match, RouteSpec, Rule
 from sabia.local import gateway
-from sabia.local.errors import ManifestProblem
 
 Document = dict[str, Any]
 

@@ -32,7 +32,7 @@ def ends_within(pid: int, seconds: float) -> bool:
 
 def test_a_child_that_ends_before_it_is_ready_is_reported_with_its_last_words(tmp_path: Path) -> None:
     child = Process("toy", [sys.executable, "-c", "import sys; sys.exit('it broke')"], logs=tmp_path)
-    with pytest.raises(ProcessFailed, match=r"toy ended with status 1\. It said: it broke"):
+    with pytest.raises(ProcessFailed, match=r"toy ended with status 1\. Its log ends: it broke"):
         child.wait_until(lambda: False, seconds=30)
 
 

@@ -17,7 +17,7 @@ import yaml
 import sabia
 from sabia.contract.layout import Version, version_prefix
 from sabia.kubernetes.manifests import ROOT, predictor, render, route
-from sabia.local.process import installed
+from sabia.kubernetes.programs import installed
 from sabia.rollout.plan import Errors, Labels, Latency, Plan, Predictions
 from tests.unit.manifests.folders import KUSTOMIZATIONS
 from tests.unit.manifests.schemas import FOLDER, problems

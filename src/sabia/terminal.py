@@ -1,7 +1,8 @@
-"""How commands print: a table for people, one JSON document for programs."""
+"""What commands print: a table for people, one JSON document for programs, progress on standard error."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ errors = Console(stderr=True, highlight=False)
 
 def print_json(document: Any) -> None:
     """Print facts as one JSON document."""
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
@@ -26,6 +27,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     console.print(table)
 
 
-def say(text: str) -> None:
-    """Tell a person what happens now, on standard error: standard output is for facts."""
+def print_line(text: str) -> None:
+    """Print a line as it is, without markup and without wrapping."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def log(text: str) -> None:
+    """Report progress, on standard error: standard output is for facts."""
     errors.print(text, style="dim", markup=False, soft_wrap=True)

@@ -1,0 +1,119 @@
+"""`sabia up` and `sabia down`: a stack that is held by a process of its own, in the foreground or the background."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sabia.contract import names
+from sabia.contract.layout import Version
+from sabia.local import stack as stacks
+from sabia.local.errors import AlreadyRunning, NotRunning, NotStarted, NotStopped, ProcessFailed
+from sabia.local.signals import Stopped, stop_on_sigterm
+from sabia.local.stack import Serving, Stack
+from sabia.registry import catalogue
+from sabia.store.objects import Store
+
+Log = Callable[[str], None]
+
+LOG_FILE = "up.log"
+_UP_SECONDS = 180.0
+_DOWN_SECONDS = 40.0
+_POLL = 0.1
+
+
+def hold(folder: Path, serving: Serving, *, log: Log) -> None:
+    """Start a stack and hold it until SIGTERM or Ctrl-C.
+
+    Raises:
+        AlreadyRunning: another stack holds the folder.
+        ProcessFailed: a server did not start, or ended; the others are stopped.
+    """
+    stop_on_sigterm()
+    try:
+        with Stack(folder, serving=serving, log=log) as stack:
+            train_missing(stack, stack.start_store().open(), log=log)
+            stack.start_predictors()
+            gateway = stack.start_gateway()
+            log(f"ready: {gateway.url}")
+            _watch(stack)
+    except (Stopped, KeyboardInterrupt):
+        log("stopped")
+
+
+def train_missing(stack: Stack, store: Store, *, log: Log = lambda _: None) -> None:
+    """Run the built-in recipe when the store lacks a version that the route names."""
+    desired = {Version.parse(names.published(spec.version)) for spec in stack.specs.values()}
+    if not desired <= set(catalogue.versions(store, stack.model)):
+        from sabia.training import job  # noqa: PLC0415  two seconds that other commands need not spend
+
+        log("the store lacks a version that the route names: training the recipe")
+        job.train(store, log=log)
+
+
+def _watch(stack: Stack) -> None:
+    """Wait for a signal, or for the end of any server: a stack that lost one must not look complete."""
+    while True:
+        for process in stack.processes:
+            if process.exit_code is not None:
+                raise ProcessFailed(process.name, f"ended with status {process.exit_code}", process.last_lines())
+        time.sleep(_POLL)
+
+
+def start(folder: Path, options: Sequence[str]) -> None:
+    """Start `sabia up --foreground` with these options as a background process, and wait until the stack is ready.
+
+    Raises:
+        AlreadyRunning: a stack holds the folder.
+        NotStarted: the stack is not ready in time, or its process ended.
+    """
+    if _is_running(folder):
+        raise AlreadyRunning
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    path = folder / LOG_FILE
+    with path.open("wb") as file:
+        command = [sys.executable, "-P", "-m", "sabia", "up", "--foreground", "--folder", str(folder), *options]
+        child = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+    deadline = time.monotonic() + _UP_SECONDS
+    while not (folder / stacks.STATE_FILE).exists():
+        if child.poll() is not None:
+            raise NotStarted(_last_line(path))
+        if time.monotonic() > deadline:
+            child.terminate()
+            raise NotStarted(f"it was not ready after {_UP_SECONDS:g} s")
+        time.sleep(_POLL)
+
+
+def stop(folder: Path) -> None:
+    """Stop the stack that runs in a folder, and return once all of its processes have ended. The objects stay.
+
+    Raises:
+        NotRunning: no stack runs there.
+        NotStopped: it did not end in time.
+    """
+    os.kill(stacks.running(folder).pid, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while stacks.is_held(folder):
+        if time.monotonic() > deadline:
+            raise NotStopped(_DOWN_SECONDS)
+        time.sleep(_POLL)
+
+
+def _is_running(folder: Path) -> bool:
+    try:
+        stacks.running(folder)
+    except NotRunning:
+        return False
+    return True
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "its log is empty"
