@@ -54,12 +54,12 @@ test: $(READY) ## style, types, layers, unit tests and local tests (real servers
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-check: $(READY) ## the part of `make test` that needs no server and no minute
+check: $(READY) ## the part of `make test` that needs no server: under a minute of processor time
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not local and not cluster"
+	$(BIN)/pytest -m "not local and not cluster and not slow"
 
 image: ## build both images and load them into the kind cluster (LOAD= says how else)
 	$(build-images)

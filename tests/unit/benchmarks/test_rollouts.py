@@ -14,6 +14,8 @@ from sabia.rollout.plan import from_mapping
 from sabia.rollout.state import initial_state
 from sabia.rollout.transition import advance
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "world",

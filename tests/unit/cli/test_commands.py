@@ -23,6 +23,8 @@ from sabia.training.recipe import BREAST_CANCER, read
 from sabia.training.run import run
 from tests.conftest import MODEL
 
+pytestmark = pytest.mark.slow  # starts processes
+
 Sabia = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

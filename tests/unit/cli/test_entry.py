@@ -16,6 +16,8 @@ import typer
 
 from sabia.cli.commands import COMMANDS
 
+pytestmark = pytest.mark.slow  # starts processes
+
 HOSTILE = "import pathlib, sys; pathlib.Path(__file__).with_suffix('.taken').touch(); sys.exit(0)\n"
 LISTED = [name for name, command in COMMANDS.items() if command.summary]
 

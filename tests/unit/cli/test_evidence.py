@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # starts processes
+
 rng = np.random.default_rng(1)
 
 

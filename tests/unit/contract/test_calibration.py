@@ -52,6 +52,7 @@ def test_the_error_is_the_mean_gap_of_the_bins_by_their_rows(rows: list[tuple[fl
     assert calibration_error(probabilities, labels) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @given(ROWS.filter(lambda rows: len({label for _, label in rows}) == 2))
 def test_publishing_and_monitoring_report_the_same_error(rows: list[tuple[float, int]]) -> None:
     probabilities, labels = np.array([p for p, _ in rows]), np.array([label for _, label in rows])

@@ -31,6 +31,7 @@ def test_the_notebook_trains_publishes_serves_asks_and_looks() -> None:
     assert found["served"].drifted == []
 
 
+@pytest.mark.slow
 def test_the_exported_notebook_is_the_same(tmp_path: Path) -> None:
     subprocess.run(
         [

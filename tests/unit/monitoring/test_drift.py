@@ -25,6 +25,7 @@ def deciles(values: np.ndarray) -> np.ndarray:
     return np.unique(np.quantile(values, np.linspace(0, 1, 11)[1:-1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [50, 100, 200, 500, 5000])
 def test_a_report_on_rows_without_drift_names_nothing_in_ninety_nine_of_a_hundred(n: int) -> None:
     source = np.random.default_rng(n)

@@ -69,6 +69,7 @@ class Parts(HTMLParser):
                 self.loads.append(str(value))
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
     page = to_html(report)
     parts = Parts(page)
@@ -78,11 +79,13 @@ def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
     assert not re.search(r"@import|url\((?!#)", page)
 
 
+@pytest.mark.slow
 def test_no_two_elements_have_one_id(report: Report) -> None:
     ids = Parts(to_html(report)).ids
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_report_say(report: Report) -> None:
     text = re.sub(r"<[^>]+>|&nbsp;", " ", to_html(report))
     for served in report.versions:
@@ -98,6 +101,7 @@ def test_the_same_as_json_reads_back(report: Report) -> None:
     assert msgspec.json.decode(to_json(report), type=Report) == report
 
 
+@pytest.mark.slow
 def test_what_clients_sent_is_text_and_no_markup(report: Report) -> None:
     served = msgspec.structs.replace(report.versions[0], refusals=[("<script>alert(1)</script>", 1)])
     page = to_html(msgspec.structs.replace(report, versions=[served]))

@@ -20,6 +20,7 @@ ROWS = st.integers(2, 60).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_the_figures_are_those_of_the_library(rows: tuple[np.ndarray, np.ndarray]) -> None:
     predictions, labels = rows

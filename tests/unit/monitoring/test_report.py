@@ -48,6 +48,7 @@ def label_file(folder: Path, ids: list[str], truth: Array) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_rows_like_the_training_rows_are_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 2000)
     write_log(store, logistic, rows, Model(logistic).predict(rows), refused=30, failed=20)
@@ -61,6 +62,7 @@ def test_rows_like_the_training_rows_are_no_drift(store: Store, logistic: Artifa
     assert served.skew.largest_difference == 0
 
 
+@pytest.mark.slow
 def test_a_feature_that_moved_is_named_and_no_other(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 1000)
     rows[:, 4] += trained[:, 4].std()
@@ -69,6 +71,7 @@ def test_a_feature_that_moved_is_named_and_no_other(store: Store, logistic: Arti
     assert served.drifted == ["mean smoothness"]
 
 
+@pytest.mark.slow
 def test_bins_are_those_of_the_reference(store: Store, linear: Artifact, trained: Array) -> None:
     """The training rows themselves fall into the bins exactly as the reference counted them."""
     write_log(store, linear, trained, Model(linear).predict(trained))
@@ -77,6 +80,7 @@ def test_bins_are_those_of_the_reference(store: Store, linear: Artifact, trained
     assert all(feature.out_of_range == 0 and feature.missing == 0 for feature in served.features)
 
 
+@pytest.mark.slow
 def test_values_outside_the_training_range_are_counted(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 100)
     rows[:25, 0], rows[25:50, 1] = trained[:, 0].max() + 1, trained[:, 1].min() - 1
@@ -86,6 +90,7 @@ def test_values_outside_the_training_range_are_counted(store: Store, logistic: A
     assert (outside["mean radius"], outside["mean texture"], outside["mean area"]) == (0.25, 0.25, 0.0)
 
 
+@pytest.mark.slow
 def test_what_was_served_otherwise_than_published_shows(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 100)
     write_log(store, logistic, rows, 1 - Model(logistic).predict(rows))
@@ -107,6 +112,7 @@ def test_labels_are_joined_whenever_they_come(store: Store, logistic: Artifact, 
     assert served.days[0].accuracy == served.quality.accuracy
 
 
+@pytest.mark.slow
 def test_two_versions_are_compared_on_the_time_that_they_share(
     store: Store, linear: Artifact, logistic: Artifact, trained: Array
 ) -> None:
@@ -130,6 +136,7 @@ def test_two_versions_are_compared_on_the_time_that_they_share(
     assert compared.latency["0.5"] == pytest.approx(2, rel=0.01)
 
 
+@pytest.mark.slow
 def test_copies_of_the_same_requests_are_paired(
     store: Store, linear: Artifact, logistic: Artifact, trained: Array
 ) -> None:
@@ -144,6 +151,7 @@ def test_copies_of_the_same_requests_are_paired(
     assert compared.agreement.value == 1.0
 
 
+@pytest.mark.slow
 def test_days_are_told_apart_and_others_left_out(store: Store, logistic: Artifact, trained: Array) -> None:
     for day in range(3):
         rows = resampled(trained, 100 + day, seed=day)
@@ -158,6 +166,7 @@ def test_no_log_is_an_error_that_names_the_days(store: Store) -> None:
         report(store)
 
 
+@pytest.mark.slow
 def test_columns_that_were_redacted_are_missing_and_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 500)
     write_log(store, logistic, rows, Model(logistic).predict(rows), redacted=frozenset({"mean radius"}))
@@ -169,6 +178,7 @@ def test_columns_that_were_redacted_are_missing_and_no_drift(store: Store, logis
     assert served.skew is None
 
 
+@pytest.mark.slow
 def test_a_version_that_the_store_does_not_have_is_named(
     store: Store, linear: Artifact, published: Store, trained: Array
 ) -> None:

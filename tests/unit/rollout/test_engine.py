@@ -49,6 +49,7 @@ def test_a_canary_that_answers_nothing_right_costs_few_requests() -> None:
     assert rig.world.failures[CANARY] <= 20
 
 
+@pytest.mark.slow
 def test_silence_is_never_success() -> None:
     rig = Rig.start(a_plan(deadline="1h"), 0)
     engine = rig.run(looks=400)
@@ -301,6 +302,7 @@ def test_two_canaries_are_told_apart() -> None:
     assert engine.state.verdicts["2.1"] == "harm"
 
 
+@pytest.mark.slow
 def test_of_two_good_canaries_a_person_chooses() -> None:
     rig = Rig.start(a_plan(canary=[CANARY, "2.1"], steps=[1, 5, 10, 25]), 200, other=Behaviour())
     assert conditions(rig.run(looks=80).state) == ["Held"]

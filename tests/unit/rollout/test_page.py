@@ -32,6 +32,7 @@ def body(rows: NDArray[np.float64]) -> bytes:
     return json.dumps({"instances": rows.tolist()}).encode()
 
 
+@pytest.mark.slow
 def test_counters_are_the_calls_of_the_split(client: Client, rows: NDArray[np.float64]) -> None:
     for row in rows[:20]:
         client.predict(body(row[None]))

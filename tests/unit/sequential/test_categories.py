@@ -62,6 +62,7 @@ def test_over_every_table_the_mean_is_one_whatever_the_bet() -> None:
             assert mean / math.comb(n0 + n1, n1) == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_looking_at_every_batch_ever_rejects_a_true_null_at_most_alpha_often() -> None:
     rng, runs, alpha = np.random.default_rng(2), 1500, 0.05
     evidence, crossed = Categories.start(6, runs), np.zeros(runs, dtype=bool)

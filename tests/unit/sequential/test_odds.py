@@ -107,6 +107,7 @@ def test_many_rollouts_at_once_get_what_each_gets_alone() -> None:
     assert together == pytest.approx(np.array(alone), abs=1e-10)
 
 
+@pytest.mark.slow
 def test_looking_at_every_batch_ever_rejects_a_true_null_at_most_alpha_often() -> None:
     """Ville's inequality, by simulation: 4,000 rollouts of 200 looks at 5 %, with a common rate that drifts."""
     rng, runs, alpha = np.random.default_rng(11), 4000, 0.05

@@ -106,6 +106,7 @@ def test_a_block_of_calls_may_end_with_anything(client: Client, last: bytes, sta
     assert client.connected(call) == ([200] * calls, status, True)
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(1, 700), max_size=12), count=st.integers(1, 3))
 def test_it_does_not_matter_how_the_bytes_are_cut(logistic: Artifact, cuts: list[int], count: int) -> None:
     sent = post() * count
@@ -383,6 +384,7 @@ def test_a_target_may_be_escaped_and_have_a_query(client: Client, path: str) -> 
     assert found.status_code == 200
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=400), st.booleans())
 def test_no_bytes_at_all_break_a_connection(logistic: Artifact, noise: bytes, headed: bool) -> None:
     """It answers or closes, and serves the next client."""

@@ -152,6 +152,7 @@ def test_bad_input_gets_the_code_that_says_whose_fault_it_is(
     assert len(str(error.details())) < 2048
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300))
 def test_no_bytes_at_all_are_our_fault(logistic: Artifact, body: bytes) -> None:
     error = infer(logistic, body)

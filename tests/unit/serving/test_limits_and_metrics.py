@@ -141,6 +141,7 @@ def test_the_buckets_are_fine_enough_and_cover_what_is_promised() -> None:
     assert all(after / before <= RATIO * 1.00001 for before, after in pairwise(EDGES))
 
 
+@pytest.mark.slow
 @given(durations=st.lists(st.floats(0, 1000), max_size=30))
 def test_durations_are_counted_as_prometheus_does(logistic: Artifact, durations: list[float]) -> None:
     registry = CollectorRegistry()

@@ -26,6 +26,7 @@ def test_the_short_form_gives_what_the_model_gives(name: str, request: pytest.Fi
     assert alone == pytest.approx(together.tolist(), abs=FAST_PATH_TOLERANCE)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1e4, 1e4), min_size=30, max_size=30))
 def test_a_row_alone_gets_one_answer_whichever_way_it_comes(logistic: Artifact, row: list[float]) -> None:
     model = Model(logistic)

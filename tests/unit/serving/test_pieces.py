@@ -25,6 +25,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_BYTES", 20)
 
 
+@pytest.mark.slow
 @given(values=rows, separators=separators)
 def test_rows_are_those_of_the_whole(values: list[list[float]], separators: tuple[str, str]) -> None:
     body = json.dumps({"instances": values}, separators=separators).encode()

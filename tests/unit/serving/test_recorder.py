@@ -44,6 +44,7 @@ def counted(model: Model, calls: list[Measured], routes: list[str]) -> dict[tupl
     }
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(SECONDS, SECONDS, SECONDS, st.floats(0, 1), st.sampled_from(sorted(HEADERS))), max_size=150),
     st.integers(0, 2**32 - 1),

@@ -59,6 +59,7 @@ def test_every_answer_names_the_version(client: Client) -> None:
         assert response.headers["x-model-version"] == "2.0"
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.floats(-1e6, 1e6), min_size=30, max_size=30), min_size=1, max_size=4))
 def test_any_finite_rows_get_a_probability_each(logistic: Artifact, values: list[list[float]]) -> None:
     response = Client(logistic).predict(json.dumps({"instances": values}).encode())

@@ -216,6 +216,7 @@ def test_binary_without_its_header_is_a_400_and_json_without_a_type_is_read(clie
     assert client.infer(request(tensor(ONES)), {}).status_code == 200
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300), st.integers(0, 400))
 def test_no_bytes_at_all_are_a_server_error(logistic: Artifact, body: bytes, length: int) -> None:
     client = Client(logistic)
@@ -232,6 +233,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values, json_values, json_values)
 def test_no_json_at_all_is_a_server_error(logistic: Artifact, data: object, shape: object, parameters: object) -> None:
     client = Client(logistic)

@@ -29,6 +29,7 @@ def test_a_model_is_state_and_methods(methods: str, parts: Split) -> None:
     assert model.hyper_params == SMALL.get(methods, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods", METHODS)
 def test_every_model_answers_a_probability(methods: str, parts: Split) -> None:
     prediction = trained(methods, parts).predict(parts.held_out.features * 3)

@@ -58,6 +58,7 @@ def test_running_the_recipe_again_writes_nothing(published: Store, recipe: Recip
     assert sorted(entry.key for entry in published.list("models/")) == before
 
 
+@pytest.mark.slow
 def test_a_recipe_that_was_killed_goes_on_where_it_stopped(store: Store, recipe: Recipe) -> None:
     started = run(recipe, store)
     next(started), next(started)
@@ -66,6 +67,7 @@ def test_a_recipe_that_was_killed_goes_on_where_it_stopped(store: Store, recipe:
     assert versions(store, MODEL) == SIX
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_give_six_versions_not_twelve(store: Store, recipe: Recipe) -> None:
     barrier = threading.Barrier(2)
 
@@ -116,12 +118,14 @@ def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.slow
 def test_the_training_job_is_one_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "--store", tmp_path.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [f"{MODEL} {version}" for version in SIX]
 
 
+@pytest.mark.slow
 def test_the_training_job_says_in_one_line_why_it_failed(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("{}")
     command = [sys.executable, "-m", "training", "--store", tmp_path.as_uri(), str(tmp_path / "bad.yaml")]
