@@ -1,4 +1,4 @@
-"""Rules and dashboard: they read what the predictor exports, and say what they should when they should."""
+"""Rules and dashboard query exported metrics, and alerts fire when they should."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from sabia.serving.telemetry.metrics import VersionMetrics
 RULES = ROOT / "monitoring" / "rules.yaml"
 DASHBOARD = json.loads((ROOT / "monitoring" / "dashboard.json").read_text())
 needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="no promtool here: Prometheus's package has it"
+    shutil.which("promtool") is None, reason="promtool is not installed; it is part of Prometheus"
 )
 
 
 def expressions() -> list[str]:
-    """Every query of both."""
+    """The queries of both."""
     rules = [rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     return [*rules, *(target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"])]
 
 
-def test_they_ask_only_for_what_there_is(logistic: Artifact) -> None:
+def test_queries_use_exported_metrics_and_labels_only(logistic: Artifact) -> None:
     registry = CollectorRegistry()
     metrics = VersionMetrics(Model(logistic), registry)
     metrics.count_response(200, 0.001)
@@ -49,7 +49,7 @@ def test_they_ask_only_for_what_there_is(logistic: Artifact) -> None:
             assert used <= exported.get(name, used), (name, used)
 
 
-def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
+def test_panels_of_the_dashboard_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -60,18 +60,18 @@ def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
 
 
 def promtool(*arguments: str) -> None:
-    """What it says is the test's reason to fail."""
+    """Run promtool; its output is the failure message."""
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool
-def test_prometheus_reads_the_rules() -> None:
+def test_the_rules_are_valid() -> None:
     promtool("check", "rules", str(RULES))
 
 
 @needs_promtool
-def test_prometheus_reads_every_query_of_the_dashboard(tmp_path: Path) -> None:
+def test_the_queries_of_the_dashboard_are_valid(tmp_path: Path) -> None:
     queries = [expression.replace("$__rate_interval", "5m") for expression in expressions()]
     rules = [{"record": f"dashboard:query:{at}", "expr": query} for at, query in enumerate(queries)]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
@@ -79,13 +79,13 @@ def test_prometheus_reads_every_query_of_the_dashboard(tmp_path: Path) -> None:
 
 
 def series(metric: str, values: str, **labels: str) -> dict[str, str]:
-    """What one series of version 2.0 was, a value a minute."""
+    """A series of version 2.0, one value per minute."""
     listed = ",".join(f'{name}="{value}"' for name, value in ({"model": "m", "version": "2.0"} | labels).items())
     return {"series": f"{metric}{{{listed}}}", "values": values}
 
 
 def answered(values: str, status_class: str, route: str = "split") -> dict[str, str]:
-    """Answered requests."""
+    """Requests by status class."""
     return series("sabia_requests_total", values, route=route, status_class=status_class)
 
 
@@ -94,11 +94,11 @@ CASES: dict[str, tuple[list[dict[str, str]], str | None]] = {
         [answered("0+90x40", "2xx"), answered("0+10x40", "5xx")],
         "m 2.0 fails 10% of its requests.",
     ),
-    "SabiaVersionFails, the client's fault": (
+    "SabiaVersionFails, client errors": (
         [answered("0+90x40", "2xx"), answered("0x40", "5xx"), answered("0+90x40", "4xx")],
         None,
     ),
-    "SabiaVersionFails, pins alone": (
+    "SabiaVersionFails, pinned requests only": (
         [answered("0+90x40", "2xx"), answered("0x40", "5xx"), answered("0+90x40", "5xx", route="pin")],
         None,
     ),
@@ -112,14 +112,14 @@ CASES: dict[str, tuple[list[dict[str, str]], str | None]] = {
             series("sabia_predictions_total", "0+60x40", route="split", bin="0"),
             series("sabia_predictions_total", "0+40x40", route="split", bin="9"),
         ],
-        "25% of the rows that m 2.0 decides have mean area outside its training range.",
+        "25% of the rows that m 2.0 predicts have mean area outside its training range.",
     ),
 }
 
 
 @needs_promtool
 @pytest.mark.parametrize("case", CASES)
-def test_an_alert_comes_when_it_should_and_not_otherwise(case: str, tmp_path: Path) -> None:
+def test_alerts_fire_when_they_should_and_only_then(case: str, tmp_path: Path) -> None:
     input_series, summary = CASES[case]
     name = case.partition(",")[0]
     severity = "critical" if name == "SabiaVersionFails" else "warning"
