@@ -82,10 +82,10 @@ def test_it_shows_what_the_cluster_does_and_a_decision_reaches_the_operator(
             page.goto(page_url)
             page.locator("article[data-rollout]").first.wait_for()
             page.locator("tr[data-version='2.0'] td[data-field=weight]", has_text="5 %").wait_for()
-            page.get_by_label("Token for decisions").fill(dash)
-            page.get_by_role("button", name="Use it").click()
+            page.get_by_label("Token for actions").fill(dash)
+            page.get_by_role("button", name="Use token").click()
             page.on("dialog", lambda dialog: dialog.accept())
-            page.locator("button[data-verb=abort]").first.click()
+            page.locator("button[data-action=abort]").first.click()
             page.locator("article h3", has_text=re.compile("rolled.back")).first.wait_for(timeout=60_000)
             assert serious(page) == []
         end = until("looked-at", lambda found: found["phase"] == "RolledBack")

@@ -127,7 +127,7 @@ def test_what_it_shows_is_what_the_api_says_while_a_rollout_goes_on(up: Path) ->
             eventually(same)
             assert shown["page"]["2.0"]["weight"] == "100 %"
             assert page.locator("[data-field=summary]").first.inner_text() == shown["api"]["rollouts"][0]["summary"]
-            assert page.locator("button[data-verb]").count() == 0
+            assert page.locator("button[data-action]").count() == 0
             assert serious(page) == []
             page.emulate_media(color_scheme="dark")
             assert serious(page) == []
@@ -146,7 +146,7 @@ def test_it_comes_back_by_itself_when_its_server_does(up: Path) -> None:
             page.locator("#connection.live").wait_for()
             process.stop(seconds=10)
             page.locator("#connection.lost").wait_for()
-            assert re.search(r"What is shown is of \d{4}-", page.locator("#connection").inner_text())
+            assert re.search(r"The page shows the state of \d{4}-", page.locator("#connection").inner_text())
             process = dash(up, port)
             page.locator("#connection.live").wait_for()
     finally:
@@ -162,17 +162,17 @@ def test_decisions_are_taken_by_who_knows_the_token(up: Path) -> None:
         with browser() as chromium:
             page = chromium.new_page()
             page.goto(f"http://127.0.0.1:{port}/")
-            button = page.locator("button[data-verb=pause]").first
+            button = page.locator("button[data-action=pause]").first
             button.click()
             page.get_by_text("The token is missing or wrong.").wait_for()
-            page.get_by_label("Token for decisions").fill(TOKEN)
-            page.get_by_role("button", name="Use it").click()
+            page.get_by_label("Token for actions").fill(TOKEN)
+            page.get_by_role("button", name="Use token").click()
             button.focus()
             page.keyboard.press("Enter")
             page.locator("article h3", has_text="paused").first.wait_for()
             assert facts(up, "rollout", "status")["conditions"] == ["Paused"]
             page.on("dialog", lambda dialog: dialog.accept())
-            page.locator("button[data-verb=abort]").first.click()
+            page.locator("button[data-action=abort]").first.click()
             eventually(lambda: facts(up, "rollout", "status")["phase"] == "RolledBack", seconds=60)
     finally:
         process.stop(seconds=10)

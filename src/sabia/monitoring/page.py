@@ -1,4 +1,4 @@
-"""The report: facts as one page that needs nothing else, or as JSON."""
+"""The report as one self-contained page, or as JSON."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sabia.rollout.summary import duration
 
 
 def to_json(report: Report) -> bytes:
-    """The facts, for programs."""
+    """The report for programs."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
 
 
 def to_html(report: Report) -> str:
-    """One file for people: no script, no font, nothing from elsewhere."""
+    """The report for people: one file without scripts or external resources."""
     page = environment().get_template("report.html.j2")
     return page.render(
         report=report,
         plots=plots,
         style=style(),
-        measured=[served for served in report.versions if served.quality is not None],
-        total=sum(served.requests for served in report.versions),
+        measured=[version for version in report.versions if version.quality is not None],
+        total=sum(version.requests for version in report.versions),
         share=lambda count, total: share(round(count), round(total)),
         percent=_percent,
         points=_points,
@@ -39,7 +39,7 @@ def to_html(report: Report) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """Templates of this package; what they are given is escaped."""
+    """The templates of this package, with escaping."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("sabia.monitoring", "pages"),
         autoescape=True,
@@ -50,7 +50,7 @@ def environment() -> jinja2.Environment:
 
 
 def style() -> str:
-    """The style of every page."""
+    """The style sheet of all pages."""
     return resources.files("sabia.monitoring").joinpath("pages/style.css").read_text()
 
 
@@ -58,17 +58,17 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2f} %" if 0 < value < 0.1 or 0.9 < value < 1 else f"{100 * value:.1f} %"
 
 
-def _points(found: Estimate) -> str:
-    return f"{100 * found.value:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+def _points(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:+.2f} ({100 * estimate.low:+.2f} to {100 * estimate.high:+.2f})"
 
 
-def _interval(found: Estimate) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{1000 * seconds:.3g} ms"
 
 
-def _features(served: VersionReport) -> dict[str, Feature]:
-    return {feature.name: feature for feature in served.features}
+def _features(version: VersionReport) -> dict[str, Feature]:
+    return {feature.name: feature for feature in version.features}

@@ -68,7 +68,7 @@ def rollout(found: Rollout) -> str:
         evidence.axhline(found.harm_limit, color=ORANGE, linestyle="--", linewidth=1)
         evidence.axhline(found.safe_limit, color=BLUE, linestyle=":", linewidth=1)
         evidence.annotate("rolls back", (0, found.harm_limit), xytext=(2, 2), textcoords="offset points")
-        evidence.annotate("goes on", (0, found.safe_limit), xytext=(2, 2), textcoords="offset points")
+        evidence.annotate("next step", (0, found.safe_limit), xytext=(2, 2), textcoords="offset points")
         weights.set_ylim(-3, 103)
         weights.set_ylabel("weight, %")
         evidence.set_ylabel("evidence, log10 of odds")
