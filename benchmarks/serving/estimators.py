@@ -10,12 +10,13 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.publishing.draft import utc_now
 from sabia.registry.claim import publish
 from sabia.store.objects import Store
 from sabia.training.datasets import load, split
 from sabia.training.models import model_of
 from sabia.training.recipe import BREAST_CANCER, Step, read
-from sabia.training.run import draft, utc_now
+from sabia.training.run import draft
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "linear": ("logistic-regression", {"C": 1.0}),

@@ -1,15 +1,13 @@
-"""manifest.json: the claim of a version, and the list of what belongs to it.
+"""manifest.json: the claim of a version, and the list of its files.
 
-The structs below *are* the format; `docs/manifest.schema.json` is made from them (`scripts/write_schema.py`).
-To change it: add optional fields freely only together with a higher `SCHEMA_VERSION`, since readers refuse fields
-they do not know.
+The structs below are the format; `docs/schemas/manifest.schema.json` is made from them (`scripts/write_schema.py`).
+Readers refuse fields that they do not know: a new field, also an optional one, needs a higher `SCHEMA_VERSION`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -42,7 +40,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the model answers: for `kind` "probability" a number in `range`, of `unit` 1."""
+    """What the model predicts: for `kind` "probability" a number in `range`, of `unit` 1."""
 
     kind: str
     unit: str
@@ -50,7 +48,7 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Methods(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the code of the model is, readable, and the fingerprint that the version rule compares."""
+    """The code of the model in readable parts, and the fingerprint that the version rule compares."""
 
     fingerprint: Sha256
     estimator: list[str]
@@ -94,14 +92,14 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Git(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The commit of the code, and whether the tree had changes that no commit holds."""
+    """The commit of the code; `dirty`: the tree had uncommitted changes."""
 
     commit: str
     dirty: bool
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the version comes from."""
+    """The origin of the version: data, code and libraries."""
 
     dataset: Dataset
     git: Git | None
@@ -145,7 +143,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def digest(self) -> str:
-        """The content digest: the folder that its files lie in."""
+        """The content digest: the folder that holds its files."""
         return self.files[0].path.partition("/")[0]
 
 
@@ -209,7 +207,7 @@ def decode(data: bytes) -> Manifest:
 
 
 def _check_schema_version(data: bytes) -> None:
-    # First, and alone: a later schema may differ in everything else, and the reader should be told the real reason.
+    # First, and alone: a later schema may differ in everything else, and the error should name the real reason.
     try:
         head = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -225,22 +223,9 @@ def _check_consistency(manifest: Manifest) -> None:
     names = [entry.name for entry in manifest.files]
     folders = {entry.path.partition("/")[0] for entry in manifest.files}
     if len(set(names)) != len(names) or len(folders) != 1:
-        raise InvalidManifest("its files must have one name each and lie in one folder")
+        raise InvalidManifest("its files must have one name each and be in one folder")
     for needed in (MODEL_FILE, STATE_FILE, REFERENCE_FILE):
         manifest.file(needed)
     feature_names = [feature.name for feature in manifest.features]
     if not feature_names or len(set(feature_names)) != len(feature_names):
         raise InvalidManifest("features must be named, each once")
-
-
-def json_schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of manifest.json."""
-    schema = msgspec.json.schema(Manifest)
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Sabiá manifest.json", **schema}
-    definitions = schema["$defs"]
-    for definition in definitions.values():
-        # Docstrings are indented for Python; a schema's description is one sentence.
-        if "description" in definition:
-            definition["description"] = re.sub(r"\s+", " ", definition["description"])
-    definitions["Manifest"]["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
-    return schema

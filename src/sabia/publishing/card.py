@@ -1,7 +1,6 @@
-"""CARD.md: what a person should know before using the model, made from what was measured.
+"""CARD.md: the model card of a version, filled with what was measured.
 
-It says nothing of number, time or commit: those belong to the claim, and manifest.json, which names this file, has
-them.
+It leaves out number, time and commit: they belong to the claim, in manifest.json, which names this file.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sabia.contract.manifest import Evaluation, Feature, Methods
+from sabia.contract.manifest import Dataset, Evaluation, Feature, Methods
 
 _TEMPLATE = """\
 ---
@@ -19,7 +18,7 @@ model_name: {name}
 ---
 # {name}
 
-Answers the probability of **{target}** from {columns} named features, as a number in [0, 1].
+Predicts the probability of **{target}** from {columns} named features, as a number in [0, 1].
 
 ## Methods
 {estimator}, fingerprint `{fingerprint}`.
@@ -48,7 +47,7 @@ Answers the probability of **{target}** from {columns} named features, as a numb
 {features}
 
 ## Limits
-Trained and evaluated on one data set. An input outside the training range is answered and counted, not refused.
+Trained and evaluated on one data set. An input outside the training range gets a prediction and is counted.
 """
 
 
@@ -59,9 +58,7 @@ def card(
     hyper_params: dict[str, Any],
     features: list[Feature],
     metrics: Evaluation,
-    dataset: str,
-    dataset_sha256: str,
-    rows: int,
+    dataset: Dataset,
 ) -> bytes:
     """The bytes of CARD.md."""
     table = (f"| {item.name} | {item.unit} | {item.minimum:g} | {item.maximum:g} |" for item in features)
@@ -72,9 +69,9 @@ def card(
         estimator=" → ".join(methods.estimator),
         fingerprint=methods.fingerprint[:12],
         hyper_params=json.dumps(hyper_params, indent=2, sort_keys=True),
-        rows=rows,
-        dataset=dataset,
-        dataset_sha256=dataset_sha256,
+        rows=dataset.rows,
+        dataset=dataset.uri,
+        dataset_sha256=dataset.sha256,
         evaluated=metrics.rows,
         accuracy=metrics.accuracy,
         roc_auc=metrics.roc_auc,

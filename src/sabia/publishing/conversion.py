@@ -1,4 +1,4 @@
-"""From a trained estimator to `model.onnx`: methods as data that no server has to trust as code.
+"""From a trained estimator to `model.onnx`: methods as data, which a server need not trust as code.
 
 Every converted model has one input `features` of shape [rows, columns] and one output `prediction` of shape [rows].
 The opsets are pinned: a server of an older release reads what a newer one publishes.
@@ -17,12 +17,12 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
 from sabia.contract.tensors import INPUT, OUTPUT
-from sabia.training.models import Array, LinearRegression, Model
+from sabia.publishing.model import Array, TrainedModel
 
 OPSET = {"": 17, "ai.onnx.ml": 1}
 
 
-def to_onnx(model: Model, columns: int) -> bytes:
+def to_onnx(model: TrainedModel, columns: int) -> bytes:
     """The model as ONNX; the same bytes for the same model."""
     if model.estimator is None:
         raise RuntimeError("train() comes before conversion")
@@ -33,25 +33,25 @@ def to_onnx(model: Model, columns: int) -> bytes:
         name=model.name,
         initial_types=[(INPUT, tensor([None, columns]))],
         target_opset=OPSET,
-        options=None if isinstance(model, LinearRegression) else {id(final): {"zipmap": False}},
+        options={id(final): {"zipmap": False}} if model.is_classifier else None,
     )
     _pin_opsets(converted)
-    _finish(converted, clip=isinstance(model, LinearRegression), double=model.input_dtype == "float64")
+    _finish(converted, clip=not model.is_classifier, double=model.input_dtype == "float64")
     onnx.checker.check_model(converted)
     return bytes(converted.SerializeToString(deterministic=True))
 
 
 def _pin_opsets(converted: onnx.ModelProto) -> None:
-    """Import exactly `OPSET`: the converter writes what it happened to need, lower for some models, twice for others.
+    """Import exactly `OPSET`: the converter imports what it needed, lower for some models, twice for others.
 
-    The operators that it uses mean the same from there up to `OPSET`; the publishing gate checks the answers.
+    The operators that it uses mean the same from there up to `OPSET`; the publishing gate checks the predictions.
     """
     del converted.opset_import[:]
     converted.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in OPSET.items())
 
 
 def _finish(converted: onnx.ModelProto, *, clip: bool, double: bool) -> None:
-    """Let the graph end in one vector of probabilities, and nothing else."""
+    """Make one vector of probabilities the only output of the graph."""
     graph = converted.graph
     kind, dtype = (TensorProto.DOUBLE, np.float64) if double else (TensorProto.FLOAT, np.float32)
     constants: dict[str, NDArray[Any]] = {"sabia_shape": np.array([-1], dtype=np.int64)}
@@ -68,7 +68,7 @@ def _finish(converted: onnx.ModelProto, *, clip: bool, double: bool) -> None:
 
 
 def run(model_bytes: bytes, features: Array) -> Array:
-    """What a server would answer: predictions of shape (rows,) for features of shape (rows, columns)."""
+    """The served model's predictions, shape (rows,), for features of shape (rows, columns)."""
     session = onnxruntime.InferenceSession(model_bytes, providers=["CPUExecutionProvider"])
     dtype = np.float64 if session.get_inputs()[0].type == "tensor(double)" else np.float32
     (prediction,) = session.run([OUTPUT], {INPUT: features.astype(dtype)})

@@ -1,4 +1,4 @@
-"""Where a version comes from: data, code, libraries."""
+"""The provenance of a version: data, code, libraries."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from sabia.contract.manifest import Dataset as DatasetRecord
-from sabia.contract.manifest import Git, Provenance
+from sabia.contract.manifest import Dataset, Git, Provenance
 from sabia.publishing.conversion import OPSET
-from sabia.training.datasets import Dataset
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx")
 
 
-def provenance(dataset: Dataset, share: float) -> Provenance:
-    """The provenance of a version trained on `dataset`, which is the first `share` of the training rows."""
+def provenance(dataset: Dataset) -> Provenance:
+    """The provenance of a version trained on these rows, by the code and the libraries of this process."""
     return Provenance(
-        dataset=DatasetRecord(uri=f"{dataset.uri}?rows={share:g}", sha256=dataset.sha256, rows=dataset.rows),
+        dataset=dataset,
         git=git(),
         python=platform.python_version(),
         libraries={name: metadata.version(name) for name in LIBRARIES},

@@ -51,8 +51,9 @@ class Dataset:
         return replace(self, features=self.features[rows], target=self.target[rows])
 
     def part(self, share: float) -> Dataset:
-        """The first `share` of the rows, at least one of them."""
-        return self.take(np.arange(max(1, round(self.rows * share))))
+        """The first `share` of the rows, at least one of them; its URI ends with the share."""
+        taken = self.take(np.arange(max(1, round(self.rows * share))))
+        return replace(taken, uri=f"{self.uri}?rows={share:g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class Model(ABC):
 
     name: ClassVar[str]
     code_major: ClassVar[int] = 1
+    # A regressor's score is clipped to [0, 1]; a classifier's probability of class 1 needs no clipping.
+    is_classifier: ClassVar[bool] = True
     # Trees split at data values, which float32 keeps apart; the sums of linear models need the float64 of the data.
     input_dtype: ClassVar[str]
     # The largest distance between the served model and the estimator that the publishing gate lets pass.
@@ -104,6 +106,7 @@ class LinearRegression(_Linear):
     """Ridge regression on the 0/1 target, clipped to [0, 1]."""
 
     name = "linear-regression"
+    is_classifier = False
 
     def _steps(self, hyper_params: Params) -> list[tuple[str, BaseEstimator]]:
         return [("scaler", StandardScaler()), ("model", Ridge(**hyper_params))]

@@ -10,19 +10,13 @@ import yaml
 
 from sabia.contract.errors import InvalidName
 from sabia.contract.layout import check_model_name
+from sabia.publishing.model import Floor
 from sabia.training.errors import InvalidRecipe
 from sabia.training.models import METHODS
 
 BREAST_CANCER = Path(__file__).parent / "recipes" / "breast-cancer.yaml"
 
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
-
-
-class Floor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The least that a version must reach on the held-out rows to be published."""
-
-    accuracy: float = 0.0
-    roc_auc: float = 0.0
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

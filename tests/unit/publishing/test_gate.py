@@ -6,9 +6,9 @@ import pytest
 from sabia.publishing import gate
 from sabia.publishing.conversion import to_onnx
 from sabia.publishing.errors import ConstantRefused, FloorRefused, ParametersRefused, ParityRefused
+from sabia.publishing.model import Floor
 from sabia.training.datasets import Split
 from sabia.training.models import LinearRegression
-from sabia.training.recipe import Floor
 from tests.drafts import EVALUATION
 from tests.unit.training.test_models import parts, trained
 

@@ -7,12 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from sabia.contract.layout import Version
+from sabia.publishing.draft import utc_now
 from sabia.registry.claim import publish
 from sabia.registry.verification import Artifact, read_version
 from sabia.store.objects import Store
 from sabia.training.datasets import load, split
 from sabia.training.recipe import BREAST_CANCER, Step, read
-from sabia.training.run import draft, utc_now
+from sabia.training.run import draft
 from tests.unit.serving.clients import Client
 
 
