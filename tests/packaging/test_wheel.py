@@ -97,7 +97,7 @@ def test_the_platform_runs_in_a_folder_of_hostile_files(hostile: tuple[Installed
     assert tree(installed.home) == {}, "nothing is written outside the folder"
     after = tree(installed.folder)
     assert {name: after[name] for name in own} == own, "the user's files stay"
-    assert {Path(name).parts[0] for name in after.keys() - own.keys()} == {"build"}
+    assert {Path(name).parts[0] for name in after.keys() - own.keys()} == {".sabia"}
 
 
 def test_help_and_version_of_the_base_install_import_no_library(base: Installed) -> None:
@@ -131,6 +131,7 @@ def test_the_base_install_serves_a_published_version(base: Installed, published:
             response = requests.post(f"{address}/v1/models/{MODEL}:predict", data=f'{{"instances": {ROW}}}', timeout=10)
         finally:
             server.terminate()
+            server.stderr.read()  # to its end: a server that cannot log its shutdown fails
     assert response.status_code == 200
     assert len(response.json()["predictions"]) == 1
     assert server.returncode == 0

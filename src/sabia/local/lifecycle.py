@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sabia.contract import names
 from sabia.contract.layout import Version
+from sabia.kubernetes.programs import installed
 from sabia.local import stack as stacks
 from sabia.local.errors import AlreadyRunning, NotRunning, NotStarted, NotStopped, ProcessFailed
 from sabia.local.signals import Stopped, stop_on_sigterm
@@ -22,6 +23,7 @@ from sabia.store.objects import Store
 Log = Callable[[str], None]
 
 LOG_FILE = "up.log"
+_PROGRAMS = ("weed", "envoy", "kubectl")
 _UP_SECONDS = 180.0
 _DOWN_SECONDS = 40.0
 _POLL = 0.1
@@ -70,8 +72,11 @@ def start(folder: Path, options: Sequence[str]) -> None:
 
     Raises:
         AlreadyRunning: a stack holds the folder.
+        NotInstalled: the extra `local` is not installed; nothing is written.
         NotStarted: the stack is not ready in time, or its process ended.
     """
+    for program in _PROGRAMS:
+        installed(program, extra="local")
     if _is_running(folder):
         raise AlreadyRunning
     (folder / "logs").mkdir(parents=True, exist_ok=True)
