@@ -50,7 +50,8 @@ def neighbours(training: dict[str, list[str]]) -> Iterator[dict[str, str]]:
 
 def test_each_pod_holds_only_its_own_files(neighbours: dict[str, str]) -> None:
     script = (
-        "from artifacts import Store, read_manifest\n"
+        "from sabia.registry.verification import read_manifest\n"
+        "from sabia.store.objects import Store\n"
         "store = Store.open('file:///mnt/models')\n"
         "manifest = read_manifest(store)\n"
         "print(manifest.version, len(manifest.files), len(list(store.list(''))))"

@@ -1,4 +1,4 @@
-"""The inference log on the cluster: every answered request is in it once, but for what a killed pod had in memory."""
+"""The inference log on the cluster has every request once, except those that a killed pod had in memory."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.cluster.tools import MODEL, NAMESPACE, Served
 from tests.waiting import eventually
 
 VERSIONS = {"1.2": f"{MODEL}-v1-2", "2.0": f"{MODEL}-v2-0"}
-# A pod that is killed loses what it answered in the last `log_seconds`, and what was on its way to the store.
+# A killed pod loses the requests of the last `log_seconds`, and those on their way to the store.
 WINDOW = Settings().log_seconds + 3
-# What the log says, told by a pod with the analyst's access.
+# Prints the log, in a pod with the analyst's access.
 COUNT = """
 import json
 from datetime import UTC, datetime, timedelta
+from sabia.monitoring.archive import Archive
 from sabia.store.objects import Store
-from monitoring.archive import Archive
 today = datetime.now(UTC).date()
 with Archive(Store.open("s3://sabia"), "breast-cancer", today - timedelta(days=1), today) as archive:
     print(json.dumps(archive.rows("SELECT request_id, version, server, count(*) FROM log GROUP BY ALL")))
 """
 
 
-# From the node's own point of view: within its container a server is the first process, which no signal ends unasked.
+# Runs on the node: within its container the server is process 1, which SIGKILL does not reach.
 KILL = """
 import os
 for number in filter(str.isdigit, os.listdir("/proc")):
@@ -40,7 +40,7 @@ for number in filter(str.isdigit, os.listdir("/proc")):
         command = open(f"/proc/{number}/cmdline", "rb").read().split(bytes(1))
     except OSError:
         continue
-    if b"HOSTNAME=%s" in environment and b"predictor" in command:
+    if b"HOSTNAME=%s" in environment and b"serve" in command:
         os.kill(int(number), 9)
         print("killed")
 """
@@ -48,7 +48,7 @@ for number in filter(str.isdigit, os.listdir("/proc")):
 
 @pytest.fixture
 def two_by_two(split: None) -> Iterator[None]:
-    """Two versions with two replicas each, and half of the traffic for each."""
+    """Two versions with two replicas and half of the traffic each."""
     for version, service in VERSIONS.items():
         assert tools.sabia("deploy", MODEL, version, "--replicas", "2").returncode == 0
         eventually(partial(_two_are_ready, service))
@@ -60,7 +60,7 @@ def two_by_two(split: None) -> Iterator[None]:
 
 
 def kill(pod: str) -> None:
-    """End a pod's server without asking it (SIGKILL)."""
+    """Kill a pod's server (SIGKILL)."""
     container = {
         "name": "kill",
         "image": tools.IMAGE,
@@ -75,9 +75,9 @@ def kill(pod: str) -> None:
     tools.kubectl(
         "wait", "-n", "kube-system", f"pod/kill-{pod}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
     )
-    said = tools.kubectl("logs", "-n", "kube-system", f"kill-{pod}")
+    output = tools.kubectl("logs", "-n", "kube-system", f"kill-{pod}")
     tools.kubectl("delete", "pod", "-n", "kube-system", f"kill-{pod}", "--wait=false")
-    assert said.split() == ["killed"]
+    assert output.split() == ["killed"]
 
 
 def _two_are_ready(service: str) -> bool:
@@ -85,16 +85,16 @@ def _two_are_ready(service: str) -> bool:
 
 
 def logged() -> dict[str, tuple[str, str, int]]:
-    """By request id: version, server and how often it is in the log."""
-    said = tools.run_pod(COUNT, secret="models-s3-analyst").splitlines()[-1]
-    return {name: (version, server, count) for name, version, server, count in json.loads(said)}
+    """By request id: version, server and number of rows in the log."""
+    output = tools.run_pod(COUNT, secret="models-s3-analyst").splitlines()[-1]
+    return {name: (version, server, count) for name, version, server, count in json.loads(output)}
 
 
-def test_every_answered_request_is_in_the_log_once_but_what_a_killed_pod_held(
+def test_every_request_is_logged_once_except_those_in_the_memory_of_a_killed_pod(
     two_by_two: None, url: str, row: list[float]
 ) -> None:
     with tools.load(url, row) as load:
-        eventually(lambda: load.now() > WINDOW)  # so that there is a log from before the kill
+        eventually(lambda: load.now() > WINDOW)  # there is a log from before the kill
         killed = tools.pods_of(VERSIONS["1.2"])[0]["metadata"]["name"]
         began = load.now()
         kill(killed)
@@ -104,7 +104,7 @@ def test_every_answered_request_is_in_the_log_once_but_what_a_killed_pod_held(
         drained = tools.pods_of(VERSIONS["2.0"])[0]["metadata"]["name"]
         tools.kubectl("delete", "pod", "-n", NAMESPACE, drained, "--wait=true")
         eventually(lambda: tools.readiness(VERSIONS["2.0"]) == [True, True])
-    # A call that broke, or that no predictor answered, is in no log.
+    # Requests that broke or reached no predictor are not logged.
     answered = {call.request_id: call for call in load.answers if call.request_id and call.version}
     last = {call.request_id for call in answered.values() if call.at > ended}
 
@@ -134,12 +134,12 @@ def test_every_answered_request_is_in_the_log_once_but_what_a_killed_pod_held(
     assert all(len(each) >= 2 for each in servers.values())
 
 
-def test_the_report_is_made_by_its_job(served: Served, url: str, row: list[float]) -> None:
+def test_the_job_writes_the_report(served: Served, url: str, row: list[float]) -> None:
     tools.apply_folder("monitoring")
     tools.kubectl("create", "job", "-n", NAMESPACE, "report-now", "--from=cronjob/report")
     tools.kubectl("wait", "-n", NAMESPACE, "job/report-now", "--for=condition=Complete", "--timeout=240s")
-    said = tools.kubectl("logs", "-n", NAMESPACE, "job/report-now")
-    keys = [line.removeprefix("wrote s3://sabia/") for line in said.splitlines() if line.startswith("wrote ")]
+    output = tools.kubectl("logs", "-n", NAMESPACE, "job/report-now")
+    keys = [line.removeprefix("wrote s3://sabia/") for line in output.splitlines() if line.startswith("wrote ")]
     assert [key.rpartition(".")[2] for key in keys] == ["html", "json"]
     script = (
         "from sabia.store.objects import Store\n"
@@ -150,11 +150,11 @@ def test_the_report_is_made_by_its_job(served: Served, url: str, row: list[float
     facts = json.loads(tools.run_pod(script, secret="models-s3-analyst"))
     assert {"1.2", "2.0"} <= {each["version"] for each in facts["versions"]}
     assert facts["rows"] > 0
-    # The decisions are made again from the log, by the artifacts.
+    # The artifacts predict logged rows again.
     assert all(each["skew"]["largest_difference"] < 1e-9 for each in facts["versions"])
 
 
-def test_whoever_may_write_the_log_may_not_read_it(served: Served) -> None:
+def test_the_logger_may_not_read_the_log(served: Served) -> None:
     script = (
         "from sabia.store.objects import Store\n"
         "from sabia.store.errors import StoreRefused\n"

@@ -1,4 +1,4 @@
-"""The live page in the cluster, through a forwarded port: what it shows, and a decision that is taken on it."""
+"""The live page in the cluster, through a forwarded port: its state, and an action on it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Document = dict[str, Any]
 
 @contextmanager
 def forwarded(service: str, port: int) -> Iterator[str]:
-    """Where a Service's port is reached from here."""
+    """The URL of a Service's port, forwarded to this machine."""
     (local,) = free_ports(1)
     command = [installed("kubectl"), "port-forward", "-n", NAMESPACE, f"service/{service}", f"{local}:{port}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -36,7 +36,7 @@ def forwarded(service: str, port: int) -> Iterator[str]:
 
 
 def state(url: str) -> Document:
-    """What the page's API says; nothing while it does not answer."""
+    """The state from the page's API; empty while it does not respond."""
     try:
         found: Document = requests.get(f"{url}/api/state", timeout=30).json()
     except requests.RequestException:
@@ -45,13 +45,13 @@ def state(url: str) -> Document:
 
 
 def shown(url: str, version: str) -> Document:
-    """What it says of one version."""
+    """The state of one version."""
     return next((each for each in state(url).get("versions", []) if each["version"] == version), {})
 
 
 @pytest.fixture
 def dash(served: Served) -> Iterator[str]:
-    """The page, with buttons; yields the token."""
+    """The page with buttons; yields the token."""
     token = secrets.token_urlsafe(16)
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dash-token", "namespace": NAMESPACE}}
     tools.apply(secret | {"stringData": {"token": token}})
@@ -62,7 +62,7 @@ def dash(served: Served) -> Iterator[str]:
 
 
 @needs_chromium
-def test_it_shows_what_the_cluster_does_and_a_decision_reaches_the_operator(
+def test_the_page_shows_the_cluster_and_an_action_reaches_the_operator(
     dash: str, operator: None, split: None, url: str, row: list[float]
 ) -> None:
     tools.traffic("1.2=100")
@@ -94,7 +94,7 @@ def test_it_shows_what_the_cluster_does_and_a_decision_reaches_the_operator(
     assert load.failures() == []
 
 
-def test_it_may_not_change_what_it_only_shows(dash: str) -> None:
+def test_the_read_only_page_may_change_nothing(dash: str) -> None:
     account = f"system:serviceaccount:{NAMESPACE}:dash"
     for verb, resource in (("update", "httproutes"), ("patch", "inferenceservices"), ("get", "secrets")):
         said = tools.kubectl("auth", "can-i", verb, resource, "-n", NAMESPACE, f"--as={account}", check=False)

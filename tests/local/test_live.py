@@ -25,15 +25,15 @@ TOKEN = "only-for-this-test"
 
 
 def dash(folder: Path, port: int, *more: str) -> Process:
-    """`sabia dash`, answering."""
+    """`sabia dash`, serving."""
     command = [sys.executable, "-P", "-m", "sabia", "dash", "--folder", str(folder), "--port", str(port), *more]
     environment = {"SABIA_DASH_TOKEN": TOKEN} if "--decisions" in more else {}
     process = Process(f"dash-{port}", command, logs=folder / "logs", extra=environment)
-    process.wait_until(lambda: answering(port), seconds=60)
+    process.wait_until(lambda: is_served(port), seconds=60)
     return process
 
 
-def answering(port: int) -> bool:
+def is_served(port: int) -> bool:
     """Whether the page is served."""
     try:
         return requests.get(f"http://127.0.0.1:{port}/", timeout=2).ok
@@ -42,7 +42,7 @@ def answering(port: int) -> bool:
 
 
 def state(port: int) -> dict[str, Any]:
-    """What the API says."""
+    """The state from the API."""
     found: dict[str, Any] = requests.get(f"http://127.0.0.1:{port}/api/state", timeout=30).json()
     return found
 
@@ -59,7 +59,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def cells(page: Page) -> dict[str, dict[str, str]]:
-    """What the table of versions shows."""
+    """The table of versions."""
     return {
         row.get_attribute("data-version") or "": {
             cell.get_attribute("data-field") or "": cell.inner_text() for cell in row.locator("td").all()
@@ -69,58 +69,58 @@ def cells(page: Page) -> dict[str, dict[str, str]]:
 
 
 def texts(version: dict[str, Any]) -> dict[str, str]:
-    """What the page is to show of a version."""
+    """The texts that the page should show for a version."""
     found = {"weight": f"{version['weight']} %", "aliases": ", ".join(version["aliases"])}
     for name in ("requests", "failed"):
         found[name] = f"{version[name]:,}" if version["serving"] else ""
     return found
 
 
-class Seen:
-    """How many different texts there were."""
+class DistinctTexts:
+    """Counts distinct texts."""
 
     def __init__(self) -> None:
         self._texts: set[str] = set()
 
-    def after(self, text: str) -> int:
-        """How many, this one among them."""
+    def add(self, text: str) -> int:
+        """The number of distinct texts, with this one."""
         self._texts.add(text)
         return len(self._texts)
 
 
-def told(page: Page) -> list[str]:
-    """Collects what the browser has to complain of."""
+def errors_of(page: Page) -> list[str]:
+    """Collects the browser's errors and warnings."""
     found: list[str] = []
     page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: found.append(str(error)))
     return found
 
 
-def test_what_it_shows_is_what_the_api_says_while_a_rollout_goes_on(up: Path) -> None:
+def test_the_page_shows_the_state_of_the_api_during_a_rollout(up: Path) -> None:
     (port,) = free_ports(1)
     process = dash(up, port)
     gateway = facts(up, "status")["gateway"]
     try:
         with browser() as chromium:
             page = chromium.new_page()
-            complaints = told(page)
+            errors = errors_of(page)
             page.goto(f"http://127.0.0.1:{port}/")
             page.locator("#connection.live").wait_for()
             with load_on(gateway):
                 assert sabia(up, "rollout", "start", write_plan(up, "1.2", "2.0"), "--folder", str(up)).returncode == 0
                 page.locator("article[data-rollout]").wait_for()
-                seen = Seen()
-                eventually(lambda: seen.after(page.locator("[data-field=records]").first.inner_text()) > 3)
+                texts_shown = DistinctTexts()
+                eventually(lambda: texts_shown.add(page.locator("[data-field=entries]").first.inner_text()) > 3)
                 eventually(lambda: "promoted" in page.locator("[data-field=summary]").first.inner_text(), seconds=60)
-            # Nobody calls any more: page and API come to the same.
+            # Without load the page and the API converge.
             shown: dict[str, Any] = {}
 
             def same() -> bool:
-                said = state(port)
-                shown.update(page=cells(page), api=said)
+                api = state(port)
+                shown.update(page=cells(page), api=api)
                 return all(
                     shown["page"][each["version"]][name] == expected
-                    for each in said["versions"]
+                    for each in api["versions"]
                     for name, expected in texts(each).items()
                 )
 
@@ -131,12 +131,12 @@ def test_what_it_shows_is_what_the_api_says_while_a_rollout_goes_on(up: Path) ->
             assert serious(page) == []
             page.emulate_media(color_scheme="dark")
             assert serious(page) == []
-            assert complaints == []
+            assert errors == []
     finally:
         process.stop(seconds=10)
 
 
-def test_it_comes_back_by_itself_when_its_server_does(up: Path) -> None:
+def test_the_page_reconnects_when_its_server_restarts(up: Path) -> None:
     (port,) = free_ports(1)
     process = dash(up, port)
     try:
@@ -153,7 +153,7 @@ def test_it_comes_back_by_itself_when_its_server_does(up: Path) -> None:
         process.stop(seconds=10)
 
 
-def test_decisions_are_taken_by_who_knows_the_token(up: Path) -> None:
+def test_actions_need_the_token(up: Path) -> None:
     (port,) = free_ports(1)
     process = dash(up, port, "--decisions")
     try:
@@ -178,7 +178,7 @@ def test_decisions_are_taken_by_who_knows_the_token(up: Path) -> None:
         process.stop(seconds=10)
 
 
-def test_a_taken_port_is_said_in_one_line(up: Path) -> None:
+def test_a_taken_port_is_a_one_line_error(up: Path) -> None:
     (port,) = free_ports(1)
     process = dash(up, port)
     try:
@@ -189,7 +189,7 @@ def test_a_taken_port_is_said_in_one_line(up: Path) -> None:
         process.stop(seconds=10)
 
 
-def test_without_a_platform_it_says_so(tmp_path: Path) -> None:
+def test_without_a_platform_the_command_fails(tmp_path: Path) -> None:
     done = sabia(tmp_path, "dash", "--folder", str(tmp_path))
     assert done.returncode == 5
     assert os.linesep.join(done.stderr.splitlines()).startswith("error:")

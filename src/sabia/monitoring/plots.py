@@ -1,8 +1,8 @@
-"""The pictures of a report, as SVG that any page can hold: no script, no font, text that can be selected.
+"""The plots of a report, as self-contained SVG with selectable text.
 
-Text and axes take the colour of the page's text, so a picture is as legible in the dark. Series are told apart by their
-line style or marker and by colour; the colours are near Okabe and Ito's, which people tell apart whatever they see
-of colour, and stand out from white and from black alike.
+Text and axes have the colour of the page's text, for a light and a dark background alike. Series differ in line style
+or marker and in colour; the colours are close to Okabe and Ito's, which remain distinct under colour blindness, and
+have enough contrast with white and black.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLUE, ORANGE, GREEN, PURPLE = "#2B85C0", "#D55E00", "#009E73", "#B8659A"
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D")
-# Stands for the colour of the page's text.
+# Replaced by the colour of the page's text.
 _INK = "#010203"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -44,31 +44,31 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def rollout(found: Rollout) -> str:
-    """Weights over time, and below them the evidence against its thresholds, every look a mark."""
+def rollout(rollout: Rollout) -> str:
+    """Weights over time, and below them the evidence with its thresholds; one marker per entry of the record."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.5, 4.6), layout="constrained")
         weights, evidence = figure.subplots(2, 1, sharex=True)
-        elapsed = [look.elapsed for look in found.looks]
-        for at, canary in enumerate(found.canaries):
+        elapsed = [entry.elapsed for entry in rollout.entries]
+        for at, canary in enumerate(rollout.canaries):
             weights.step(
                 elapsed,
-                [look.weights.get(canary, 0) for look in found.looks],
+                [entry.weights.get(canary, 0) for entry in rollout.entries],
                 where="post",
                 color=_COLOURS[at % 4],
                 linestyle=_LINES[at % 4],
                 label=f"{canary}, percent of traffic",
             )
             for name, series, marker, colour in (
-                ("harm", [look.against.get(canary, 0.0) for look in found.looks], "o", ORANGE),
-                ("safe at this step", [look.safe.get(canary, 0.0) for look in found.looks], "^", BLUE),
+                ("harm", [entry.harm.get(canary, 0.0) for entry in rollout.entries], "o", ORANGE),
+                ("safe at this step", [entry.safe.get(canary, 0.0) for entry in rollout.entries], "^", BLUE),
             ):
                 values = np.clip(series, -3, 6)
                 evidence.plot(elapsed, values, marker=marker, markersize=3.5, color=colour, label=f"{canary}: {name}")
-        evidence.axhline(found.harm_limit, color=ORANGE, linestyle="--", linewidth=1)
-        evidence.axhline(found.safe_limit, color=BLUE, linestyle=":", linewidth=1)
-        evidence.annotate("rolls back", (0, found.harm_limit), xytext=(2, 2), textcoords="offset points")
-        evidence.annotate("next step", (0, found.safe_limit), xytext=(2, 2), textcoords="offset points")
+        evidence.axhline(rollout.harm_limit, color=ORANGE, linestyle="--", linewidth=1)
+        evidence.axhline(rollout.safe_limit, color=BLUE, linestyle=":", linewidth=1)
+        evidence.annotate("rolls back", (0, rollout.harm_limit), xytext=(2, 2), textcoords="offset points")
+        evidence.annotate("next step", (0, rollout.safe_limit), xytext=(2, 2), textcoords="offset points")
         weights.set_ylim(-3, 103)
         weights.set_ylabel("weight, %")
         evidence.set_ylabel("evidence, log10 of odds")
@@ -76,65 +76,69 @@ def rollout(found: Rollout) -> str:
         for axes in (weights, evidence):
             axes.grid(visible=True)
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-        return _svg(figure, f"rollout-{found.name}")
+        return _svg(figure, f"rollout-{rollout.name}")
 
 
-def drift(served: VersionReport) -> str:
+def drift(version: VersionReport) -> str:
     """The stability index of each feature beside its threshold, the largest first."""
-    compared = sorted(served.drift, key=lambda found: found.index)
+    features = sorted(version.drift, key=lambda feature: feature.index)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.5, 0.9 + 0.19 * len(compared)), layout="constrained")
+        figure = Figure(figsize=(7.5, 0.9 + 0.19 * len(features)), layout="constrained")
         axes = figure.subplots()
-        at = np.arange(len(compared))
-        colours = [ORANGE if found.drifted else BLUE for found in compared]
-        axes.barh(at, [found.index for found in compared], color=colours, height=0.62)
-        for place, found in enumerate(compared):
-            threshold = found.index_threshold
+        at = np.arange(len(features))
+        colours = [ORANGE if feature.drifted else BLUE for feature in features]
+        axes.barh(at, [feature.index for feature in features], color=colours, height=0.62)
+        for place, feature in enumerate(features):
+            threshold = feature.index_threshold
             if threshold is not None:
                 axes.plot([threshold] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=1.4)
-            if found.drifted:
-                axes.annotate(" drifted", (found.index, place), va="center", fontsize=8)
-        axes.set_yticks(at, [found.name for found in compared], fontsize=8)
-        axes.set_xlabel("population stability index; the upright line is the threshold")
-        axes.set_ylim(-0.7, len(compared) - 0.3)
-        axes.set_xlim(0, 1.12 * max([MINIMUM_INDEX * 1.5, *(_reach(found) for found in compared)]))
-        return _svg(figure, f"drift-{served.version}")
+            if feature.drifted:
+                axes.annotate(" drifted", (feature.index, place), va="center", fontsize=8)
+        axes.set_yticks(at, [feature.name for feature in features], fontsize=8)
+        axes.set_xlabel("population stability index; the vertical line is the threshold")
+        axes.set_ylim(-0.7, len(features) - 0.3)
+        axes.set_xlim(0, 1.12 * max([MINIMUM_INDEX * 1.5, *(_reach(feature) for feature in features)]))
+        return _svg(figure, f"drift-{version.version}")
 
 
 def latency(versions: Sequence[VersionReport]) -> str:
-    """What share of requests was answered within a time."""
+    """The share of requests completed within a time."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.7, 2.9), layout="constrained")
         axes = figure.subplots()
-        for at, served in enumerate(found for found in versions if found.latency_cdf):
-            seconds, shares = zip(*served.latency_cdf, strict=True)
+        for at, version in enumerate(each for each in versions if each.latency_cdf):
+            seconds, shares = zip(*version.latency_cdf, strict=True)
             axes.plot(
-                1000 * np.array(seconds), shares, color=_COLOURS[at % 4], linestyle=_LINES[at % 4], label=served.version
+                1000 * np.array(seconds),
+                shares,
+                color=_COLOURS[at % 4],
+                linestyle=_LINES[at % 4],
+                label=version.version,
             )
         axes.set_xscale("log")
         axes.set_xlabel("milliseconds")
-        axes.set_ylabel("share answered within")
+        axes.set_ylabel("share completed")
         _finish(axes)
         return _svg(figure, "latency")
 
 
 def reliability(versions: Sequence[VersionReport]) -> str:
-    """How often it was so, where the model said how likely it was."""
+    """Obversion frequency by predicted probability."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.7, 2.9), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5)
-        for at, served in enumerate(versions):
-            if served.quality is None:
+        for at, version in enumerate(versions):
+            if version.quality is None:
                 continue
-            bins = served.quality.calibration
-            observed = np.array([found.observed.value for found in bins])
+            bins = version.quality.calibration
+            observed = np.array([each.observed.value for each in bins])
             reach = [
-                observed - np.array([found.observed.low for found in bins]),
-                np.array([found.observed.high for found in bins]) - observed,
+                observed - np.array([each.observed.low for each in bins]),
+                np.array([each.observed.high for each in bins]) - observed,
             ]
             axes.errorbar(
-                [found.predicted for found in bins],
+                [each.predicted for each in bins],
                 observed,
                 yerr=np.abs(reach),
                 color=_COLOURS[at % 4],
@@ -142,7 +146,7 @@ def reliability(versions: Sequence[VersionReport]) -> str:
                 markersize=4,
                 linewidth=1,
                 capsize=2,
-                label=served.version,
+                label=version.version,
             )
         axes.set_xlabel("predicted")
         axes.set_ylabel("observed")
@@ -156,11 +160,11 @@ def roc(versions: Sequence[VersionReport]) -> str:
         figure = Figure(figsize=(3.7, 2.9), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5)
-        for at, served in enumerate(versions):
-            if served.quality is None or not served.quality.curve or served.quality.auc is None:
+        for at, version in enumerate(versions):
+            if version.quality is None or not version.quality.curve or version.quality.auc is None:
                 continue
-            false, true = zip(*served.quality.curve, strict=True)
-            label = f"{served.version}: {served.quality.auc.value:.3f}"
+            false, true = zip(*version.quality.curve, strict=True)
+            label = f"{version.version}: {version.quality.auc.value:.3f}"
             axes.plot(false, true, color=_COLOURS[at % 4], linestyle=_LINES[at % 4], label=label)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
@@ -173,18 +177,18 @@ def days(versions: Sequence[VersionReport]) -> str:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.5, 3.2), layout="constrained")
         accuracy, index = figure.subplots(1, 2)
-        for at, served in enumerate(versions):
+        for at, version in enumerate(versions):
             style: dict[str, Any] = {
                 "color": _COLOURS[at % 4],
                 "marker": _MARKERS[at % 4],
                 "markersize": 4,
-                "label": served.version,
+                "label": version.version,
             }
-            known = [day for day in served.days if day.accuracy is not None]
+            known = [day for day in version.days if day.accuracy is not None]
             accuracy.plot(
                 [day.day[5:] for day in known], [day.accuracy.value for day in known if day.accuracy], **style
             )
-            index.plot([day.day[5:] for day in served.days], [day.index for day in served.days], **style)
+            index.plot([day.day[5:] for day in version.days], [day.index for day in version.days], **style)
         accuracy.set_ylabel("accuracy")
         index.set_ylabel("largest stability index")
         for axes in (accuracy, index):
@@ -195,8 +199,8 @@ def days(versions: Sequence[VersionReport]) -> str:
         return _svg(figure, "days")
 
 
-def _reach(found: FeatureDrift) -> float:
-    return max(found.index, found.index_threshold or 0.0)
+def _reach(feature: FeatureDrift) -> float:
+    return max(feature.index, feature.index_threshold or 0.0)
 
 
 def _finish(axes: Axes, where: Literal["best", "lower right"] = "best") -> None:
@@ -211,7 +215,7 @@ def _svg(figure: Figure, name: str) -> str:
         figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = sink.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    # Described by its caption, and by the table behind it; ids of several pictures must not meet on one page.
+    # Described by its caption and its table; ids of several plots on one page must differ.
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r'href="#', f'href="#{name}-', text)

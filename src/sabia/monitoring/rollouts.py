@@ -1,4 +1,4 @@
-"""Rollouts as a report shows them: every look, the weights, the evidence and the sentence that explains it."""
+"""Rollouts as a report shows them: every entry of the record with weights, evidence and summary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from sabia.rollout import summary
+from sabia.rollout import record, summary
 from sabia.rollout.decision import harm
 from sabia.rollout.errors import BrokenRecord
 from sabia.rollout.events import kind
@@ -15,17 +15,17 @@ from sabia.rollout.record import Record, names
 from sabia.rollout.state import State
 from sabia.store.objects import Store
 
-_LARGEST = 50.0  # exp(50) is certainty enough, and a number that every reader of JSON takes
+_LARGEST = 50.0  # the logarithm of the largest evidence shown; exp(50) fits every reader of JSON
 
 
-class Look(msgspec.Struct, frozen=True):
-    """One record.
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of the record.
 
     Attributes:
-        elapsed: seconds since the rollout began.
-        weights: percent by version, as they were wanted.
-        requests, failed: by version, all of the rollout so far.
-        against, safe: by canary, log10 of the evidence that it does harm, and that it is safe at this step.
+        elapsed: seconds since the rollout started.
+        weights: percent by version, as desired.
+        requests, failed: by version, since the rollout started.
+        harm, safe: by canary, log10 of the evidence of harm, and of safety at this step.
         summary: the state in one line.
     """
 
@@ -38,7 +38,7 @@ class Look(msgspec.Struct, frozen=True):
     weights: dict[str, int]
     requests: dict[str, int]
     failed: dict[str, int]
-    against: dict[str, float]
+    harm: dict[str, float]
     safe: dict[str, float]
     summary: str
 
@@ -60,7 +60,7 @@ class Rollout(msgspec.Struct, frozen=True):
     summary: str
     harm_limit: float
     safe_limit: float
-    looks: list[Look]
+    entries: list[Entry]
 
 
 def rollouts(store: Store, model: str) -> list[Rollout]:
@@ -70,31 +70,32 @@ def rollouts(store: Store, model: str) -> list[Rollout]:
         BrokenRecord: a record cannot be read.
         StoreError: the store failed.
     """
-    return [Followed(Record(store, model, name)).read() for name in names(store, model)]
+    return [FollowedRollout(Record(store, model, name)).read() for name in names(store, model)]
 
 
-class Followed:
+class FollowedRollout:
     """A rollout whose record is read as it grows, each entry once."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
         self._plan: Plan | None = None
         self._state: State | None = None
-        self._looks: list[Look] = []
+        self._entries: list[Entry] = []
 
     def read(self) -> Rollout:
         """The rollout as it is now.
 
         Raises:
-            RolloutNotFound, BrokenRecord: there is none, or it cannot be read.
+            RolloutNotFound: the record does not exist.
+            BrokenRecord: the record cannot be read.
         """
         if self._plan is None:
             self._plan = self._record.plan()
         plan = self._plan
-        while (found := self._record.entry(len(self._looks))) is not None:
-            entry = found[0]
+        while (recorded := self._record.entry(len(self._entries))) is not None:
+            entry, _ = recorded
             self._state = entry.state
-            self._looks.append(_look(plan, entry.state, entry.seq, entry.at, kind(entry.event), entry.summary))
+            self._entries.append(_entry(plan, entry))
         if self._state is None:
             raise BrokenRecord(self._record.name, 0, "is missing")
         return Rollout(
@@ -108,11 +109,12 @@ class Followed:
             summary=summary.summarize(plan, self._state),
             harm_limit=math.log10(1 / plan.harm.alpha),
             safe_limit=math.log10(1 / plan.safe.beta),
-            looks=list(self._looks),
+            entries=list(self._entries),
         )
 
 
-def _look(plan: Plan, state: State, seq: int, at: str, kind: str, line: str) -> Look:
+def _entry(plan: Plan, recorded: record.Entry) -> Entry:
+    state = recorded.state
     requests: dict[str, int] = {}
     failed: dict[str, int] = {}
     against: dict[str, float] = {}
@@ -124,19 +126,19 @@ def _look(plan: Plan, state: State, seq: int, at: str, kind: str, line: str) -> 
         failed |= {plan.stable: errors.x0, version: errors.x1}
         against[version] = _log10(harm(plan, lines))
         safe[version] = _log10(errors.safe(margin))
-    return Look(
-        seq=seq,
-        at=at,
-        kind=kind,
+    return Entry(
+        seq=recorded.seq,
+        at=recorded.at,
+        kind=kind(recorded.event),
         elapsed=state.elapsed,
         phase=state.phase,
         step=state.step,
         weights=state.desired,
         requests=requests,
         failed=failed,
-        against=against,
+        harm=against,
         safe=safe,
-        summary=line,
+        summary=recorded.summary,
     )
 
 

@@ -12,7 +12,7 @@ from sabia.monitoring.live.ports import Counters, Weights
 from sabia.monitoring.live.rates import RequestRates
 from sabia.monitoring.live.recentdrift import RecentDrift
 from sabia.monitoring.live.snapshot import Snapshot, VersionState
-from sabia.monitoring.rollouts import Followed, Rollout
+from sabia.monitoring.rollouts import FollowedRollout, Rollout
 from sabia.registry import catalogue
 from sabia.registry.aliases import aliases
 from sabia.rollout.counters import Scrape
@@ -49,7 +49,7 @@ class Watcher:
     ) -> None:
         self._store, self.model, self._weights, self._counters = store, model, weights, counters
         self._actions = actions
-        self._followed: dict[str, Followed] = {}
+        self._followed: dict[str, FollowedRollout] = {}
         self._rates = RequestRates()
         self._drift = RecentDrift(store, model, cache)
 
@@ -100,7 +100,7 @@ class Watcher:
     def _rollouts(self) -> list[Rollout]:
         newest = names(self._store, self.model)[-_ROLLOUTS:]
         for name in newest:
-            self._followed.setdefault(name, Followed(Record(self._store, self.model, name)))
+            self._followed.setdefault(name, FollowedRollout(Record(self._store, self.model, name)))
         return [self._followed[name].read() for name in reversed(newest)]
 
 

@@ -51,15 +51,15 @@ function showVersions(state) {
 
 function evidencePlot(rollout) {
   const width = 720, height = 190, left = 34, right = 150, top = 10, bottom = 24;
-  const last = Math.max(1, ...rollout.looks.map((look) => look.elapsed));
+  const last = Math.max(1, ...rollout.entries.map((entry) => entry.elapsed));
   const x = (seconds) => left + ((width - left - right) * seconds) / last;
   const low = -2, high = 6;
   const y = (value) => top + ((height - top - bottom) * (high - Math.min(high, Math.max(low, value)))) / (high - low);
   const percent = (value) => top + ((height - top - bottom) * (100 - value)) / 100;
   const svg = svgElement("svg", { class: "evidence", viewBox: `0 0 ${width} ${height}`, role: "img" });
-  const newest = rollout.looks[rollout.looks.length - 1];
+  const newest = rollout.entries[rollout.entries.length - 1];
   const values = rollout.canaries.map((canary) =>
-    `${canary}: weight ${newest.weights[canary] || 0} percent, harm ${(newest.against[canary] || 0).toFixed(2)}, ` +
+    `${canary}: weight ${newest.weights[canary] || 0} percent, harm ${(newest.harm[canary] || 0).toFixed(2)}, ` +
     `safe ${(newest.safe[canary] || 0).toFixed(2)}`).join("; ");
   svg.setAttribute("aria-label", `Evidence after ${Math.round(newest.elapsed)} seconds. ${values}.`);
   for (const tick of [-2, 0, 2, 4, 6]) {
@@ -72,11 +72,11 @@ function evidencePlot(rollout) {
   }
   rollout.canaries.forEach((canary, at) => {
     for (const [name, value, place, text] of [
-      ["harm", (look) => y(look.against[canary] || 0), 0, "harm, log10 of odds"],
-      ["safe", (look) => y(look.safe[canary] || 0), 1, "safe at this step"],
-      ["weight", (look) => percent(look.weights[canary] || 0), 2, "weight, 0 to 100 %"],
+      ["harm", (entry) => y(entry.harm[canary] || 0), 0, "harm, log10 of odds"],
+      ["safe", (entry) => y(entry.safe[canary] || 0), 1, "safe at this step"],
+      ["weight", (entry) => percent(entry.weights[canary] || 0), 2, "weight, 0 to 100 %"],
     ]) {
-      const points = rollout.looks.map((look) => `${x(look.elapsed).toFixed(1)},${value(look).toFixed(1)}`).join(" ");
+      const points = rollout.entries.map((entry) => `${x(entry.elapsed).toFixed(1)},${value(entry).toFixed(1)}`).join(" ");
       svg.append(svgElement("polyline", { class: name, points }));
       const line = top + 10 + 16 * (place + 4 * at);
       svg.append(svgElement("polyline", { class: name, points: `${width - right + 8},${line} ${width - right + 30},${line}` }));
@@ -94,7 +94,7 @@ function showRollouts(state) {
     article.append(element("h3", `${rollout.stable} to ${rollout.canaries.join(", ")}: ${[rollout.phase, ...rollout.conditions].join(", ")}`));
     article.append(element("p", rollout.summary, { class: "summary", "data-field": "summary" }));
     article.append(evidencePlot(rollout));
-    article.append(element("p", `${rollout.name}, ${rollout.looks.length} records`, { class: "faint", "data-field": "records" }));
+    article.append(element("p", `${rollout.name}, ${rollout.entries.length} entries`, { class: "faint", "data-field": "entries" }));
     if (state.actions && !rollout.ended) {
       for (const action of ACTIONS) {
         const key = `${rollout.name}/${action}`;
