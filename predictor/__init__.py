@@ -1,1 +1,1 @@
-"""The custom predictor that the image runs: the server of `sabia`, and a `kserve.Model` over the same decision."""
+"""The custom predictor that the image runs: the server of `sabia`, and a `kserve.Model` over the same model."""

@@ -1,6 +1,6 @@
 """The `kserve.Model`: what KServe's own model server, and anything else written for it, can load and call.
 
-It holds the same decision that `sabia.serving.app` answers with; only the protocol around it is KServe's.
+It holds the same model that `sabia.serving` predicts with; only the protocol around it is KServe's.
 
 `python -m predictor.model` takes the settings of `python -m predictor` that KServe's server has a use for (the source,
 the names and the port) and serves it there: an order of magnitude slower, for features that only that server has.
@@ -43,7 +43,7 @@ class Predictor(kserve.Model):
         return self._model
 
     def load(self) -> bool:
-        """Verify and open the artifact; ready only after it answered a first row.
+        """Verify and open the artifact; ready only after the smoke test.
 
         Raises:
             LoadFailed: with the one sentence that says why.
@@ -62,7 +62,7 @@ class Predictor(kserve.Model):
         headers: dict[str, str] | None = None,
         response_headers: dict[str, str] | None = None,
     ) -> dict[str, Any] | kserve.InferResponse:
-        """Answer a decoded V1 body or V2 request."""
+        """Predict for a decoded V1 body or V2 request."""
         del headers, response_headers
         try:
             if isinstance(payload, kserve.InferRequest):
@@ -73,11 +73,11 @@ class Predictor(kserve.Model):
         return {"predictions": prediction.tolist()}
 
     def get_input_types(self) -> list[dict[str, Any]]:
-        """The V2 metadata of what the model takes."""
+        """The V2 metadata of the inputs."""
         return [{"name": INPUT, "datatype": "FP64", "shape": [-1, self.loaded.width]}]
 
     def get_output_types(self) -> list[dict[str, Any]]:
-        """The V2 metadata of what the model answers."""
+        """The V2 metadata of the outputs."""
         return [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}]
 
     def _infer(self, request: kserve.InferRequest) -> kserve.InferResponse:

@@ -51,7 +51,7 @@ def fuzz_parsers(seconds: int) -> int:
     """Run libFuzzer on everything that reads a body; it ends this process."""
     import atheris
 
-    with atheris.instrument_imports(include=["predictor"]):
+    with atheris.instrument_imports(include=["sabia.serving"]):
         from sabia.serving.inference.loading import load
         from sabia.serving.settings import Settings
         from tests.unit.serving.replay import Bodies, seeds

@@ -21,7 +21,7 @@ _QUOTED = 60
 
 
 def quote(text: object) -> str:
-    """What a client sent, short enough to be repeated to them."""
+    """What a client sent, shortened."""
     shown = repr(text)
     return shown if len(shown) <= _QUOTED else f"{shown[:_QUOTED]}…"
 
@@ -56,7 +56,7 @@ def as_request_error(error: BaseException) -> RequestError:
 
 
 class MalformedRequest(RequestError):
-    """The bytes are no request of HTTP/1.1, or one that two servers could read in two ways."""
+    """The bytes are not a request of HTTP/1.1, or one that two servers could parse in two ways."""
 
     http_status, grpc_status = 400, "INVALID_ARGUMENT"
 
@@ -93,7 +93,7 @@ class TooManyConnections(RequestError):
 
 
 class Overloaded(RequestError):
-    """More calls wait than can be answered in time."""
+    """More requests wait than can be answered in time."""
 
     http_status, grpc_status = 503, "UNAVAILABLE"
     headers = MappingProxyType({"retry-after": "1"})
@@ -103,7 +103,7 @@ class Overloaded(RequestError):
 
 
 class DeadlineExceeded(RequestError):
-    """The answer would come later than it is wanted."""
+    """The response would come after the deadline."""
 
     http_status, grpc_status = 504, "DEADLINE_EXCEEDED"
 
@@ -139,7 +139,7 @@ class UnknownVersion(RequestError):
 
 
 class UnknownPath(RequestError):
-    """No call has this path."""
+    """No route has this path."""
 
     http_status, grpc_status = 404, "NOT_FOUND"
 
@@ -148,7 +148,7 @@ class UnknownPath(RequestError):
 
 
 class WrongMethod(RequestError):
-    """The path is there, the method is not."""
+    """The path does not take this method."""
 
     http_status, grpc_status = 405, "UNIMPLEMENTED"
 
@@ -159,7 +159,7 @@ class WrongMethod(RequestError):
 
 
 class UnknownVerb(RequestError):
-    """A V1 path ends in a verb that is not one."""
+    """A V1 path ends in an unknown verb."""
 
     http_status, grpc_status = 405, "UNIMPLEMENTED"
 
@@ -177,7 +177,7 @@ class BodyTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is in a form that this call does not read."""
+    """The body has a form that this path does not take."""
 
     http_status, grpc_status = 415, "INVALID_ARGUMENT"
 
@@ -195,7 +195,7 @@ class NotExplainable(RequestError):
 
 
 class NotReady(RequestError):
-    """The model cannot answer now."""
+    """The model cannot predict now."""
 
     http_status, grpc_status = 503, "UNAVAILABLE"
 
@@ -204,7 +204,7 @@ class NotReady(RequestError):
 
 
 class ModelFailed(RequestError):
-    """The model could not answer valid input."""
+    """The model failed on valid input."""
 
     http_status, grpc_status = 500, "INTERNAL"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Readiness:
-    """What the readiness calls of every protocol answer.
+    """The readiness that every protocol reports.
 
     Attributes:
         model_ready: False when the model must not be asked.

@@ -1,6 +1,6 @@
 """The table of paths, and the endpoint behind each.
 
-A path that is not in it does not exist: KServe's load and unload calls among them.
+A path that is not in it does not exist: KServe's load and unload requests among them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A response never waits for the log. What does not fit is dropped and counted: records that memory has no room for while
 the thread is behind, and files that neither the store nor the disk takes. A process that is killed loses what it had
-in memory: at most what it answered in the last `log_seconds`, and what the thread was writing.
+in memory: at most what it served in the last `log_seconds`, and what the thread was writing.
 """
 
 from __future__ import annotations

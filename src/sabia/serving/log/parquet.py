@@ -54,8 +54,8 @@ class FileMetadata:
         columns = feature_columns(self.features)
         fields = [pa.field(name, ARROW[kind]) for name, kind in LOG_COLUMNS.items()]
         fields += [pa.field(column, pa.float64()) for column in columns.values()]
-        told = {"sabia.model": self.model, "sabia.version": self.version, "sabia.digest": self.digest}
-        return pa.schema(fields, metadata=told | {"sabia.features": msgspec.json.encode(columns).decode()})
+        server = {"sabia.model": self.model, "sabia.version": self.version, "sabia.digest": self.digest}
+        return pa.schema(fields, metadata=server | {"sabia.features": msgspec.json.encode(columns).decode()})
 
 
 def files(blocks: Sequence[Block], metadata: FileMetadata) -> Iterator[tuple[date, int, bytes]]:

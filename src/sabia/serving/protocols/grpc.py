@@ -201,21 +201,21 @@ def parse(request: Request, model: Model) -> Job:
     Raises:
         RequestError: says what is wrong with it.
     """
-    call = messages.ModelInferRequest()
+    infer = messages.ModelInferRequest()
     try:
-        call.ParseFromString(request.body)
+        infer.ParseFromString(request.body)
     except DecodeError as error:
         raise InvalidInput("The message", "is not a ModelInferRequest") from error
-    check_identity(call.model_name, call.model_version, model)
-    raw = list(call.raw_input_contents)
-    if raw and len(raw) != len(call.inputs):
-        raise InvalidInput('"raw_input_contents"', f"has {len(raw)} entries for {len(call.inputs)} inputs")
-    if not call.inputs:
+    check_identity(infer.model_name, infer.model_version, model)
+    raw = list(infer.raw_input_contents)
+    if raw and len(raw) != len(infer.inputs):
+        raise InvalidInput('"raw_input_contents"', f"has {len(raw)} entries for {len(infer.inputs)} inputs")
+    if not infer.inputs:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
-    inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(call.inputs)]
-    v2.check_outputs(output.name for output in call.outputs)
+    inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(infer.inputs)]
+    v2.check_outputs(output.name for output in infer.outputs)
     rows = v2.parse_rows(inputs, memoryview(b"".join(raw)), model)
-    return Job(rows, partial(_write, call.id, bool(raw), model))
+    return Job(rows, partial(_write, infer.id, bool(raw), model))
 
 
 def _input(at: int, tensor: Any, raw: bytes | None) -> v2.Input:
@@ -234,9 +234,9 @@ def _input(at: int, tensor: Any, raw: bytes | None) -> v2.Input:
     return found
 
 
-def _write(call_id: str, raw: bool, model: Model, prediction: Array) -> Response:
+def _write(request_id: str, raw: bool, model: Model, prediction: Array) -> Response:
     output = {"name": OUTPUT, "datatype": "FP64", "shape": [len(prediction)]}
-    response = messages.ModelInferResponse(model_name=model.name, model_version=model.version, id=call_id)
+    response = messages.ModelInferResponse(model_name=model.name, model_version=model.version, id=request_id)
     tensor = response.outputs.add(**output)
     if raw:
         response.raw_output_contents.append(prediction.astype("<f8").tobytes())

@@ -69,7 +69,7 @@ class InferRequest(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class InferCall:
+class Infer:
     """A checked infer request: its rows, shape (rows, columns), and the form of its response."""
 
     rows: Array
@@ -131,8 +131,8 @@ def _parse_plain_large(body: bytes, model: Model) -> Job | None:
     fits = len(tensor.shape) == 2 and tensor.shape[0] in (rows, -1) and tensor.shape[1] in (width, -1)
     if not fits or (tensor.name, tensor.datatype) != (INPUT, "FP64") or len(data) != rows * width:
         return None
-    call = InferCall(data.reshape(rows, width), plain.id, binary_output=False)
-    return Job(call.rows, partial(_write, call, model))
+    infer = Infer(data.reshape(rows, width), plain.id, binary_output=False)
+    return Job(infer.rows, partial(_write, infer, model))
 
 
 def parse(request: Request, model: Model) -> Job:
@@ -144,19 +144,19 @@ def parse(request: Request, model: Model) -> Job:
     headers.check(request)
     length = headers.json_length(request)
     with pieces.one_at_a_time(headers.json_bytes(request)):
-        call = parse_call(request.body, length, model)
-    return Job(call.rows, partial(_write, call, model))
+        infer = parse_infer(request.body, length, model)
+    return Job(infer.rows, partial(_write, infer, model))
 
 
-def _write(call: InferCall, model: Model, prediction: Array) -> Response:
-    body, json_length = write_response(call, prediction, model)
+def _write(infer: Infer, model: Model, prediction: Array) -> Response:
+    body, json_length = write_response(infer, prediction, model)
     if json_length is None:
         return Response(body=body)
     length = {"inference-header-content-length": str(json_length)}
     return Response(body=body, media_type=headers.BINARY, headers=length)
 
 
-def parse_call(body: bytes, header_length: int | None, model: Model) -> InferCall:
+def parse_infer(body: bytes, header_length: int | None, model: Model) -> Infer:
     """Parse an infer request; `header_length` is the length of the JSON part when binary data follows it.
 
     Raises:
@@ -172,7 +172,7 @@ def parse_call(body: bytes, header_length: int | None, model: Model) -> InferCal
     if not request.inputs:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
     rows = parse_rows(request.inputs, tail, model)
-    return InferCall(rows, request.id, _wants_binary(request))
+    return Infer(rows, request.id, _wants_binary(request))
 
 
 def quote_reason(error: msgspec.ValidationError) -> str:
@@ -312,13 +312,13 @@ def check_outputs(names: Iterable[str]) -> None:
             raise InvalidInput(f"outputs[{at}].name", f'is {quote(name)}; the model has "{OUTPUT}"')
 
 
-def write_response(call: InferCall, prediction: Array, model: Model) -> tuple[bytes, int | None]:
+def write_response(infer: Infer, prediction: Array, model: Model) -> tuple[bytes, int | None]:
     """The response body, and the length of its JSON part when binary data follows it."""
     output: dict[str, Any] = {"name": OUTPUT, "shape": [len(prediction)], "datatype": "FP64"}
     document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
-    if call.id is not None:
-        document["id"] = call.id
-    if not call.binary_output:
+    if infer.id is not None:
+        document["id"] = infer.id
+    if not infer.binary_output:
         return msgspec.json.encode(document | {"outputs": [output | {"data": prediction.tolist()}]}), None
     data = prediction.astype("<f8").tobytes()
     head = msgspec.json.encode(document | {"outputs": [output | {"parameters": {"binary_data_size": len(data)}}]})

@@ -85,7 +85,7 @@ class VersionMetrics(Collector):
     """The metrics of one version.
 
     Args:
-        decision: the version.
+        model: the version.
         registry: exports them.
         workers: number of processes that count; each calls `use_slot`, once, before it counts.
     """
