@@ -81,7 +81,7 @@ def test_what_a_worker_that_is_killed_had_in_memory_is_counted_as_lost(folder: P
     assert len(ids) - len(found) == lost
 
 
-def test_a_store_that_cannot_be_reached_keeps_nobody_waiting_and_the_next_server_sends_what_waits(
+def test_an_unavailable_store_delays_no_response_and_the_next_server_sends_the_spool(
     folder: Path, tmp_path_factory: Any
 ) -> None:
     place = tmp_path_factory.mktemp("log")

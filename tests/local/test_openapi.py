@@ -13,7 +13,7 @@ from tests.local.test_predictor_process import served
 
 
 @pytest.mark.parametrize("protocol", sorted(LEFT_OUT))
-def test_what_a_document_says_is_so_and_nothing_that_it_allows_or_forbids_is_a_server_error(
+def test_responses_fit_their_document_and_no_request_is_a_server_error(
     folder: Path, tmp_path: Path, protocol: str
 ) -> None:
     with served(folder) as server:

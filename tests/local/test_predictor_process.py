@@ -91,7 +91,7 @@ def test_a_request_in_flight_is_answered_before_the_process_ends(folder: Path, n
         assert server.process.wait(30) == 0
 
 
-def test_after_sigterm_readiness_says_no_while_requests_are_still_answered(folder: Path) -> None:
+def test_after_sigterm_readiness_is_off_while_requests_are_still_answered(folder: Path) -> None:
     with served(folder, "--drain_seconds", "5") as server:
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("draining")
@@ -110,7 +110,7 @@ def test_a_client_that_never_finishes_does_not_keep_the_process(folder: Path) ->
         assert server.process.wait(30) == 0
 
 
-def test_a_client_that_sends_too_much_is_told_so(folder: Path) -> None:
+def test_a_client_that_sends_too_much_gets_a_413(folder: Path) -> None:
     with served(folder, "--max_body_bytes", "100000") as server:
         response = requests.post(f"{server.url}{PREDICT}", data=b" " * 5_000_000, timeout=10)
         assert response.status_code == 413
@@ -124,7 +124,7 @@ def test_a_client_that_asks_before_it_sends_too_much_need_not_send(folder: Path)
         assert answer(connection)[0] == 413
 
 
-def test_keep_alive_answers_many_calls_on_one_connection(folder: Path) -> None:
+def test_keep_alive_serves_many_requests_on_one_connection(folder: Path) -> None:
     with served(folder) as server, server.connect() as connection:
         for _ in range(20):
             connection.sendall(request())

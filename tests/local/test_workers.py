@@ -129,7 +129,7 @@ def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
         assert metric(server, "sabia_worker_restarts_total", reason="stuck") == 1
 
 
-def test_while_a_worker_hangs_the_other_answers_new_clients(folder: Path) -> None:
+def test_while_a_worker_hangs_the_other_serves_new_clients(folder: Path) -> None:
     with served(folder, *WORKERS) as server:
         victim = workers(server)[0]
         victim.suspend()
@@ -139,7 +139,7 @@ def test_while_a_worker_hangs_the_other_answers_new_clients(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_under_load_they_answer_what_they_have_taken(folder: Path, number: signal.Signals) -> None:
+def test_stopped_under_load_workers_answer_what_they_have_accepted(folder: Path, number: signal.Signals) -> None:
     """Whoever balances the load has stopped sending once readiness says no; these clients do the same."""
     with served(folder, *WORKERS) as server:
         with Load(server) as load:
@@ -150,7 +150,7 @@ def test_asked_to_stop_under_load_they_answer_what_they_have_taken(folder: Path,
     assert load.broken == 0
 
 
-def test_a_call_in_flight_is_answered_before_its_worker_ends(folder: Path) -> None:
+def test_a_request_in_flight_is_answered_before_its_worker_ends(folder: Path) -> None:
     with served(folder, *WORKERS) as server, server.connect() as connection:
         whole = request()
         connection.sendall(whole[:-10])

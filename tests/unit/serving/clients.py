@@ -1,4 +1,4 @@
-"""A client that calls a version over a socket pair, and the bodies that tests send."""
+"""A client of a version over a socket pair, and the bodies that tests send."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wire:
     writer: asyncio.StreamWriter
 
     async def response(self, *, head: bool = False) -> httpx.Response:
-        """Read one answer."""
+        """Read one response."""
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = httpx.Headers([(name, value) for name, _, value in (line.partition(": ") for line in lines[1:-2])])
         body = b"" if head else await self.reader.readexactly(int(headers["content-length"]))
@@ -52,7 +52,7 @@ class Wire:
 
 @dataclass
 class Client:
-    """Calls of one version, each on a connection of its own."""
+    """Requests for one version, each on a connection of its own."""
 
     artifact: Artifact
     settings: Settings = field(default_factory=Settings)
@@ -66,7 +66,7 @@ class Client:
     def __call__(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        """One call."""
+        """One request."""
         lines = [f"{method} {path.replace(' ', '%20')} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in ({"host": "test"} | (headers or {})).items()]
         if body is not None:
@@ -80,11 +80,11 @@ class Client:
         return self.connected(call)
 
     def predict(self, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-        """A V1 call."""
+        """A V1 request."""
         return self("POST", PREDICT, body, JSON if headers is None else headers)
 
     def infer(self, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-        """A V2 call."""
+        """A V2 request."""
         return self("POST", INFER, body, JSON if headers is None else headers)
 
     def value(self, metric: str, **labels: str) -> float:
@@ -101,13 +101,13 @@ class Client:
         return self.registry.get_sample_value(metric, labels)
 
     def connected(self, call: Callable[[Wire], Awaitable[Result]]) -> Result:
-        """What a call makes of one connection."""
+        """The result of a function of one connection."""
         return self.served(lambda connect: _then(connect(), call))
 
     def served(
         self, call: Callable[[Callable[[], Awaitable[Wire]]], Awaitable[Result]], pool: ConnectionPool | None = None
     ) -> Result:
-        """What a call makes of as many connections to one server as it asks for."""
+        """The result of a function of as many connections to one server as it opens."""
         pool = pool or connection_pool(self.app, self.settings)
 
         async def serve() -> Result:

@@ -23,7 +23,7 @@ _TYPES = (b"application/json", b"application/cloudevents+json", b"application/oc
 
 
 def seeds() -> list[bytes]:
-    """Inputs of `Bodies` that are good calls, or nearly, for a fuzzer to begin with."""
+    """Inputs of `Bodies` that are good requests, or nearly, for a fuzzer to start from."""
     ones = [1.0] * 30
     tensor = {"name": "features", "shape": [1, 30], "datatype": "FP64"}
     plain = {"inputs": [tensor | {"data": ones}], "id": "x", "outputs": [{"name": "prediction"}]}
@@ -57,7 +57,7 @@ class Bodies:
         self._app = App(model, Settings(), registry, VersionMetrics(model, registry))
 
     def __call__(self, data: bytes) -> None:
-        """The first byte chooses the call, the next two what its headers say; the rest is its body."""
+        """The first byte chooses the path, the next two the headers; the rest is the body."""
         if len(data) < 3:
             return
         call, length, body = data[0] % 5, int.from_bytes(data[1:3], "little"), data[3:]

@@ -1,4 +1,4 @@
-"""Rows that arrive together are decided together, and nobody sees it but by the clock."""
+"""Rows that arrive together are predicted together, with the responses that each would get alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Connect = Callable[[], Awaitable[Wire]]
 
 
 async def together(connect: Connect, bodies: list[bytes], times: int = 1) -> list[httpx.Response]:
-    """The answers to calls that are there when the server looks."""
+    """The responses to requests that arrive in one turn of the loop."""
     wires = [await connect() for _ in bodies]
     for _ in range(times):
         for wire, body in zip(wires, bodies, strict=True):
@@ -37,7 +37,7 @@ def row(values: NDArray[np.float64]) -> bytes:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 64])
-def test_each_call_gets_its_own_answer(forest: Artifact, rows: NDArray[np.float64], limit: int) -> None:
+def test_each_request_gets_its_own_response(forest: Artifact, rows: NDArray[np.float64], limit: int) -> None:
     client = Client(forest, replace(Settings(), batch_rows=limit))
     bodies = [row(values) for values in rows[:20]]
     expected = [client.predict(body).json() for body in bodies]
@@ -47,9 +47,7 @@ def test_each_call_gets_its_own_answer(forest: Artifact, rows: NDArray[np.float6
     assert client.value("sabia_decision_duration_seconds_count") == 80
 
 
-def test_a_row_that_cannot_be_decided_does_not_take_its_neighbours_with_it(
-    forest: Artifact, rows: NDArray[np.float64]
-) -> None:
+def test_a_row_that_fails_does_not_take_its_neighbours_with_it(forest: Artifact, rows: NDArray[np.float64]) -> None:
     client = Client(forest)
     bodies = [row(values) for values in rows[:8]]
     bodies[3] = row(np.full(30, 1e200))
@@ -67,7 +65,7 @@ def run(batcher: Batcher[int, int], turns: list[list[int]]) -> list[list[int]]:
     return asyncio.run(call())
 
 
-def test_items_of_one_turn_are_decided_at_once_up_to_the_limit() -> None:
+def test_items_of_one_turn_run_at_once_up_to_the_limit() -> None:
     seen: list[list[int]] = []
 
     def decide(items: list[int]) -> list[int]:
@@ -78,7 +76,7 @@ def test_items_of_one_turn_are_decided_at_once_up_to_the_limit() -> None:
     assert seen == [[1, 2], [3, 4, 5], [6], [7]]
 
 
-def test_gathering_begins_when_calls_come_back_to_back_and_ends_when_one_comes_alone() -> None:
+def test_gathering_begins_when_requests_come_back_to_back_and_ends_when_one_comes_alone() -> None:
     batcher: Batcher[int, int] = Batcher(lambda items: items, limit=8)
     batcher.note_end(100.0)
     assert not batcher.should_gather(100.001)

@@ -44,8 +44,8 @@ def responses(client: Client, sent: bytes, count: int = 1) -> list[httpx.Respons
     return client.connected(call)
 
 
-def test_calls_sent_without_waiting_are_answered_in_their_order(client: Client) -> None:
-    """The second is decided in a thread, and the third does not overtake it."""
+def test_pipelined_requests_are_answered_in_their_order(client: Client) -> None:
+    """The second is predicted in a thread, and the third does not overtake it."""
     many = json.dumps({"instances": [[1.0] * 30] * 2000}).encode()
     assert len(many) > 64 * 1024
     found = responses(client, post() + post(many) + post(b"{}") + post(), 4)
@@ -53,7 +53,7 @@ def test_calls_sent_without_waiting_are_answered_in_their_order(client: Client) 
     assert [len(response.json().get("predictions", [])) for response in found] == [1, 2000, 0, 1]
 
 
-def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(client: Client) -> None:
+def test_a_pipelining_client_does_not_hold_up_the_others(client: Client) -> None:
     async def call(connect: Callable[[], Awaitable[Wire]]) -> tuple[float, int]:
         flood, other = await connect(), await connect()
         flood.writer.write(post() * 500)
@@ -67,8 +67,8 @@ def test_a_client_that_sends_many_calls_at_once_does_not_hold_up_the_others(clie
     assert answered == 500
 
 
-def test_of_a_block_of_calls_no_more_is_held_than_is_answered_next(client: Client) -> None:
-    """Whoever sends hundreds of calls at once has them read as they are answered, and gets every answer."""
+def test_of_a_block_of_requests_no_more_is_held_than_is_answered_next(client: Client) -> None:
+    """Hundreds of pipelined requests are read as they are answered, and each gets its response."""
     calls, most = 400, 0
     pool = connection_pool(client.app, client.settings)
     respond = pool.respond
@@ -93,7 +93,7 @@ def test_of_a_block_of_calls_no_more_is_held_than_is_answered_next(client: Clien
 @pytest.mark.parametrize(
     ("last", "status"), [(b"", None), (b"P(ST / HTTP/1.1\r\n\r\n", 400), (post(BODY, "Connection: close"), 200)]
 )
-def test_a_block_of_calls_may_end_with_anything(client: Client, last: bytes, status: int | None) -> None:
+def test_a_block_of_requests_may_end_with_anything(client: Client, last: bytes, status: int | None) -> None:
     calls = 300
 
     async def call(wire: Wire) -> tuple[list[int], int | None, bool]:
@@ -169,10 +169,8 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("what", AMBIGUOUS)
-def test_what_two_servers_could_read_in_two_ways_is_refused_and_nothing_after_it_is_read(
-    client: Client, what: str
-) -> None:
-    """No request is smuggled in behind another: the refusal is the last answer of its connection."""
+def test_an_ambiguous_request_is_refused_and_nothing_after_it_is_read(client: Client, what: str) -> None:
+    """No request is smuggled in behind another: the error response is the last of its connection."""
 
     async def call(wire: Wire) -> tuple[httpx.Response, bool]:
         wire.writer.write(AMBIGUOUS[what] + post())
@@ -216,8 +214,8 @@ def test_http_1_0_is_answered_and_closed_unless_it_asks_to_stay(client: Client) 
     assert client.connected(call) == ("keep-alive", "close", True)
 
 
-def test_a_client_that_only_stops_sending_gets_its_answer(client: Client) -> None:
-    """Half-closed: it reads still. Also when the answer is made in a thread."""
+def test_a_half_closed_client_gets_its_response(client: Client) -> None:
+    """It still reads. Also when the response is made in a thread."""
     for body in (BODY, json.dumps({"instances": [[1.0] * 30] * 2000}).encode()):
 
         async def call(wire: Wire, body: bytes = body) -> tuple[int, bool]:
@@ -228,7 +226,7 @@ def test_a_client_that_only_stops_sending_gets_its_answer(client: Client) -> Non
         assert client.connected(call) == (200, True)
 
 
-def test_a_client_that_stops_in_the_middle_is_let_go(client: Client) -> None:
+def test_a_client_that_stops_in_the_middle_is_disconnected(client: Client) -> None:
     async def call(wire: Wire) -> bool:
         wire.writer.write(post()[:-5])
         wire.writer.write_eof()
@@ -238,8 +236,8 @@ def test_a_client_that_stops_in_the_middle_is_let_go(client: Client) -> None:
 
 
 @pytest.mark.parametrize("what", ["Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__", "Upgrade: websocket"])
-def test_a_call_that_would_rather_be_of_another_protocol_is_answered_as_what_it_is(client: Client, what: str) -> None:
-    """Some clients ask for HTTP/2 with their first call, and send its body all the same."""
+def test_a_request_to_upgrade_is_answered_as_http_1_1(client: Client, what: str) -> None:
+    """Some clients ask for HTTP/2 with their first request, and send its body all the same."""
     first = post(BODY, "Connection: Upgrade, HTTP2-Settings", what)
     found = responses(client, first + post(), 2)
     assert [response.status_code for response in found] == [200, 200]
@@ -261,7 +259,7 @@ def test_leave_to_send_is_given_when_it_is_asked_for(client: Client) -> None:
     assert client.connected(call) == (b"HTTP/1.1 100 Continue\r\n\r\n", 200)
 
 
-def test_a_head_call_gets_the_head_alone(client: Client) -> None:
+def test_a_head_request_gets_the_head_alone(client: Client) -> None:
     async def call(wire: Wire) -> tuple[httpx.Response, httpx.Response]:
         wire.writer.write(b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
         return await wire.response(head=True), await wire.response()
@@ -275,9 +273,7 @@ def test_a_head_call_gets_the_head_alone(client: Client) -> None:
     [(post()[:-5], 408), (post()[:20], 408), (b"", None), (post(), 200)],
     ids=["half a body", "half a head", "nothing", "a call, and then nothing"],
 )
-def test_a_client_that_lets_the_server_wait_is_not_waited_for(
-    logistic: Artifact, sent: bytes, status: int | None
-) -> None:
+def test_a_client_that_stalls_is_cut_off(logistic: Artifact, sent: bytes, status: int | None) -> None:
     client = Client(logistic, replace(Settings(), read_timeout_seconds=0.1, idle_timeout_seconds=0.1))
 
     async def call(wire: Wire) -> tuple[int | None, bool]:
@@ -293,7 +289,7 @@ def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it() -> None:
     assert connection_limits(Settings()).idle_seconds > envoy_keeps_seconds
 
 
-def test_a_client_that_asks_and_never_reads_is_not_waited_for(logistic: Artifact) -> None:
+def test_a_client_that_never_reads_its_responses_is_cut_off(logistic: Artifact) -> None:
     client = Client(logistic, replace(Settings(), read_timeout_seconds=0.1))
     sent = post(json.dumps({"instances": [[1.0] * 30] * 1000}).encode())
 
@@ -336,8 +332,8 @@ def test_bodies_of_all_clients_together_have_a_bound_and_room_comes_back(logisti
     assert client.value("sabia_connections_refused_total", reason="Overloaded") == 2
 
 
-def test_when_there_are_too_many_the_one_that_is_missed_least_makes_room(logistic: Artifact) -> None:
-    """First the idle one that is idle longest, then the one that began a call first; never one that is answered."""
+def test_when_there_are_too_many_the_most_expendable_makes_room(logistic: Artifact) -> None:
+    """First the one that is idle longest, then the one that began a request first; never one that is being answered."""
     client = Client(logistic, replace(Settings(), max_connections=3, faults="delay=500ms"))
 
     async def call(connect: Callable[[], Awaitable[Wire]]) -> list[bool]:
@@ -357,7 +353,7 @@ def test_when_there_are_too_many_the_one_that_is_missed_least_makes_room(logisti
     assert client.value("sabia_connections_refused_total", reason="IdleConnection") == 2
 
 
-def test_when_all_are_being_answered_a_new_one_is_told_to_come_back(logistic: Artifact) -> None:
+def test_when_all_are_being_answered_a_new_one_gets_a_503(logistic: Artifact) -> None:
     client = Client(logistic, replace(Settings(), max_connections=2, faults="delay=500ms"))
 
     async def call(connect: Callable[[], Awaitable[Wire]]) -> tuple[int, str]:
@@ -370,7 +366,7 @@ def test_when_all_are_being_answered_a_new_one_is_told_to_come_back(logistic: Ar
     assert client.served(call) == (503, "1")
 
 
-def test_every_answer_has_a_date(client: Client) -> None:
+def test_every_response_has_a_date(client: Client) -> None:
     (found,) = responses(client, post())
     assert found.headers["date"].endswith(" GMT")
 
@@ -386,8 +382,8 @@ def test_a_target_may_be_escaped_and_have_a_query(client: Client, path: str) -> 
 
 @pytest.mark.slow
 @given(st.binary(max_size=400), st.booleans())
-def test_no_bytes_at_all_break_a_connection(logistic: Artifact, noise: bytes, headed: bool) -> None:
-    """It answers or closes, and serves the next client."""
+def test_no_bytes_break_a_connection(logistic: Artifact, noise: bytes, headed: bool) -> None:
+    """The server responds or closes, and serves the next client."""
     client = Client(logistic)
     sent = (b"POST / HTTP/1.1\r\n" if headed else b"") + noise
 

@@ -1,4 +1,4 @@
-"""docs/serving.md has what a client can call, set and meet; and what it has exists."""
+"""docs/serving.md has every path, setting and status; and what it documents exists."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_fault_is_documented(fault: str) -> None:
 
 
 @pytest.mark.parametrize("path", documented())
-def test_every_call_is_documented(path: str) -> None:
+def test_every_path_is_documented(path: str) -> None:
     assert f"{path}`" in SERVING
 
 

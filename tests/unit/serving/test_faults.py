@@ -38,12 +38,12 @@ def test_errors_are_500_counted_and_marked(logistic: Artifact, rows: NDArray[np.
     assert client.value("sabia_requests_total", status_class="5xx") == statuses[500]
 
 
-def test_a_fault_after_some_calls_passes_every_probe_before(logistic: Artifact, rows: NDArray[np.float64]) -> None:
+def test_a_fault_after_some_requests_passes_every_probe_before(logistic: Artifact, rows: NDArray[np.float64]) -> None:
     client = with_faults(logistic, "errors=1,after=3")
     assert [client.predict(body(rows[:1])).status_code for _ in range(5)] == [200, 200, 200, 500, 500]
 
 
-def test_a_constant_and_a_wrong_answer_are_what_they_say(
+def test_a_constant_and_a_wrong_prediction_are_as_set(
     client: Client, logistic: Artifact, rows: NDArray[np.float64]
 ) -> None:
     right = client.predict(body(rows[:5])).json()["predictions"]
@@ -52,13 +52,13 @@ def test_a_constant_and_a_wrong_answer_are_what_they_say(
     assert wrong == pytest.approx([1 - value for value in right])
 
 
-def test_a_delay_is_the_decisions_own_time(logistic: Artifact, rows: NDArray[np.float64]) -> None:
+def test_a_delay_is_the_predictions_own_time(logistic: Artifact, rows: NDArray[np.float64]) -> None:
     client = with_faults(logistic, "delay=30ms")
     client.predict(body(rows[:1]))
     assert client.value("sabia_decision_duration_seconds_sum") >= 0.03
 
 
-def test_a_leak_keeps_what_it_says(rows: NDArray[np.float64]) -> None:
+def test_a_leak_keeps_its_bytes(rows: NDArray[np.float64]) -> None:
     found = faults.parse("leak=1000")
     assert found is not None
     for _ in range(3):
@@ -66,14 +66,14 @@ def test_a_leak_keeps_what_it_says(rows: NDArray[np.float64]) -> None:
     assert sum(map(len, found.kept)) == 3000
 
 
-def test_v2_calls_fail_the_same_way(logistic: Artifact, rows: NDArray[np.float64]) -> None:
+def test_v2_requests_fail_the_same_way(logistic: Artifact, rows: NDArray[np.float64]) -> None:
     call = {"inputs": [{"name": "features", "shape": [1, 30], "datatype": "FP64", "data": rows[0].tolist()}]}
     response = with_faults(logistic, "errors=1")("POST", INFER, json.dumps(call).encode(), JSON)
     assert (response.status_code, response.headers[FAULT_HEADER]) == (500, "errors")
 
 
 @pytest.mark.parametrize("text", ["errors", "errors=2", "errors=x", "delay=soon", "leak=-1", "unknown=1", "kept=1"])
-def test_what_is_no_fault_ends_the_server_before_it_listens(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_fault_ends_the_server_before_it_listens(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--faults", text], {})
     assert "--faults" in capsys.readouterr().err

@@ -31,7 +31,7 @@ ONES = [1.0] * 30
 def served(
     artifact: Artifact, call: Callable[[grpc.aio.Channel], Awaitable[Result]], client: Client | None = None
 ) -> Result:
-    """What a call makes of a channel to a server of this version."""
+    """The result of a function of a channel to a server of this version."""
     client = client or Client(artifact)
 
     async def run() -> Result:
@@ -47,7 +47,7 @@ def served(
 
 
 def infer(artifact: Artifact, request: Any, client: Client | None = None, timeout: float = 10) -> Any:
-    """An infer call's answer, or the error that it raised."""
+    """The response to an infer request, or the error that it raised."""
 
     async def call(channel: grpc.aio.Channel) -> Any:
         raw = request if isinstance(request, bytes) else request.SerializeToString()
@@ -91,7 +91,7 @@ def expected(client: Client) -> list[float]:
     ],
     ids=str,
 )
-def test_a_call_is_answered_as_v1_answers_it(logistic: Artifact, expected: list[float], asked: Any) -> None:
+def test_a_prediction_over_grpc_is_that_of_v1(logistic: Artifact, expected: list[float], asked: Any) -> None:
     asked.id = "my call"
     response = infer(logistic, asked)
     assert (response.model_name, response.model_version, response.id) == (MODEL, "2.0", "my call")
@@ -101,7 +101,7 @@ def test_a_call_is_answered_as_v1_answers_it(logistic: Artifact, expected: list[
 
 
 @pytest.mark.parametrize(("datatype", "dtype"), [("FP64", "<f8"), ("FP16", "<f2"), ("INT16", "<i2")])
-def test_raw_input_is_answered_raw(logistic: Artifact, expected: list[float], datatype: str, dtype: str) -> None:
+def test_raw_input_gets_raw_output(logistic: Artifact, expected: list[float], datatype: str, dtype: str) -> None:
     raw = np.ones(30, dtype=dtype).tobytes()
     response = infer(logistic, request(tensor(None, datatype=datatype), raw_input_contents=[raw]))
     assert np.frombuffer(response.raw_output_contents[0], dtype="<f8").tolist() == expected
@@ -142,9 +142,7 @@ NO_NUMBER = [float("nan")] * 30
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_bad_input_gets_the_code_that_says_whose_fault_it_is(
-    logistic: Artifact, asked: Any, code: str, named: str
-) -> None:
+def test_bad_input_gets_the_code_of_a_clients_error(logistic: Artifact, asked: Any, code: str, named: str) -> None:
     error = infer(logistic, asked)
     assert isinstance(error, grpc.aio.AioRpcError)
     assert error.code().name == code
@@ -154,7 +152,7 @@ def test_bad_input_gets_the_code_that_says_whose_fault_it_is(
 
 @pytest.mark.slow
 @given(st.binary(max_size=300))
-def test_no_bytes_at_all_are_our_fault(logistic: Artifact, body: bytes) -> None:
+def test_no_bytes_make_a_server_error(logistic: Artifact, body: bytes) -> None:
     error = infer(logistic, body)
     assert error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 
@@ -171,7 +169,7 @@ def test_a_message_that_is_too_large_is_refused(logistic: Artifact) -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_calls_are_counted_with_the_others(logistic: Artifact) -> None:
+def test_grpc_requests_are_counted_with_the_others(logistic: Artifact) -> None:
     client = Client(logistic)
     infer(logistic, request(), client)
     infer(logistic, request(tensor(NO_NUMBER)), client)
@@ -185,7 +183,7 @@ def test_a_clients_deadline_is_kept(logistic: Artifact) -> None:
 
 
 @pytest.mark.parametrize("call", ["RepositoryModelLoad", "RepositoryModelUnload"])
-def test_nobody_loads_or_unloads_from_outside(logistic: Artifact, call: str) -> None:
+def test_loading_and_unloading_is_unimplemented(logistic: Artifact, call: str) -> None:
     async def ask(channel: grpc.aio.Channel) -> grpc.StatusCode:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await channel.unary_unary(f"/{SERVICE}/{call}")(b"")
@@ -248,7 +246,7 @@ def test_the_server_and_the_model_describe_themselves(logistic: Artifact) -> Non
     assert served(logistic, ask) == [True, True, True, "sabia", [-1, 30]]
 
 
-def test_kserves_own_client_is_answered(logistic: Artifact, expected: list[float]) -> None:
+def test_kserves_own_client_gets_a_prediction(logistic: Artifact, expected: list[float]) -> None:
     import kserve
     from kserve.inference_client import InferenceGRPCClient
 

@@ -35,7 +35,7 @@ SECONDS = 30.0
 
 
 class Logged:
-    """A version whose calls are logged to a store in a folder."""
+    """A version whose requests are logged to a store in a folder."""
 
     def __init__(self, artifact: Artifact, store: Store | None = None, **settings: Any) -> None:
         self.store = Store.open("memory://") if store is None else store
@@ -61,7 +61,7 @@ def spooled(tmp_path: Path) -> dict[str, Any]:
     return {"log_spool": str(tmp_path / "spool")}
 
 
-def test_a_row_is_logged_with_what_was_asked_and_answered(
+def test_a_row_is_logged_with_its_request_and_response(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
     logged = Logged(logistic, **spooled)
@@ -94,9 +94,7 @@ def test_every_row_of_a_request_has_its_place_in_it(
     assert [row[first] for row in found] == many[:, 0].tolist()
 
 
-def test_a_refused_request_is_logged_with_its_sentence_and_no_values(
-    logistic: Artifact, spooled: dict[str, Any]
-) -> None:
+def test_a_refused_request_is_logged_with_its_error_and_no_values(logistic: Artifact, spooled: dict[str, Any]) -> None:
     logged = Logged(logistic, **spooled)
     response = logged.client.predict(b'{"instances": [[1]]}')
     (row,) = logged.rows()
@@ -105,14 +103,14 @@ def test_a_refused_request_is_logged_with_its_sentence_and_no_values(
     assert row["mean_radius"] is None
 
 
-def test_calls_that_are_no_requests_are_not_logged(logistic: Artifact, spooled: dict[str, Any]) -> None:
+def test_health_and_metrics_are_not_logged(logistic: Artifact, spooled: dict[str, Any]) -> None:
     logged = Logged(logistic, **spooled)
     logged.client("GET", f"/v1/models/{MODEL}")
     logged.client("GET", "/nothing")
     assert logged.rows() == []
 
 
-def test_a_copy_of_a_request_and_a_pinned_one_are_told_apart(
+def test_a_mirrored_request_and_a_pinned_one_are_distinguished(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
     logged, body = Logged(logistic, **spooled), json.dumps({"instances": rows[:1].tolist()}).encode()
@@ -121,7 +119,7 @@ def test_a_copy_of_a_request_and_a_pinned_one_are_told_apart(
     assert {row["route"] for row in logged.rows()} == {"mirror", "pin"}
 
 
-def test_the_answer_carries_the_request_id_that_is_logged(
+def test_the_response_carries_the_request_id_that_is_logged(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
     logged, body = Logged(logistic, **spooled), json.dumps({"instances": rows[:1].tolist()}).encode()
@@ -137,7 +135,7 @@ def test_an_id_that_is_none_is_replaced(logistic: Artifact, given_id: str) -> No
     assert response.headers["x-request-id"] not in ("", given_id)
 
 
-def test_calls_that_are_no_requests_have_no_id(logistic: Artifact) -> None:
+def test_health_and_metrics_have_no_request_id(logistic: Artifact) -> None:
     assert "x-request-id" not in Client(logistic)("GET", "/v2/health/live").headers
 
 
@@ -151,7 +149,7 @@ def test_features_that_are_redacted_leave_no_value_behind(
     assert row["mean_texture"] == rows[0, 1]
 
 
-def test_to_redact_what_is_not_there_is_refused_at_the_start(logistic: Artifact) -> None:
+def test_redacting_an_unknown_column_is_refused_at_the_start(logistic: Artifact) -> None:
     model = Model(logistic)
     with pytest.raises(LoadFailed, match="'radius', which is neither a feature"):
         open_log(model, Settings(log_redact="radius"), "memory://", VersionMetrics(model))
@@ -223,7 +221,7 @@ class Gate:
         self.store.create_unique(key, data)
 
 
-def test_what_the_store_does_not_take_waits_on_disk_and_is_sent_by_whoever_comes_next(
+def test_files_that_the_store_does_not_take_are_spooled_and_sent_by_the_next_server(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
     gate = Gate()
@@ -251,7 +249,7 @@ def test_what_neither_store_nor_disk_takes_is_counted(
     assert logged.client.value("sabia_log_kept_total") == 0
 
 
-def test_a_store_that_hangs_holds_up_no_answer_and_what_memory_has_no_room_for_is_counted(
+def test_a_store_that_hangs_delays_no_response_and_records_past_the_memory_limit_are_counted(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
     gate = Gate()
@@ -269,7 +267,7 @@ def test_a_store_that_hangs_holds_up_no_answer_and_what_memory_has_no_room_for_i
     assert logged.client.value("sabia_log_kept_total") + dropped == 20_000
 
 
-def test_what_is_not_written_when_time_is_up_is_counted(
+def test_records_not_written_in_time_are_counted(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
     gate = Gate()
@@ -315,7 +313,7 @@ def test_no_two_columns_are_one(names: list[str]) -> None:
     assert all(column.isascii() and column.isidentifier() for column in columns)
 
 
-def test_a_key_says_whose_it_is_and_of_which_day() -> None:
+def test_a_key_names_its_server_and_its_day() -> None:
     day = datetime(2026, 3, 1, tzinfo=UTC).date()
     key = log_key("toy", day, "pod/0 ü", UUID(int=1))
     assert key == f"inference-log/v1/model=toy/dt=2026-03-01/pod-0-{UUID(int=1)}.parquet".replace("pod-0-", "pod-0-")

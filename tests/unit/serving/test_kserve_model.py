@@ -1,4 +1,4 @@
-"""The model under KServe's own server: it is a `kserve.Model` like any other, and decides the same."""
+"""The model under KServe's own server: it is a `kserve.Model` like any other, and predicts the same."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def call(app: Any, path: str, body: bytes) -> httpx.Response:
     ("path", "body"),
     [(PREDICT, json.dumps({"instances": [ONES, ONES]}).encode()), (INFER, request(tensor(ONES), id="x"))],
 )
-def test_kserves_server_gives_the_answers_that_ours_gives(
+def test_kserves_server_gives_the_responses_that_ours_gives(
     model: Predictor, logistic: Artifact, path: str, body: bytes
 ) -> None:
     theirs, ours = call(kserve_application(model), path, body), Client(logistic)("POST", path, body, JSON)

@@ -58,8 +58,8 @@ def test_the_default_limit_is_four_mebibytes() -> None:
     assert Settings().max_body_bytes == 4 * 1024 * 1024
 
 
-def test_a_large_call_gets_the_answers_of_many_small_ones(client: Client, rows: NDArray[np.float64]) -> None:
-    """Large calls are answered in a thread."""
+def test_a_large_request_gets_the_predictions_of_many_small_ones(client: Client, rows: NDArray[np.float64]) -> None:
+    """Large requests are answered in a thread."""
     body = json.dumps({"instances": rows.tolist()}).encode()
     assert len(body) > 64 * 1024
     together = client.predict(body).json()["predictions"]
@@ -69,7 +69,7 @@ def test_a_large_call_gets_the_answers_of_many_small_ones(client: Client, rows: 
     assert together[:20] == pytest.approx(apart, abs=FAST_PATH_TOLERANCE)
 
 
-def test_totals_equal_the_calls(client: Client) -> None:
+def test_totals_equal_the_requests(client: Client) -> None:
     for body in (instances("1"), instances("1", "2"), b"{}"):
         client.predict(body)
     client("GET", PREDICT)

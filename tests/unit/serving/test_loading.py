@@ -58,7 +58,7 @@ def test_what_was_not_published_is_never_loaded(folder: Path, spoil: str) -> Non
 
 
 @pytest.mark.parametrize("spoil", SPOILS)
-def test_the_server_says_why_in_one_line_and_ends(folder: Path, spoil: str) -> None:
+def test_the_server_logs_why_in_one_line_and_ends(folder: Path, spoil: str) -> None:
     change, reason = SPOILS[spoil]
     change(folder)
     options = ["--source", str(folder), "--http_port", "0", "--host", "127.0.0.1"]

@@ -19,7 +19,9 @@ Rows = NDArray[np.float64]
 
 
 @pytest.mark.parametrize("name", ["linear", "logistic"])
-def test_the_short_form_gives_what_the_model_gives(name: str, request: pytest.FixtureRequest, rows: Rows) -> None:
+def test_the_linear_fast_path_predicts_what_the_session_predicts(
+    name: str, request: pytest.FixtureRequest, rows: Rows
+) -> None:
     model = Model(request.getfixturevalue(name))
     together = model.predict(rows)
     alone = [model.predict_row(row) for row in rows.tolist()]
@@ -28,13 +30,13 @@ def test_the_short_form_gives_what_the_model_gives(name: str, request: pytest.Fi
 
 @pytest.mark.slow
 @given(st.lists(st.floats(-1e4, 1e4), min_size=30, max_size=30))
-def test_a_row_alone_gets_one_answer_whichever_way_it_comes(logistic: Artifact, row: list[float]) -> None:
+def test_a_row_alone_gets_one_prediction_on_every_path(logistic: Artifact, row: list[float]) -> None:
     model = Model(logistic)
     assert model.predict(np.array([row])).tolist() == [model.predict_row(row)]
 
 
-def test_a_state_that_does_not_say_what_the_model_does_is_not_decided_by(logistic: Artifact, rows: Rows) -> None:
-    """The model decides; the state is only a shorter way to the same answer, and here it is not the same."""
+def test_a_state_that_contradicts_the_session_makes_no_fast_path(logistic: Artifact, rows: Rows) -> None:
+    """The session is the model; the state is only a faster path to the same predictions, and here they differ."""
     state = json.loads(logistic.files["state.json"])
     state["params"]["intercept"] += 1e-9
     other = Model(changed(logistic, state_json=json.dumps(state).encode()))
@@ -71,8 +73,8 @@ def test_a_score_that_is_no_number_stays_none(link: type[float]) -> None:
     assert np.isnan(link(float("nan")))
 
 
-def test_threads_do_not_get_each_others_answers(forest: Artifact, rows: Rows) -> None:
-    """A row alone is decided in memory that is kept for it, but only where one thread asks."""
+def test_threads_do_not_get_each_others_predictions(forest: Artifact, rows: Rows) -> None:
+    """A row alone is predicted in memory that is kept for it, but only on one thread."""
     model = Model(forest)
     expected = model.predict(rows).tolist()
     singles = [row.reshape(1, -1) for row in rows] * 10

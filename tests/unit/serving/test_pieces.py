@@ -46,7 +46,7 @@ def test_data_are_those_of_the_whole(values: list[list[float]], separators: tupl
 
 
 @given(values=rows, at=st.integers(0, 10_000), noise=st.sampled_from([b",", b"]", b"[", b"x", b"1", b"}", b'"', b"e"]))
-def test_what_is_no_json_as_a_whole_is_none_in_pieces(values: list[list[float]], at: int, noise: bytes) -> None:
+def test_a_body_that_is_not_json_is_not_json_in_pieces(values: list[list[float]], at: int, noise: bytes) -> None:
     body = json.dumps({"instances": values}).encode()
     at %= len(body) + 1
     spoilt = body[:at] + noise + body[at:]
@@ -70,7 +70,7 @@ def test_what_is_no_json_as_a_whole_is_none_in_pieces(values: list[list[float]],
         b"",
     ],
 )
-def test_other_forms_are_left_to_whoever_reads_the_whole(body: bytes) -> None:
+def test_other_forms_are_left_to_the_whole_parser(body: bytes) -> None:
     assert pieces.parse_rows(body, 3) is None
 
 
@@ -90,7 +90,7 @@ def test_data_in_another_form_is_left_too(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("shape", [[40, 30], [-1, 30], [40, -1]])
-def test_a_large_v2_call_is_answered_as_many_small_ones(client: Client, shape: list[int]) -> None:
+def test_a_large_v2_request_gets_the_predictions_of_many_small_ones(client: Client, shape: list[int]) -> None:
     values = np.linspace(0, 30, 1200)
     large = client.infer(request(tensor(values.tolist(), shape=shape), id="large")).json()
     small = client.infer(request(tensor(values.tolist(), shape=shape), id="large", parameters={})).json()
@@ -98,5 +98,5 @@ def test_a_large_v2_call_is_answered_as_many_small_ones(client: Client, shape: l
 
 
 @pytest.mark.parametrize("shape", [[41, 30], [1200], [40, 31]])
-def test_a_large_v2_call_that_does_not_fit_is_refused_as_small_ones_are(client: Client, shape: list[int]) -> None:
+def test_a_large_v2_request_that_does_not_fit_is_refused_as_small_ones_are(client: Client, shape: list[int]) -> None:
     assert client.infer(request(tensor([1.0] * 1200, shape=shape))).status_code == 400

@@ -1,4 +1,4 @@
-"""What is counted of calls: the same, however they come, and all of it before anybody looks."""
+"""Counts of requests: the same on every path, and complete at each page of metrics."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_single_rows_are_counted_as_requests_of_one_row_are(
 
 
 @pytest.mark.parametrize("calls", [1, 63, 64, 65, 200])
-def test_a_page_of_metrics_has_every_call_that_was_answered_before_it(logistic: Artifact, calls: int) -> None:
+def test_a_page_of_metrics_has_every_request_that_was_answered_before_it(logistic: Artifact, calls: int) -> None:
     client = Client(logistic)
     for number in range(calls):
         assert (

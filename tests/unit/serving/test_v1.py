@@ -1,4 +1,4 @@
-"""V1 calls: each row of the list of what KServe's own server gets wrong, and what it gets right."""
+"""V1 requests: each row of the list of what KServe's own server gets wrong, and what it gets right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def instances(*cells: str) -> bytes:
 
 
 def error(response: Any) -> str:
-    """The one sentence of a refusal, after checking its form."""
+    """The sentence of an error response, after checking its form."""
     document = response.json()
     assert list(document) == ["error"]
     assert len(response.content) < 2048
@@ -39,7 +39,7 @@ def error(response: Any) -> str:
     return found
 
 
-def test_rows_as_lists_and_as_objects_get_the_same_answers(client: Client, rows: Rows) -> None:
+def test_rows_as_lists_and_as_objects_get_the_same_predictions(client: Client, rows: Rows) -> None:
     names = [feature.name for feature in client.artifact.manifest.features]
     lists = client.predict(json.dumps({"instances": rows[:5].tolist()}).encode())
     shuffled = [dict(reversed(list(zip(names, row, strict=True)))) for row in rows[:5].tolist()]
@@ -49,7 +49,7 @@ def test_rows_as_lists_and_as_objects_get_the_same_answers(client: Client, rows:
     assert len(lists.json()["predictions"]) == 5
 
 
-def test_every_answer_names_the_version(client: Client) -> None:
+def test_every_response_names_the_version(client: Client) -> None:
     for response in (
         client.predict(instances("1")),
         client.predict(b"{}"),
@@ -119,7 +119,7 @@ def test_bad_input_is_a_400_that_names_the_field(client: Client, body: bytes, na
     assert named in error(response)
 
 
-def test_a_refusal_stays_short_whatever_was_sent(client: Client) -> None:
+def test_an_error_response_stays_short_whatever_was_sent(client: Client) -> None:
     response = client.predict(json.dumps({"instances": [{"x" * 100_000: 1}]}).encode())
     assert response.status_code == 400
     assert "has an unknown feature 'xxx" in error(response)
@@ -135,7 +135,7 @@ def test_a_refusal_stays_short_whatever_was_sent(client: Client) -> None:
     ],
     ids=["1e99", "beyond 64 bits", "minus zero", "another key beside"],
 )
-def test_what_is_a_number_is_answered(client: Client, body: bytes) -> None:
+def test_every_form_of_a_number_is_accepted(client: Client, body: bytes) -> None:
     assert client.predict(body).status_code == 200
 
 
@@ -191,13 +191,15 @@ def test_a_compressed_body_is_a_415(client: Client, path: str) -> None:
         ("POST", "/v2/repository/index", 404),
     ],
 )
-def test_what_is_not_offered_is_refused_in_one_sentence(client: Client, method: str, path: str, status: int) -> None:
+def test_an_unknown_path_method_or_version_is_refused_in_one_sentence(
+    client: Client, method: str, path: str, status: int
+) -> None:
     response = client(method, path, b"not even json", JSON)
     assert response.status_code == status
     assert error(response)
 
 
-def test_an_unload_call_changes_nothing(client: Client) -> None:
+def test_an_unload_request_changes_nothing(client: Client) -> None:
     client("POST", "/v2/repository/models/breast-cancer/unload")
     assert client.predict(instances("1")).status_code == 200
 
@@ -218,7 +220,7 @@ def test_a_model_that_is_not_ready_is_a_503_everywhere(client: Client, ready: bo
     assert client("GET", "/v2/health/live").json() == {"live": True}
 
 
-def test_while_draining_readiness_says_no_and_requests_are_answered_for_the_last_time(client: Client) -> None:
+def test_while_draining_readiness_is_off_and_each_response_closes_its_connection(client: Client) -> None:
     client.app.readiness.draining = True
     assert client("GET", "/v1/models/breast-cancer").status_code == 503
     response = client.predict(instances("1"))
@@ -226,7 +228,7 @@ def test_while_draining_readiness_says_no_and_requests_are_answered_for_the_last
     assert response.headers["connection"] == "close"
 
 
-def test_a_model_that_fails_is_our_fault_and_says_nothing_of_the_inside(client: Client) -> None:
+def test_a_model_that_fails_is_a_500_that_reveals_nothing(client: Client) -> None:
     client.model.predict_row = _failing  # type: ignore[method-assign]  # a model that fails is hard to train
     response = client.predict(instances("1"))
     assert response.status_code == 500
@@ -238,7 +240,7 @@ def _failing(row: Sequence[float]) -> float:
     raise ZeroDivisionError("/secret/path")
 
 
-def test_linear_methods_explain_their_answers(linear: Artifact, logistic: Artifact, rows: Rows) -> None:
+def test_linear_methods_explain_their_predictions(linear: Artifact, logistic: Artifact, rows: Rows) -> None:
     clip, logistic_function = partial(np.clip, a_min=0, a_max=1), expit
     for artifact, link in ((linear, clip), (logistic, logistic_function)):
         client = Client(artifact)
@@ -257,7 +259,7 @@ def test_an_explanation_never_repeats_the_headers_of_the_request(client: Client)
     assert not any("hush" in value for value in response.headers.values())
 
 
-def test_methods_that_are_not_linear_answer_501_to_explain(client: Client) -> None:
+def test_explaining_methods_that_are_not_linear_is_a_501(client: Client) -> None:
     client.model.linear = None
     response = client("POST", EXPLAIN, instances("1"), JSON)
     assert response.status_code == 501
@@ -268,7 +270,7 @@ EVENT = {"specversion": "1.0", "id": "1", "source": "test", "type": "question"}
 BINARY_EVENT = {f"ce-{name}": value for name, value in EVENT.items()}
 
 
-def test_a_structured_event_is_answered_by_one_with_or_without_a_time(client: Client) -> None:
+def test_a_structured_event_gets_one_with_or_without_a_time(client: Client) -> None:
     for extra in ({}, {"time": "2026-01-01T00:00:00Z"}):
         event = EVENT | extra | {"data": json.loads(instances("1"))}
         response = client.predict(json.dumps(event).encode(), {"content-type": "application/cloudevents+json"})
@@ -279,7 +281,7 @@ def test_a_structured_event_is_answered_by_one_with_or_without_a_time(client: Cl
         assert response.headers["content-type"] == "application/cloudevents+json"
 
 
-def test_a_binary_event_is_answered_by_one(client: Client) -> None:
+def test_a_binary_event_gets_one(client: Client) -> None:
     response = client.predict(instances("1"), JSON | BINARY_EVENT)
     assert response.status_code == 200
     assert response.headers["ce-type"] == "io.kserve.inference.response"

@@ -68,7 +68,7 @@ def expected(client: Client) -> list[float]:
     ],
     ids=str,
 )
-def test_v2_answers_what_v1_answers(client: Client, expected: list[float], change: dict[str, Any]) -> None:
+def test_v2_predicts_what_v1_predicts(client: Client, expected: list[float], change: dict[str, Any]) -> None:
     response = client.infer(request(tensor(ONES, **change), id="my call"))
     assert response.status_code == 200
     assert response.json() == {
@@ -153,7 +153,7 @@ def test_the_served_version_may_be_named_and_no_other(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("datatype", "dtype"), [("FP64", "<f8"), ("FP32", "<f4"), ("FP16", "<f2"), ("INT32", "<i4")])
-def test_binary_input_gets_the_answer_of_the_same_numbers(
+def test_binary_input_gets_the_predictions_of_the_same_numbers(
     client: Client, expected: list[float], datatype: str, dtype: str
 ) -> None:
     data = np.ones(30, dtype=dtype).tobytes()
@@ -252,7 +252,7 @@ def test_metadata_lists_the_real_features_and_the_version(client: Client) -> Non
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])
-def test_the_server_says_what_it_is(client: Client, path: str) -> None:
+def test_the_server_describes_itself(client: Client, path: str) -> None:
     document = client("GET", path).json()
     assert document["name"] == "sabia"
     assert "binary_tensor_data" in document["extensions"]

@@ -1,4 +1,4 @@
-"""What waits for what: a slow model holds up nothing but its own calls, and those have an end."""
+"""What waits for what: a slow model holds up nothing but its own requests, and those have a deadline."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def slow(artifact: Artifact, delay: str = "300ms", **changed: Any) -> Client:
 
 
 async def ask(connect: Connect, sent: bytes) -> httpx.Response:
-    """One call on a connection of its own."""
+    """One request on a connection of its own."""
     wire = await connect()
     wire.writer.write(sent)
     return await wire.response()
@@ -50,7 +50,7 @@ def test_health_and_metrics_are_answered_while_a_model_takes_its_time(logistic: 
 
 
 @pytest.mark.parametrize(("threads", "queue"), [(1, 0), (2, 1), (1, 3)])
-def test_more_calls_than_may_wait_are_told_to_come_back(logistic: Artifact, threads: int, queue: int) -> None:
+def test_more_requests_than_may_wait_get_a_503(logistic: Artifact, threads: int, queue: int) -> None:
     client = slow(logistic, threads=threads, queue=queue)
 
     async def call(connect: Connect) -> list[httpx.Response]:
@@ -65,7 +65,7 @@ def test_more_calls_than_may_wait_are_told_to_come_back(logistic: Artifact, thre
 
 
 @pytest.mark.parametrize("name", ["x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms"])
-def test_a_call_that_may_not_take_so_long_is_a_504_in_time(logistic: Artifact, name: str) -> None:
+def test_a_request_past_its_deadline_is_a_504_in_time(logistic: Artifact, name: str) -> None:
     client = slow(logistic, delay="1s")
     (found, seconds) = client.connected(lambda wire: timed(wire, post(BODY, f"{name}: 50")))
     assert found.status_code == 504
@@ -74,7 +74,7 @@ def test_a_call_that_may_not_take_so_long_is_a_504_in_time(logistic: Artifact, n
 
 
 async def timed(wire: Wire, sent: bytes) -> tuple[httpx.Response, float]:
-    """One call, and how long it took."""
+    """One request, and its duration."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     wire.writer.write(sent)
@@ -91,7 +91,7 @@ def test_a_deadline_that_is_none_is_not_one(logistic: Artifact, value: str) -> N
     assert slow(logistic, delay="1ms").predict(BODY, {"x-request-timeout-ms": value}).status_code == 200
 
 
-def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+def test_work_past_its_deadline_is_not_begun() -> None:
     begun: list[str] = []
 
     async def call() -> list[str | BaseException]:
@@ -146,7 +146,7 @@ def test_a_model_that_becomes_slow_is_moved_off_the_loop_and_comes_back(client: 
     assert model.expected_seconds(1) < 0.001
 
 
-def test_the_platforms_names_are_the_same_call(logistic: Artifact) -> None:
+def test_the_platforms_paths_are_the_same_endpoints(logistic: Artifact) -> None:
     client = Client(logistic, replace(Settings(), predict_route="/vertex/predict", health_route="/vertex/health"))
     expected = client.predict(BODY).json()
     for path in ("/invocations", "/vertex/predict"):
@@ -160,8 +160,8 @@ def test_the_platforms_names_are_the_same_call(logistic: Artifact) -> None:
     assert client("GET", "/ping").status_code == client("GET", "/vertex/health").status_code == 503
 
 
-def test_one_plain_row_gets_the_answer_of_the_long_way(client: Client) -> None:
-    """The short way reads what nearly every client sends; a key more and the call goes the long way."""
+def test_one_plain_row_gets_the_response_of_the_general_parser(client: Client) -> None:
+    """The plain parser takes what nearly every client sends; with one key more the general parser takes over."""
     short = client.predict(BODY).content
     assert client.predict(BODY.replace(b'{"instances"', b'{"x": 1, "instances"')).content == short
     call = tensor(ONES)
