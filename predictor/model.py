@@ -16,7 +16,7 @@ import kserve
 from kserve.errors import InvalidInput as KServeInvalidInput
 
 from sabia.contract.tensors import INPUT, OUTPUT
-from sabia.serving.errors import InvalidInput, LoadFailed, NotReady
+from sabia.serving.errors import InvalidInput, LoadFailed, NotReady, RequestError
 from sabia.serving.inference.loading import load
 from sabia.serving.inference.model import Model
 from sabia.serving.protocols.instances import parse_instances
@@ -68,7 +68,9 @@ class Predictor(kserve.Model):
             if isinstance(payload, kserve.InferRequest):
                 return self._infer(payload)
             prediction = self.loaded.predict(parse_instances(payload, self.loaded))
-        except InvalidInput as error:
+        except RequestError as error:
+            if error.http_status >= 500:
+                raise
             raise KServeInvalidInput(str(error)) from error
         return {"predictions": prediction.tolist()}
 

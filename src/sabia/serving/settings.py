@@ -144,7 +144,7 @@ def markdown() -> str:
         text = each.metadata["text"]
         variable = each.metadata["variable"]
         if variable is not None:
-            text += f"; `{variable}`, which Vertex AI sets, names it too"
+            text += f"; also Vertex AI's `{variable}`"
         lines.append(f"| `{each.name}` | {_shown(each)} | {_bounds(each)} | {text} |")
     return "\n".join(lines) + "\n"
 
@@ -196,13 +196,19 @@ def _bounds(setting: Field[Any]) -> str:
     least, most = setting.metadata["least"], setting.metadata["most"]
     if least is None:
         return ""
-    return f"at least {least}" if most is None else f"between {least} and {most}"
+    if most is None:
+        return f"at least {_amount(setting, least)}"
+    return f"between {_amount(setting, least)} and {_amount(setting, most)}"
 
 
 def _shown(setting: Field[Any]) -> str:
     value: Any = setting.default
     if value in (None, ""):
         return "none"
-    if setting.name.endswith("_bytes"):
+    return _amount(setting, value)
+
+
+def _amount(setting: Field[Any], value: float) -> str:
+    if setting.name.endswith("_bytes") and value >= 1024:
         return f"{value // MEBIBYTE} MiB" if value >= MEBIBYTE else f"{value // 1024} KiB"
     return f"{value:,g}" if isinstance(value, float) else str(value)
