@@ -52,13 +52,13 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_blocked",
         "_broken",
         "_busy",
         "_chunks",
         "_declared",
         "_discarded",
         "_discarding",
-        "_dry",
         "_ended",
         "_head_bytes",
         "_head_complete",
@@ -71,13 +71,13 @@ class Connection(asyncio.Protocol):
         "_pool",
         "_progress",
         "_queue",
-        "_rest",
+        "_since_progress",
         "_size",
         "_started",
-        "_stuck",
         "_target",
         "_transport",
         "_turn",
+        "_unparsed",
         "_yielded",
         "deadline",
     )
@@ -87,16 +87,16 @@ class Connection(asyncio.Protocol):
         self._limits = pool.limits
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Request | RequestError] = deque()  # what waits for the response before it
-        self._rest = memoryview(b"")  # received and not yet parsed
+        self._unparsed = memoryview(b"")  # received and not yet parsed
         self._busy = False  # a response comes later
-        self._stuck = False  # the client reads slower than it sends requests
+        self._blocked = False  # the client reads slower than it sends requests
         self._discarding = False  # no further request of this client is answered
         self._ended = False  # the client has closed its side
         self._in_message = False  # a request has begun and is not complete
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._broken: RequestError | None = None
-        self._dry = 0  # bytes since the parser gave the last part of a body
+        self._since_progress = 0  # bytes since the parser gave the last part of a body
         self._discarded = 0
         self._turn = 0  # requests answered since the other connections had their turn
         self._yielded = False
@@ -118,12 +118,12 @@ class Connection(asyncio.Protocol):
         self._turn = 0
         if self._discarding:
             self._discard(len(data))
-        elif len(data) <= _PIECE and not self._rest:
+        elif len(data) <= _PIECE and not self._unparsed:
             self._parse(data)
         else:
             # Some were on their way when reading was paused.
-            self._rest = memoryview(b"".join([self._rest, data]) if self._rest else data)
-            self._go_on()
+            self._unparsed = memoryview(b"".join([self._unparsed, data]) if self._unparsed else data)
+            self._continue()
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Parse some bytes; any number of requests may end in them."""
@@ -137,35 +137,35 @@ class Connection(asyncio.Protocol):
                 self._refuse(self._broken or MalformedRequest())
         else:
             # The parser buffers heads, trailers and extensions of chunks before it calls back.
-            self._dry = 0 if self._progress else self._dry + len(data)
-            if self._dry > self._limits.head_bytes and not self._discarding:
+            self._since_progress = 0 if self._progress else self._since_progress + len(data)
+            if self._since_progress > self._limits.head_bytes and not self._discarding:
                 self._refuse(HeadTooLarge(self._limits.head_bytes))
 
     def eof_received(self) -> bool:
         """The client sends no more, and may still read. False closes the connection."""
         self._ended = True
-        return self._busy or bool(self._queue or self._rest)
+        return self._busy or bool(self._queue or self._unparsed)
 
     def connection_lost(self, reason: Exception | None) -> None:
         """The connection has ended."""
         del reason
         self._discarding = True
         self._queue.clear()
-        self._rest = memoryview(b"")
+        self._unparsed = memoryview(b"")
         self._chunks = []
         self._release(self._held)
         self._pool.closed(self)
 
     def pause_writing(self) -> None:
         """The client reads slower than it sends requests."""
-        self._stuck = True
+        self._blocked = True
         self._transport.pause_reading()
         self.deadline = self._pool.now + self._limits.read_seconds
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        self._stuck = False
-        self._go_on()
+        self._blocked = False
+        self._continue()
 
     # -- called by the parser ----------------------------------------------------------------------------------------
 
@@ -192,13 +192,13 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value)
         headers = self._headers
         if self._head_bytes > self._limits.head_bytes or len(headers) >= self._limits.headers:
-            self._break(HeadTooLarge(self._limits.head_bytes))
+            self._stop_parsing(HeadTooLarge(self._limits.head_bytes))
         if self._head_complete:
             return
         name = name.lower()
         if name in headers:
             if name in _SINGLE:
-                self._break(MalformedRequest())
+                self._stop_parsing(MalformedRequest())
             value = headers[name] + b", " + value
         headers[name] = value
 
@@ -212,9 +212,9 @@ class Connection(asyncio.Protocol):
         version = self._parser.get_http_version()
         self._method = self._parser.get_method()
         if self._method == b"CONNECT" or version not in ("1.1", "1.0") or (b"host" not in headers and version == "1.1"):
-            self._break(MalformedRequest())
+            self._stop_parsing(MalformedRequest())
         if self._head_bytes > self._limits.head_bytes:
-            self._break(HeadTooLarge(self._limits.head_bytes))
+            self._stop_parsing(HeadTooLarge(self._limits.head_bytes))
         self._declared = int(headers.get(b"content-length", 0))
         if self._declared > self._limits.body_bytes:
             self._refuse(BodyTooLarge(self._limits.body_bytes))
@@ -231,9 +231,9 @@ class Connection(asyncio.Protocol):
         self._held += size
         pool.held += size
         if self._size > self._limits.body_bytes:
-            self._give_up(BodyTooLarge(self._limits.body_bytes))
+            self._refuse_body(BodyTooLarge(self._limits.body_bytes))
         elif pool.held > self._limits.held_bytes and self._size > self._limits.small_bytes:
-            self._give_up(Overloaded())
+            self._refuse_body(Overloaded())
         else:
             self._chunks.append(chunk)
 
@@ -258,18 +258,18 @@ class Connection(asyncio.Protocol):
         )
         if not keep_alive:
             self._discarding = True
-        if self._busy or self._stuck or self._queue or self._turn >= _AT_ONCE:
+        if self._busy or self._blocked or self._queue or self._turn >= _AT_ONCE:
             self._queue.append(request)
             self._transport.pause_reading()
             self._yield()
         else:
             self._turn += 1
-            self._take(request)
+            self._respond_to(request)
 
-    # -- answering ---------------------------------------------------------------------------------------------------
+    # -- responding --------------------------------------------------------------------------------------------------
 
-    def _take(self, item: Request | RequestError) -> None:
-        """Respond to the next request, or to what came in its place."""
+    def _respond_to(self, item: Request | RequestError) -> None:
+        """Respond to the next request, or with the error that came in its place."""
         if isinstance(item, RequestError):
             self._send(error_response(item, close=True), b"", keep_alive=False, body=True)
             return
@@ -281,39 +281,39 @@ class Connection(asyncio.Protocol):
         else:
             self._busy = True  # what arrives meanwhile is queued
             self.deadline = NEVER
-            cast("asyncio.Future[Response]", response).add_done_callback(partial(self._answered, item))
+            cast("asyncio.Future[Response]", response).add_done_callback(partial(self._send_later, item))
 
-    def _answered(self, request: Request, response: asyncio.Future[Response]) -> None:
+    def _send_later(self, request: Request, response: asyncio.Future[Response]) -> None:
         self._busy = False
         if self._transport.is_closing() or response.cancelled():
             return
         self.deadline = self._pool.now + self._limits.idle_seconds
         self._release(len(request.body))
         self._send(response.result(), request.id, keep_alive=request.keep_alive, body=request.method != b"HEAD")
-        self._go_on()
+        self._continue()
 
-    def _go_on(self) -> None:
-        """Respond to what is queued, parse what was received, then read on."""
+    def _continue(self) -> None:
+        """Respond to queued requests, parse what was received, then read on."""
         self._turn = 0
-        while (self._queue or self._rest) and not (self._busy or self._stuck or self._transport.is_closing()):
+        while (self._queue or self._unparsed) and not (self._busy or self._blocked or self._transport.is_closing()):
             if self._turn >= _AT_ONCE:
                 self._yield()
                 break
             if self._queue:
                 self._turn += 1
-                self._take(self._queue.popleft())
+                self._respond_to(self._queue.popleft())
             else:
                 size = max(_PIECE, self._declared - self._size) if self._in_message else _PIECE
-                piece, self._rest = self._rest[:size], self._rest[size:]
+                piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
                 self._parse(piece)
                 if self._discarding:
-                    self._discard(len(self._rest))
-                    self._rest = memoryview(b"")
+                    self._discard(len(self._unparsed))
+                    self._unparsed = memoryview(b"")
         if self._transport.is_closing():
             return
-        if self._rest:
+        if self._unparsed:
             self._transport.pause_reading()
-        elif self._busy or self._stuck or self._queue:
+        elif self._busy or self._blocked or self._queue:
             return
         elif self._ended:
             self._transport.close()
@@ -322,13 +322,13 @@ class Connection(asyncio.Protocol):
 
     def _yield(self) -> None:
         """Let the other connections have their turn before going on."""
-        if not self._yielded and not self._busy and not self._stuck:
+        if not self._yielded and not self._busy and not self._blocked:
             self._yielded = True
             asyncio.get_running_loop().call_soon(self._resume)
 
     def _resume(self) -> None:
         self._yielded = False
-        self._go_on()
+        self._continue()
 
     def _send(self, response: Response, request_id: bytes, *, keep_alive: bool, body: bool) -> None:
         pool = self._pool
@@ -343,9 +343,9 @@ class Connection(asyncio.Protocol):
         lines = head(response, pool.lines, request_id=request_id, close=close, keep=keep)
         self._transport.write(lines + content if body else lines)
         if close:
-            self._part()
+            self._end()
 
-    def _part(self) -> None:
+    def _end(self) -> None:
         """Close, after what was written is sent.
 
         A client in the middle of a request may finish: to close on what it still sends would reset the connection, and
@@ -360,7 +360,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    def _give_up(self, reason: RequestError) -> None:
+    def _refuse_body(self, reason: RequestError) -> None:
         """Refuse a body that there is no room for, and free what arrived of it."""
         self._chunks.clear()
         self._release(self._size)
@@ -370,7 +370,7 @@ class Connection(asyncio.Protocol):
         self._held -= size
         self._pool.held -= size
 
-    def _break(self, reason: RequestError) -> None:
+    def _stop_parsing(self, reason: RequestError) -> None:
         """Refuse from within the parser, which then stops.
 
         Raises:
@@ -383,10 +383,10 @@ class Connection(asyncio.Protocol):
         """Send the error response when its turn comes, and answer nothing more."""
         self._discarding = self._in_message = True  # the rest of it may still arrive
         self._pool.refused(reason)
-        if self._busy or self._stuck or self._queue:
+        if self._busy or self._blocked or self._queue:
             self._queue.append(reason)
         else:
-            self._take(reason)
+            self._respond_to(reason)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Parse a request as if its client had not asked to upgrade, as clients that prefer HTTP/2 do."""
@@ -406,20 +406,20 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether it waits for its client's next request."""
-        return not (self._busy or self._in_message or self._queue or self._rest or self._stuck)
+        return not (self._busy or self._in_message or self._queue or self._unparsed or self._blocked)
 
     @property
     def spare(self) -> int | None:
         """How expendable it is: first (0) when it only drains, then when it is idle, then when its client has begun a
         request and lets it wait; None when a request is being answered.
         """
-        if self._busy or self._queue or self._rest:
+        if self._busy or self._queue or self._unparsed:
             return None
         return 0 if self._discarding else 2 if self._in_message else 1
 
     def expire(self) -> None:
         """Its client is past the deadline."""
-        if self._stuck or self._discarding:
+        if self._blocked or self._discarding:
             self._transport.abort()
         elif self._in_message:
             self._refuse(SlowRequest())

@@ -42,6 +42,6 @@ def _url(source: str) -> str:
 def _check_identity(artifact: Artifact, settings: Settings) -> None:
     manifest = artifact.manifest
     if settings.model_name not in (None, manifest.name):
-        raise LoadFailed(f"asked for model {settings.model_name!r}, the artifact is {manifest.name!r}.")
+        raise LoadFailed(f"model {settings.model_name!r} is set, the artifact is {manifest.name!r}.")
     if settings.model_version not in (None, manifest.version):
-        raise LoadFailed(f"asked for version {settings.model_version!r}, the artifact is {manifest.version!r}.")
+        raise LoadFailed(f"version {settings.model_version!r} is set, the artifact is {manifest.version!r}.")

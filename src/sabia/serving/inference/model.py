@@ -195,9 +195,9 @@ class Model:
         try:
             together, alone = self._predict(middle), self.predict_row(middle[0].tolist())
         except (ModelFailed, InvalidInput) as error:
-            raise LoadFailed("the model does not answer a row from the middle of its training range.") from error
+            raise LoadFailed("the model fails on a row from the middle of its training range.") from error
         if not math.isfinite(alone) or together[0] != alone:
-            raise LoadFailed("the model answers the same row in two ways.")
+            raise LoadFailed("the model predicts differently for a row alone and among others.")
 
     def _linear_fast_path(self) -> LinearFastPath | None:
         """The fast path of a linear version, if its predictions are the session's."""
@@ -206,12 +206,12 @@ class Model:
         rows = _probes(self.minimum, self.maximum)
         expected = self._predict(rows)
         for link in LINKS:
-            short = LinearFastPath(self.linear, link)
-            for found in (short.many(rows), np.array([short(row) for row in rows.tolist()])):
-                if not (np.abs(found - expected) <= FAST_PATH_TOLERANCE).all():
+            path = LinearFastPath(self.linear, link)
+            for predictions in (path.many(rows), np.array([path(row) for row in rows.tolist()])):
+                if not (np.abs(predictions - expected) <= FAST_PATH_TOLERANCE).all():
                     break
             else:
-                return short
+                return path
         return None
 
     def _time(self) -> tuple[float, float]:
@@ -230,7 +230,7 @@ class _BoundSession:
     def __init__(self, session: onnxruntime.InferenceSession, dtype: type[np.floating[Any]], width: int) -> None:
         output = next(node for node in session.get_outputs() if node.name == OUTPUT)
         if output.type not in _FLOATS:
-            raise LoadFailed(f"model.onnx must answer {OUTPUT!r} in floats.")
+            raise LoadFailed(f"model.onnx must return {OUTPUT!r} as floats.")
         self._row = np.zeros((1, width), dtype=dtype)
         self._prediction = np.zeros(1, dtype=_FLOATS[output.type])
         self._bytes = self._row.data.cast("B")
@@ -256,9 +256,9 @@ class Link:
 
 
 class LinearFastPath:
-    """Linear fast path: a linear version's prediction as a sum of products and a link.
+    """The linear fast path: a linear version's prediction as a sum of products and a link.
 
-    It takes a microsecond where ONNX Runtime takes twenty, and is used only where the smoke test found it equal.
+    It takes a microsecond where ONNX Runtime takes twenty, and is used only if loading finds it equal to the session.
     """
 
     def __init__(self, linear: Linear, link: Link) -> None:
