@@ -72,7 +72,9 @@ def test_v2_requests_fail_the_same_way(logistic: Artifact, rows: NDArray[np.floa
     assert (response.status_code, response.headers[FAULT_HEADER]) == (500, "errors")
 
 
-@pytest.mark.parametrize("text", ["errors", "errors=2", "errors=x", "delay=soon", "leak=-1", "unknown=1", "kept=1"])
+@pytest.mark.parametrize(
+    "text", ["errors", "errors=2", "errors=x", "delay=soon", "leak=-1", "constant=nan", "unknown=1", "kept=1"]
+)
 def test_an_unknown_fault_ends_the_server_before_it_listens(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--faults", text], {})

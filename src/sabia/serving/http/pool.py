@@ -141,8 +141,8 @@ class ConnectionPool:
     def _make_room(self) -> bool:
         # To scan every connection for each new one would make a flood an attack: one scan finds a twentieth of them.
         if not self._spare:
-            found = sorted((item for item in self.connections if item.spare is not None), key=_order)
-            self._spare = found[: max(1, self.limits.connections // 20)][::-1]
+            candidates = sorted((item for item in self.connections if item.spare is not None), key=_order)
+            self._spare = candidates[: max(1, self.limits.connections // 20)][::-1]
         while self._spare:
             candidate = self._spare.pop()
             if candidate in self.connections and candidate.spare is not None:

@@ -16,6 +16,7 @@ Responses that a fault has changed carry the header `x-sabia-fault`.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -50,6 +51,13 @@ def _time(text: str) -> float:
     return parse_duration(f"{text}s" if text[-1:].isdigit() else text)  # a number alone is in seconds
 
 
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -61,7 +69,7 @@ _PARSERS: dict[str, Callable[[str], float | int]] = {
     "errors": _share,
     "delay": _time,
     "wrong": _share,
-    "constant": float,
+    "constant": _number,
     "leak": _count,
     "after": _count,
 }
@@ -97,18 +105,18 @@ class Faults:
             return predict(rows), None
         if random.random() < self.errors:  # noqa: S311  nothing secret
             raise InjectedFailure
-        found, made = predict(rows), None
+        prediction, fault = predict(rows), None
         if self.delay:
             time.sleep(self.delay)
-            made = "delay"
+            fault = "delay"
         if self.leak:
             self.kept.append(bytes(self.leak))
-            made = "leak"
+            fault = "leak"
         if self.constant is not None:
-            return np.full_like(found, self.constant), "constant"
+            return np.full_like(prediction, self.constant), "constant"
         if self.wrong and random.random() < self.wrong:  # noqa: S311
-            return 1 - found, "wrong"
-        return found, made
+            return 1 - prediction, "wrong"
+        return prediction, fault
 
 
 def parse(text: str) -> Faults | None:
@@ -119,10 +127,10 @@ def parse(text: str) -> Faults | None:
     """
     if not text.strip():
         return None
-    found: dict[str, float | int] = {}
+    settings: dict[str, float | int] = {}
     for part in text.split(","):
         name, separator, value = part.strip().partition("=")
         if name not in NAMES or not separator:
             raise ValueError(f"{part.strip()!r} is not a fault; known are {', '.join(sorted(NAMES))}")
-        found[name] = _PARSERS[name](value)
-    return Faults(**found)  # type: ignore[arg-type]
+        settings[name] = _PARSERS[name](value)
+    return Faults(**settings)  # type: ignore[arg-type]

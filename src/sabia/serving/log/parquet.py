@@ -108,15 +108,15 @@ def _table(blocks: Sequence[Block], metadata: FileMetadata) -> pa.Table:
 
 
 def _ids(blocks: Sequence[Block]) -> pa.Array:
-    found = _joined(blocks, "id")
+    ids = _joined(blocks, "id")
     if any(block.long_ids for block in blocks):
-        found = found.astype(object)
+        ids = ids.astype(object)
         start = 0
         for block in blocks:
             for at, request_id in block.long_ids.items():
-                found[start + at] = request_id
+                ids[start + at] = request_id
             start += len(block)
-    return pa.array(found, pa.binary()).cast(pa.string())
+    return pa.array(ids, pa.binary()).cast(pa.string())
 
 
 def _joined(blocks: Sequence[Block], name: str) -> NDArray[Any]:

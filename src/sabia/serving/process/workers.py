@@ -66,10 +66,10 @@ def _read_apart(settings: Settings) -> Artifact:
         os.close(ours)
         with os.fdopen(theirs, "wb") as pipe:
             try:
-                found: Artifact | str = load_artifact(settings)
+                outcome: Artifact | str = load_artifact(settings)
             except LoadFailed as error:
-                found = str(error).removeprefix("Not serving: ")
-            pickle.dump(found, pipe)
+                outcome = str(error).removeprefix("Not serving: ")
+            pickle.dump(outcome, pipe)
         os._exit(0)
     os.close(theirs)
     with os.fdopen(ours, "rb") as pipe:

@@ -133,19 +133,19 @@ class Service:
         """The model's inputs and outputs."""
         request = await _parsed(messages.ModelMetadataRequest, body, context)
         await self._check(request.name, request.version, context)
-        found = v2.metadata(self._model)
+        metadata = v2.metadata(self._model)
         tensors = {
             side: [
                 messages.ModelMetadataResponse.TensorMetadata(
                     name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"]
                 )
-                for tensor in found[side]
+                for tensor in metadata[side]
             ]
             for side in ("inputs", "outputs")
         }
         return _bytes(
             messages.ModelMetadataResponse(
-                name=found["name"], versions=found["versions"], platform=found["platform"], **tensors
+                name=metadata["name"], versions=metadata["versions"], platform=metadata["platform"], **tensors
             )
         )
 
@@ -157,10 +157,11 @@ class Service:
             headers[b"x-request-timeout-ms"] = b"%d" % max(1, min(left * 1000, 10**8))
         request = Request(b"POST", SERVICE.encode(), headers, body, perf_counter())
         response = self._app.recorded(request, self._infer)
-        found = response if isinstance(response, Response) else await response
-        if found.error is not None:
-            await _abort(context, found.error)
-        return found.body
+        if not isinstance(response, Response):
+            response = await response
+        if response.error is not None:
+            await _abort(context, response.error)
+        return response.body
 
     def _infer(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         del captured
@@ -220,18 +221,18 @@ def parse(request: Request, model: Model) -> Job:
 
 def _input(at: int, tensor: Any, raw: bytes | None) -> v2.Input:
     kind = tensor.datatype.upper()
-    found = v2.Input(name=tensor.name, shape=list(tensor.shape), datatype=tensor.datatype)
+    infer_input = v2.Input(name=tensor.name, shape=list(tensor.shape), datatype=tensor.datatype)
     filled = [field.name for field, _ in tensor.contents.ListFields()]
     if raw is not None:
         if filled:
             raise InvalidInput(f"inputs[{at}].contents", "must be empty when raw_input_contents is given")
-        found.parameters = {"binary_data_size": len(raw)}
-        return found
+        infer_input.parameters = {"binary_data_size": len(raw)}
+        return infer_input
     field = _CONTENTS.get(kind)
     if field is not None and filled and filled != [field]:
         raise InvalidInput(f"inputs[{at}].contents", f"must be in {field} for {kind}")
-    found.data = list(getattr(tensor.contents, field)) if field is not None else []
-    return found
+    infer_input.data = list(getattr(tensor.contents, field)) if field is not None else []
+    return infer_input
 
 
 def _write(request_id: str, raw: bool, model: Model, prediction: Array) -> Response:
@@ -246,12 +247,12 @@ def _write(request_id: str, raw: bool, model: Model, prediction: Array) -> Respo
 
 
 async def _parsed(kind: Callable[[], Any], body: bytes, context: Context) -> Any:
-    found = kind()
+    message = kind()
     try:
-        found.ParseFromString(body)
+        message.ParseFromString(body)
     except DecodeError:
         await _abort(context, InvalidInput("The message", "is not what this call takes"))
-    return found
+    return message
 
 
 async def _abort(context: Context, error: RequestError) -> NoReturn:
@@ -265,8 +266,8 @@ async def _refuse_repository(context: Context) -> bytes:
 
 
 def _bytes(message: Message) -> bytes:
-    found: bytes = message.SerializeToString()
-    return found
+    data: bytes = message.SerializeToString()
+    return data
 
 
 def _text(value: str | bytes) -> bytes:

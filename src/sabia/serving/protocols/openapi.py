@@ -136,10 +136,10 @@ def _responses(schema: Document, statuses: tuple[int, ...], *, binary: bool = Fa
     content: Document = {"application/json": {"schema": schema}}
     if binary:
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
-    found: Document = {"200": {"description": "The answer.", "content": content}}
+    responses: Document = {"200": {"description": "The answer.", "content": content}}
     for status in sorted(statuses):
-        found[str(status)] = {"description": STATUSES[status], "content": {"application/json": {"schema": _ERROR}}}
-    return found
+        responses[str(status)] = {"description": STATUSES[status], "content": {"application/json": {"schema": _ERROR}}}
+    return responses
 
 
 def _get(summary: str, schema: str, *, ready: bool = False) -> Document:
@@ -250,8 +250,8 @@ def _infer_response() -> Document:
         datatype={"const": "FP64"},
         data={"type": "array", "items": {"type": "number"}},
     )
-    found = _object(
+    response = _object(
         model_name={"type": "string"}, model_version={"type": "string"}, outputs={"type": "array", "items": output}
     )
-    found["properties"]["id"] = {"type": "string"}
-    return found
+    response["properties"]["id"] = {"type": "string"}
+    return response

@@ -49,19 +49,19 @@ def parse_rows(body: bytes, width: int) -> Array | None:
     if before is None or end < 0 or _AFTER.fullmatch(body, end) is None:
         return None
     pack = struct.Struct(f"{width}d").pack
-    found: list[bytes] = []
+    packed: list[bytes] = []
     start = before.end()
     while start < end:
         cut = _BETWEEN_ROWS.search(body, min(start + PIECE_BYTES, end), end)
         stop, following = (cut.start() + 1, cut.end()) if cut is not None else (end, end)
         try:
-            found.append(b"".join([pack(*row) for row in _ROWS.decode(b"[%b]" % body[start:stop])]))
+            packed.append(b"".join([pack(*row) for row in _ROWS.decode(b"[%b]" % body[start:stop])]))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, struct.error):
             return None
         if cut is not None and not body[following:end].strip():
             return None  # a trailing comma
         start = following
-    return np.frombuffer(b"".join(found)).reshape(-1, width) if any(found) else None
+    return np.frombuffer(b"".join(packed)).reshape(-1, width) if any(packed) else None
 
 
 def take_data(body: bytes) -> tuple[bytes, Array] | None:
@@ -72,15 +72,15 @@ def take_data(body: bytes) -> tuple[bytes, Array] | None:
     start, end = begin.end(), body.find(b"]", begin.end())
     if end < 0 or b"[" in body[start:end] or not body[start:end].strip():
         return None
-    found: list[Array] = []
+    arrays: list[Array] = []
     while start < end:
         cut = body.find(b",", min(start + PIECE_BYTES, end), end)
         stop, following = (cut, cut + 1) if cut >= 0 else (end, end)
         try:
-            found.append(np.array(_NUMBERS.decode(b"[%b]" % body[start:stop]), dtype=np.float64))
+            arrays.append(np.array(_NUMBERS.decode(b"[%b]" % body[start:stop]), dtype=np.float64))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         if cut >= 0 and not body[following:end].strip():
             return None
         start = following
-    return body[: begin.end()] + body[end:], np.concatenate(found)
+    return body[: begin.end()] + body[end:], np.concatenate(arrays)

@@ -26,10 +26,10 @@ def parse_plain(request: Request, model: Model) -> Row | Job | None:
     """The request, if it is plain rows of numbers; None is not an error, and `parse_predict` finds out what it is."""
     if not headers.is_plain(request) or not cloudevents.REQUIRED.isdisjoint(request.headers):
         return None
-    found = parse_lists(request.body, model.width)
-    if isinstance(found, list):
-        return Row(found, _BEFORE, _AFTER)
-    return None if found is None else _job(found, _predictions, cloudevents.Mode.NONE, model)
+    rows = parse_lists(request.body, model.width)
+    if isinstance(rows, list):
+        return Row(rows, _BEFORE, _AFTER)
+    return None if rows is None else _job(rows, _predictions, cloudevents.Mode.NONE, model)
 
 
 def parse_predict(request: Request, model: Model) -> Job:

@@ -167,8 +167,8 @@ class VersionMetrics(Collector):
 
     def heartbeats(self, worker: int) -> int:
         """The number of a worker's heartbeats."""
-        found: int = self._shared.integers(worker)[self._at.heartbeats]
-        return found
+        heartbeats: int = self._shared.integers(worker)[self._at.heartbeats]
+        return heartbeats
 
     def reset_slot(self, worker: int) -> None:
         """Reset the gauges of a worker that has exited, and count the records that it held as lost."""
@@ -217,8 +217,8 @@ class VersionMetrics(Collector):
                 (durations, at.durations, sums[2 * which]),
                 (decisions, at.decisions, sums[2 * which + 1]),
             ):
-                found = counts[base + start : base + start + _BUCKETS]
-                family.add_metric([*own, name], cumulative(LABELS, found), total)
+                buckets = counts[base + start : base + start + _BUCKETS]
+                family.add_metric([*own, name], cumulative(LABELS, buckets), total)
             for place, count in enumerate(counts[base + at.predictions : base + at.predictions + at.bins]):
                 predictions.add_metric([*own, name, str(place)], count)
         yield from (requests, durations, decisions, predictions)

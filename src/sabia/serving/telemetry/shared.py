@@ -37,10 +37,10 @@ class Shared:
 
     def integer_sums(self) -> NDArray[np.int64]:
         """The sums over the slots, shape (integers,)."""
-        found = np.frombuffer(self._int_view, dtype=np.int64).reshape(self.slots, self._integers)
-        return np.asarray(found.sum(axis=0), dtype=np.int64)
+        slots = np.frombuffer(self._int_view, dtype=np.int64).reshape(self.slots, self._integers)
+        return np.asarray(slots.sum(axis=0), dtype=np.int64)
 
     def float_sums(self) -> NDArray[np.float64]:
         """The sums over the slots, shape (floats,)."""
-        found = np.frombuffer(self._float_view, dtype=np.float64).reshape(self.slots, self._floats)
-        return np.asarray(found.sum(axis=0), dtype=np.float64)
+        slots = np.frombuffer(self._float_view, dtype=np.float64).reshape(self.slots, self._floats)
+        return np.asarray(slots.sum(axis=0), dtype=np.float64)
