@@ -1,7 +1,8 @@
 """Where models are served: this machine, or a namespace of a cluster. `choose` decides once; nothing else asks."""
 
-from sabia.platforms.choice import DEFAULT_FOLDER, choose, open_store
+from sabia.platforms.choice import choose
 from sabia.platforms.port import Address, Deployment, Platform, RolloutView, Status
+from sabia.platforms.store import DEFAULT_FOLDER, open_store
 
 __all__ = [
     "DEFAULT_FOLDER",

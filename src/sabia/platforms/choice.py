@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sabia.platforms.errors import NoStore
 from sabia.platforms.port import Platform
-from sabia.store.objects import Store
-
-DEFAULT_FOLDER = Path(".sabia")
+from sabia.platforms.store import DEFAULT_FOLDER
 
 
 def choose(
@@ -39,20 +36,3 @@ def choose(
     from sabia.platforms.local import LocalPlatform
 
     return LocalPlatform(folder, store=store, model=model, log=log)
-
-
-def open_store(url: str | None, *, folder: Path = DEFAULT_FOLDER, make: bool = False) -> Store:
-    """The store at `url`, or that of the stack that runs in `folder`; `make` creates the folder of a file store.
-
-    Raises:
-        NoStore: no URL was given, and no stack runs.
-    """
-    if url is not None:
-        return Store.open(url, make=make)
-    from sabia.local import stack
-    from sabia.local.errors import NotRunning
-
-    try:
-        return stack.running(folder).access.open()
-    except NotRunning as error:
-        raise NoStore from error

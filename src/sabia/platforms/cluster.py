@@ -13,9 +13,9 @@ from sabia.kubernetes.cluster import Cluster, Deployed
 from sabia.kubernetes.errors import NotCounted
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.kubernetes.prometheus import Prometheus
-from sabia.platforms.choice import open_store
 from sabia.platforms.errors import ModelUnnamed, NoModel, NotOffered
 from sabia.platforms.port import Address, Deployment, RolloutView, Status
+from sabia.platforms.store import open_store
 from sabia.rollout import summary
 from sabia.rollout.events import Action
 from sabia.rollout.plan import Plan

@@ -17,9 +17,9 @@ from sabia.local.process import answers
 from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import State
-from sabia.platforms.choice import open_store
 from sabia.platforms.errors import NotOffered
 from sabia.platforms.port import Address, Deployment, RolloutView, Status
+from sabia.platforms.store import open_store
 from sabia.rollout import engine, record, summary
 from sabia.rollout.events import Action
 from sabia.rollout.plan import Plan
