@@ -25,7 +25,6 @@ KINDS = {
     "apis/networking.k8s.io/v1": ["NetworkPolicy"],
     "apis/policy/v1": ["PodDisruptionBudget"],
     "apis/rbac.authorization.k8s.io/v1": ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
-    "apis/sabia.dev/v1alpha1": ["Rollout"],
     "apis/serving.kserve.io/v1alpha1": ["ClusterStorageContainer", "ServingRuntime"],
     "apis/serving.kserve.io/v1beta1": ["InferenceService"],
 }

@@ -67,7 +67,6 @@ def errors(
     """
     plan = plan or a_plan()
     rules = plan.watch.errors
-    assert rules is not None
     test, wealth = OddsTest(null=rules.tolerance), OddsTest(null=rules.tolerance).start(rollouts)
     margins = sorted(set(plan.margins))
     within = {margin: DifferenceTest(margin).start(rollouts) for margin in margins}

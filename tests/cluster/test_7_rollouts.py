@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import tools
-from tests.cluster.rollouts import begin, until
+from tests.cluster.rollouts import condition, start, until
 from tests.cluster.tools import MODEL, NAMESPACE, Load, Served
 from tests.waiting import eventually
 
@@ -42,8 +42,8 @@ def facts(load: Load, end: Document, canary: str) -> Document:
     failed = [answer for answer in load.answers if answer.outcome != "200"]
     return {
         "phase": end["phase"],
-        "evidence": end["evidence"],
-        "records": end["seq"] + 1,
+        "summary": end["summary"],
+        "records": end["entry"] + 1,
         "requests": len(load.answers),
         "failed": len(failed),
         "failed by others than the canary": sum(answer.version != canary for answer in failed),
@@ -54,7 +54,7 @@ def test_a_good_version_is_promoted_although_the_operator_is_killed_in_the_middl
     operator: None, split: None, url: str, row: list[float]
 ) -> None:
     with tools.load(url, row, clients=6, pause=0.01) as load:
-        begin("good", stable="1.2", canary="2.0")
+        start("good", stable="1.2", canaries=["2.0"])
         until("good", lambda found: found.get("step") == 2)
         kill_the_operator()
         end = until("good", lambda found: found["phase"] in ("Promoted", "RolledBack"))
@@ -71,7 +71,7 @@ def test_a_bad_version_is_rolled_back_although_the_operator_is_killed_in_the_mid
     operator: None, broken: None, split: None, url: str, row: list[float]
 ) -> None:
     with tools.load(url, row, clients=6, pause=0.01) as load:
-        begin("bad", stable="1.2", canary=BROKEN)
+        start("bad", stable="1.2", canaries=[BROKEN])
         until("bad", lambda found: found["phase"] == "Stepping" and found["canaryWeight"] == 5)
         kill_the_operator()
         end = until("bad", lambda found: found["phase"] in ("Promoted", "RolledBack"))
@@ -79,44 +79,52 @@ def test_a_bad_version_is_rolled_back_although_the_operator_is_killed_in_the_mid
     tools.report("a bad version, the operator killed", found)
     assert found["phase"] == "RolledBack"
     assert found["failed by others than the canary"] == 0
-    assert "canary against" in end["evidence"]
+    assert "canary against" in end["summary"]
     assert tools.traffic()["weights"][BROKEN] == 0
     reasons = {event["reason"] for event in tools.get("events")["items"] if event["involvedObject"]["name"] == "bad"}
     assert {"Stepping", "RollingBack", "RolledBack"} <= reasons
-    conditions = {item["type"]: item["status"] for item in end["conditions"]}
-    assert conditions["RolledBack"] == "True"
+    complete = condition(end, "Complete")
+    assert (complete["status"], complete["reason"]) == ("True", "RolledBack")
 
 
 def test_a_plan_cannot_be_edited_another_rollout_waits_and_without_requests_a_person_decides(
     operator: None, split: None
 ) -> None:
-    begin("quiet", stable="1.2", canary="2.0")
+    start("quiet", stable="1.2", canaries=["2.0"])
     until("quiet", lambda found: found["phase"] == "Stepping")
-    patch = json.dumps({"spec": {"minimum_dwell": "1s"}})
+    patch = json.dumps({"spec": {"minimumDwell": "1s"}})
     said = tools.kubectl("patch", "rollout", "quiet", "-n", NAMESPACE, "--type=merge", "-p", patch, check=False)
     assert "the plan of a rollout cannot change" in said
-    begin("second", stable="1.2", canary="2.0")
-    waiting = until("second", lambda found: bool(found.get("evidence")))
-    assert "under way" in waiting["evidence"]
+    start("second", stable="1.2", canaries=["2.0"])
+    waiting = until("second", lambda found: bool(found.get("summary")))
+    assert "under way" in waiting["summary"]
     tools.kubectl("delete", "rollout", "second", "-n", NAMESPACE, "--timeout=60s")
     # Without requests nothing is promoted, and a person decides.
-    found = until("quiet", lambda found: found.get("seq", 0) >= 8)
+    found = until("quiet", lambda found: found.get("entry", 0) >= 8)
     assert (found["phase"], found["canaryWeight"]) == ("Stepping", 5)
-    for verb, phase in (("pause", "paused"), ("resume", "Stepping"), ("abort", "RolledBack")):
-        assert tools.sabia("rollout", verb, "--name", "quiet").returncode == 0
-        until("quiet", lambda found, phase=phase: found["phase"] == phase)  # type: ignore[misc]
+    for action, phase, paused in (
+        ("pause", "Stepping", "True"),
+        ("resume", "Stepping", "False"),
+        ("abort", "RolledBack", "False"),
+    ):
+        assert tools.sabia("rollout", action, "--name", "quiet").returncode == 0
+
+        def is_shown(found: Document, phase: str = phase, paused: str = paused) -> bool:
+            return (found["phase"], condition(found, "Paused")["status"]) == (phase, paused)
+
+        until("quiet", is_shown)
     shown = tools.sabia("rollout", "status", "--name", "quiet", "--why")
     assert "aborted by" in shown.stdout
     assert tools.sabia("rollout", "abort", "--name", "quiet").returncode == 1
 
 
 def test_deleting_a_rollout_gives_the_stable_version_everything_back(operator: None, split: None) -> None:
-    begin("deleted", stable="1.2", canary="2.0")
+    start("deleted", stable="1.2", canaries=["2.0"])
     until("deleted", lambda found: found.get("canaryWeight") == 5)
     tools.kubectl("delete", "rollout", "deleted", "-n", NAMESPACE, "--timeout=60s")
     assert tools.traffic()["weights"]["1.2"] == 100
     # It is over: another one may begin. And one that is deleted while nobody carries it out is ended by who comes next.
-    begin("next", stable="1.2", canary="2.0")
+    start("next", stable="1.2", canaries=["2.0"])
     until("next", lambda found: found.get("canaryWeight") == 5)
     tools.kubectl("scale", "-n", NAMESPACE, "deployment/rollouts", "--replicas=0")
     eventually(lambda: not tools.get("pods", selector="sabia.dev/operator=rollouts")["items"])
@@ -128,10 +136,11 @@ def test_deleting_a_rollout_gives_the_stable_version_everything_back(operator: N
 
 
 def test_a_plan_that_cannot_be_is_refused_with_a_sentence(operator: None) -> None:
-    begin("wrong", stable="1.2", canary="2.0", steps=[50, 5])
-    found = until("wrong", lambda found: bool(found.get("evidence")))
-    assert found["phase"] == "refused"
-    assert "steps must be rising" in found["evidence"]
+    start("wrong", stable="1.2", canaries=["2.0"], steps=[50, 5])
+    found = until("wrong", lambda found: bool(found.get("summary")))
+    accepted = condition(found, "Accepted")
+    assert (found["phase"], accepted["status"], accepted["reason"]) == ("Pending", "False", "InvalidPlan")
+    assert "steps must be rising" in found["summary"]
     tools.kubectl("delete", "rollout", "wrong", "-n", NAMESPACE, "--timeout=60s")
 
 

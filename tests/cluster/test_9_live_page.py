@@ -16,7 +16,7 @@ from sabia.kubernetes.programs import installed
 from sabia.local.process import free_ports
 from tests.browser import browser, needs_chromium, serious
 from tests.cluster import tools
-from tests.cluster.rollouts import begin, until
+from tests.cluster.rollouts import start, until
 from tests.cluster.tools import NAMESPACE, Served
 from tests.waiting import eventually
 
@@ -75,8 +75,8 @@ def test_the_page_shows_the_cluster_and_an_action_reaches_the_operator(
             "1.2": 100,
             "2.0": 0,
         }
-        begin("looked-at", stable="1.2", canary="2.0", minimum_dwell="120s")
-        until("looked-at", lambda found: found.get("phase") == "stepping")
+        start("looked-at", stable="1.2", canaries=["2.0"], minimumDwell="120s")
+        until("looked-at", lambda found: found.get("phase") == "Stepping")
         with browser() as chromium:
             page = chromium.new_page()
             page.goto(page_url)
@@ -86,10 +86,10 @@ def test_the_page_shows_the_cluster_and_an_action_reaches_the_operator(
             page.get_by_role("button", name="Use token").click()
             page.on("dialog", lambda dialog: dialog.accept())
             page.locator("button[data-action=abort]").first.click()
-            page.locator("article h3", has_text=re.compile("rolled.back")).first.wait_for(timeout=60_000)
+            page.locator("article h3", has_text=re.compile("RolledBack")).first.wait_for(timeout=60_000)
             assert serious(page) == []
         end = until("looked-at", lambda found: found["phase"] == "RolledBack")
-        assert "live page" in end["evidence"]
+        assert "live page" in end["summary"]
         assert tools.traffic()["weights"] == {"1.2": 100, "2.0": 0}
     assert load.failures() == []
 

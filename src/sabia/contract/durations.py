@@ -8,7 +8,8 @@ from decimal import Decimal
 
 _SECONDS = {"ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}
 _UNITS = {unit: Decimal(seconds) for unit, seconds in _SECONDS.items()}
-_DURATION = re.compile(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(_UNITS)})")
+DURATION_PATTERN = rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(_UNITS)})"
+_DURATION = re.compile(DURATION_PATTERN)
 
 # One bucket is five percent: the tolerance of a rollout's plan is then one bucket.
 SHORTEST, LONGEST, RATIO = 1e-5, 60.0, 1.05

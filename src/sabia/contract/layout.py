@@ -22,8 +22,9 @@ MANIFEST = "manifest.json"
 
 # An InferenceService is called <name>-v<M>-<m> and its Service <that>-predictor, a DNS label of at most 63
 # characters that starts with a letter; 40 leaves room for versions such as 999.999.
-_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
-_VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
+NAME_PATTERN = r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?"
+VERSION_PATTERN = r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})"
+_NAME, _VERSION = re.compile(NAME_PATTERN), re.compile(VERSION_PATTERN)
 _ALIAS = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 

@@ -12,7 +12,7 @@ import re
 from sabia.contract.layout import Version
 
 API_GROUP = "sabia.dev"
-API_VERSION = "v1alpha1"
+API_VERSION = "v1beta1"
 
 # Labels of an InferenceService.
 MODEL_LABEL = f"{API_GROUP}/model"

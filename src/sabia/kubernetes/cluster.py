@@ -19,13 +19,14 @@ from sabia.contract import names
 from sabia.contract.metrics import REQUESTS, samples
 from sabia.contract.names import API_GROUP, API_VERSION, MODEL_LABEL, SERVICE_LABEL, SPEC_ANNOTATION, VERSION_LABEL
 from sabia.kubernetes import pods
+from sabia.kubernetes.definition import PLURAL
 from sabia.kubernetes.errors import ClusterRefused, ClusterUnreachable, NotCounted
 
 Document = dict[str, Any]
 
 FIELD_MANAGER = "sabia"
 _KSERVE = ("serving.kserve.io", "v1beta1", "inferenceservices")
-_ROLLOUTS = (API_GROUP, API_VERSION, "rollouts")
+_ROLLOUTS = (API_GROUP, API_VERSION, PLURAL)
 _ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
 # Seconds to connect, and to wait for an answer; a watch-less poll must not hang on an API server that went away.
 _TIMEOUT = (5, 30)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from sabia.contract.durations import format_duration
 from sabia.contract.names import API_GROUP, API_VERSION
 from sabia.kubernetes.cluster import Cluster
+from sabia.kubernetes.definition import ACTION, KIND, camel_case, snake_case
 from sabia.rollout import plan as plans
 from sabia.rollout.errors import InvalidPlan, RolloutEnded, RolloutNotFound
 from sabia.rollout.events import Action
@@ -18,10 +20,6 @@ from sabia.rollout.plan import Plan
 from sabia.rollout.state import ENDED
 
 Document = dict[str, Any]
-
-GROUP, API, PLURAL, KIND = API_GROUP, API_VERSION, "rollouts", "Rollout"
-# The field of a spec that is not part of the plan, and may change while it runs: the last action.
-ACTION = "action"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +51,53 @@ class Resource:
         return self.phase in ENDED or self.rejected
 
 
-def plan_of(spec: Document) -> Plan:
+def plan_from_spec(spec: Document) -> Plan:
     """The plan of a spec.
 
     Raises:
-        InvalidPlan: it cannot be carried out.
+        InvalidPlan: it cannot be carried out; the field is named as in the spec.
     """
-    return plans.from_mapping({key: value for key, value in spec.items() if key != ACTION})
+    document = _renamed({key: value for key, value in spec.items() if key != ACTION}, snake_case)
+    canaries = document.pop("canaries", None)
+    if isinstance(canaries, list):
+        document["canary"] = canaries[0] if len(canaries) == 1 else canaries
+    try:
+        return plans.from_mapping(document)
+    except InvalidPlan as error:
+        field = "canaries" if error.field == "canary" else camel_case(error.field)
+        raise InvalidPlan(field, error.problem) from error
+
+
+def spec_from_plan(plan: Plan) -> Document:
+    """The spec of a plan; durations are strings, and lines that are not compared are left out."""
+    document = msgspec.to_builtins(plan)
+    for name in ("minimum_dwell", "look_every", "warm_up", "deadline"):
+        document[name] = _as_text(document[name])
+    if document["watch"]["latency"] is not None:
+        document["watch"]["latency"]["slack"] = _as_text(document["watch"]["latency"]["slack"])
+    document["watch"] = {name: line for name, line in document["watch"].items() if line is not None}
+    del document["canary"]
+    spec: Document = _renamed(document | {"canaries": plan.canaries}, camel_case)
+    return spec
+
+
+def _as_text(duration: plans.Duration) -> str:
+    return duration if isinstance(duration, str) else format_duration(duration)
+
+
+def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
+    """A document with every key renamed."""
+    if isinstance(value, dict):
+        return {rename(key): _renamed(item, rename) for key, item in value.items()}
+    return value
 
 
 def create(cluster: Cluster, plan: Plan, name: str | None = None) -> str:
     """Apply a `Rollout` and return its name, which is made of its versions unless one is given."""
     made = name or f"{plan.model}-{plan.stable}-to-{'-'.join(plan.canaries)}".replace(".", "-")
     metadata = {"name": made, "namespace": cluster.namespace}
-    spec = msgspec.to_builtins(plan)
-    cluster.apply([{"apiVersion": f"{GROUP}/{API}", "kind": KIND, "metadata": metadata, "spec": spec}])
+    spec = spec_from_plan(plan)
+    cluster.apply([{"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": KIND, "metadata": metadata, "spec": spec}])
     return made
 
 
@@ -120,7 +150,7 @@ def _resource(document: Document) -> Resource:
     conditions = {item["type"]: item for item in status.get("conditions", [])}
     return Resource(
         name=document["metadata"]["name"],
-        plan=plan_of(document["spec"]),
+        plan=plan_from_spec(document["spec"]),
         phase=status.get("phase", "Pending"),
         weights={item["version"]: item["weight"] for item in status.get("weights", [])},
         conditions=[kind for kind, item in conditions.items() if item["status"] == "True"],

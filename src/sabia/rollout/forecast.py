@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sabia.rollout.plan import Errors, Plan, seconds
+from sabia.rollout.plan import Plan, seconds
 from sabia.rollout.state import Phase, State
 from sabia.sequential import Batch, DifferenceTest, OddsTest
 from sabia.sequential.planning import odds_growth
@@ -103,7 +103,7 @@ def forecast(plan: Plan, traffic: Traffic, canary_errors: float) -> Forecast:
     """
     if traffic.rate == 0:
         return Forecast(math.inf, None, 0.0, plan.steps[0])
-    rules = plan.watch.errors or Errors()
+    rules = plan.watch.errors
     test, tests = (
         OddsTest(null=rules.tolerance),
         {margin: DifferenceTest(margin) for margin in sorted(set(plan.margins))},

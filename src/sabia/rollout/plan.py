@@ -15,9 +15,9 @@ import msgspec
 import yaml
 
 from sabia.contract import names
-from sabia.contract.durations import parse_duration
+from sabia.contract.durations import DURATION_PATTERN, parse_duration
 from sabia.contract.errors import InvalidName
-from sabia.contract.layout import Version, check_model_name
+from sabia.contract.layout import NAME_PATTERN, VERSION_PATTERN, Version, check_model_name
 from sabia.rollout.errors import InvalidPlan
 
 Document = dict[str, Any]
@@ -27,7 +27,19 @@ _STEPS = [1, 5, 10, 25, 50]
 _MARGINS = ((50.0, 1.0), (25.0, 1.0), (10.0, 2.0), (5.0, 5.0), (0.0, 20.0))
 
 Probability = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
-Duration = str | int | float
+# Patterns are in the schemas; the checks here explain better what is wrong.
+ModelName = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{NAME_PATTERN}$", "maxLength": 40})]
+VersionName = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{VERSION_PATTERN}$", "maxLength": 13})]
+Canaries = Annotated[list[VersionName], msgspec.Meta(min_length=1, max_length=10)]
+Duration = Annotated[
+    str | int | float,
+    msgspec.Meta(extra_json_schema={"pattern": f"^{DURATION_PATTERN}$", "maxLength": 20, "minimum": 0}),
+]
+# Seconds; shorter looks and deadlines are rejected.
+LEAST_DURATION = 0.05
+Steps = Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=99)]], msgspec.Meta(min_length=1, max_length=99)]
+Quantiles = Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=1)]], msgspec.Meta(min_length=1, max_length=10)]
+MarginList = Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=100)]], msgspec.Meta(max_length=99)]
 Choice = Literal["hold", "roll-back"]
 
 
@@ -40,7 +52,7 @@ class Harm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Margins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`errors`: how many percentage points more of the canary's requests may fail, one number for each step."""
 
-    errors: list[Annotated[float, msgspec.Meta(gt=0, lt=100)]] = []
+    errors: MarginList = []
 
 
 class Safe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,9 +74,7 @@ class Errors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The time of the decision itself. `tolerance` (a ratio) and `slack` (a time) together are what is still fine."""
 
-    quantiles: list[Annotated[float, msgspec.Meta(gt=0, lt=1)]] = msgspec.field(
-        default_factory=lambda: [0.5, 0.9, 0.99]
-    )
+    quantiles: Quantiles = msgspec.field(default_factory=lambda: [0.5, 0.9, 0.99])
     tolerance: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.05
     slack: Duration = "1ms"
     on_harm: Choice = "roll-back"
@@ -85,9 +95,9 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is compared; a line that is left out is not."""
+    """What is compared: errors always, the other lines unless they are left out."""
 
-    errors: Errors | None = None
+    errors: Errors
     latency: Latency | None = None
     predictions: Predictions | None = None
     labels: Labels | None = None
@@ -103,11 +113,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     with the stable itself: two arms that differ in nothing but the version.
     """
 
-    model: str
-    stable: str
-    canary: str | list[str]
+    model: ModelName
+    stable: VersionName
+    canary: VersionName | Canaries
     baseline: bool = False
-    steps: list[int] = msgspec.field(default_factory=lambda: list(_STEPS))
+    steps: Steps = msgspec.field(default_factory=lambda: list(_STEPS))
     minimum_dwell: Duration = "60s"
     look_every: Duration = "15s"
     warm_up: Duration = "60s"
@@ -224,8 +234,6 @@ def _complete(plan: Plan) -> Plan:
 def _problems(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from _wrong_names(plan)
     yield from _wrong_steps(plan)
-    if plan.watch.errors is None:
-        yield "watch.errors", "is missing; without it nothing says that a canary is safe"
     yield from _wrong_durations(plan)
 
 
@@ -240,14 +248,12 @@ def _wrong_names(plan: Plan) -> Iterator[tuple[str, str]]:
                 Version.parse(version)
             except InvalidName:
                 yield field, f'is {version!r}; a version is MAJOR.MINOR in quotes, such as "1.2"'
-    if not plan.canaries:
-        yield "canary", "names no version"
     if len({plan.stable, *plan.canaries}) != 1 + len(plan.canaries):
         yield "canary", "must name other versions than stable, each once"
 
 
 def _wrong_steps(plan: Plan) -> Iterator[tuple[str, str]]:
-    if not plan.steps or plan.steps != sorted(set(plan.steps)) or plan.steps[0] < 1:
+    if plan.steps != sorted(set(plan.steps)):
         yield "steps", "must be rising percentages from 1 on"
     elif plan.weights(len(plan.steps) - 1)[plan.stable] < 1:
         yield "steps", "must leave the stable version at least 1 percent; promotion comes after the last step"
@@ -257,15 +263,15 @@ def _wrong_steps(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_durations(plan: Plan) -> Iterator[tuple[str, str]]:
-    wanted: list[tuple[str, Duration, float]] = [
+    durations: list[tuple[str, Duration, float]] = [
         ("minimum_dwell", plan.minimum_dwell, 0.0),
-        ("look_every", plan.look_every, 0.05),
+        ("look_every", plan.look_every, LEAST_DURATION),
         ("warm_up", plan.warm_up, 0.0),
-        ("deadline", plan.deadline, 0.05),
+        ("deadline", plan.deadline, LEAST_DURATION),
     ]
     if plan.watch.latency is not None:
-        wanted.append(("watch.latency.slack", plan.watch.latency.slack, 0.0))
-    for field, value, least in wanted:
+        durations.append(("watch.latency.slack", plan.watch.latency.slack, 0.0))
+    for field, value, least in durations:
         try:
             if seconds(value) < least:
                 yield field, f"must be at least {least:g} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sabia.kubernetes.operator import status
-from sabia.kubernetes.resources import plan_of
+from sabia.kubernetes.resources import plan_from_spec
 from sabia.rollout.engine import act
 from tests.unit.rollout.fakes import CANARY, Behaviour, Rig, a_plan
 
@@ -74,5 +74,5 @@ def test_a_plan_that_is_rejected_says_why() -> None:
 
 
 def test_a_spec_is_a_plan_and_an_action() -> None:
-    spec = {"model": "breast-cancer", "stable": "1.2", "canary": CANARY, "action": {"type": "pause", "id": "1"}}
-    assert plan_of(spec) == a_plan()
+    spec = {"model": "breast-cancer", "stable": "1.2", "canaries": [CANARY], "action": {"type": "pause", "id": "1"}}
+    assert plan_from_spec(spec) == a_plan()

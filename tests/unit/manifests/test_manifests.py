@@ -16,6 +16,7 @@ import yaml
 
 import sabia
 from sabia.contract.layout import Version, version_prefix
+from sabia.kubernetes.definition import camel_case
 from sabia.kubernetes.manifests import ROOT, predictor, render, route
 from sabia.kubernetes.programs import installed
 from sabia.rollout.plan import Errors, Labels, Latency, Plan, Predictions
@@ -203,11 +204,16 @@ def a_rollout_schema() -> Document:
     return schema
 
 
-def test_a_rollouts_spec_has_the_fields_of_a_plan_and_a_decision() -> None:
+def spec_fields(struct: type[msgspec.Struct]) -> set[str]:
+    """The fields of a part of a plan, as a resource names them."""
+    return {camel_case(field.name) for field in msgspec.structs.fields(struct)}
+
+
+def test_a_rollouts_spec_has_the_fields_of_a_plan_and_an_action() -> None:
     properties = a_rollout_schema()["properties"]["spec"]["properties"]
-    assert set(properties) == {field.name for field in msgspec.structs.fields(Plan)} | {"decision"}
+    assert set(properties) == (spec_fields(Plan) - {"canary"}) | {"canaries", "action"}
     for name, struct in (("errors", Errors), ("latency", Latency), ("predictions", Predictions), ("labels", Labels)):
-        fields = {field.name for field in msgspec.structs.fields(struct)}
+        fields = spec_fields(struct)
         assert set(properties["watch"]["properties"][name]["properties"]) == fields
 
 
@@ -216,8 +222,7 @@ def test_every_field_of_a_plan_that_may_not_change_is_guarded() -> None:
     guarded = {
         match for rule in spec["x-kubernetes-validations"] for match in re.findall(r"self\.(\w+) ==", rule["rule"])
     }
-    # The canary may be a list, which the API cannot compare; the operator does.
-    assert guarded == {field.name for field in msgspec.structs.fields(Plan)} - {"canary"}
+    assert guarded == (spec_fields(Plan) - {"canary"}) | {"canaries"}
 
 
 def test_the_stores_set_up_may_read_the_secrets_that_it_makes() -> None:

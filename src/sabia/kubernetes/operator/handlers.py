@@ -15,9 +15,11 @@ from typing import Any
 
 import kopf
 
+from sabia.contract.names import API_GROUP, API_VERSION
 from sabia.kubernetes import counters as cluster_metrics
 from sabia.kubernetes import resources
 from sabia.kubernetes.cluster import Cluster
+from sabia.kubernetes.definition import ACTION, PLURAL
 from sabia.kubernetes.errors import ClusterRefused, ClusterUnreachable, RouteNotFound
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.kubernetes.operator import status
@@ -79,7 +81,7 @@ class Carried:
 
     def next_action(self) -> Acted | None:
         """The action of the spec, if it was not carried out yet: each id is carried out once."""
-        action = self.body.spec.get(resources.ACTION) or {}
+        action = self.body.spec.get(ACTION) or {}
         identity = str(action.get("id") or action.get("type") or "") or None
         if identity is None or identity == self.handled:
             return None
@@ -124,7 +126,7 @@ def take_back(cluster: Cluster, store: Store, body: kopf.Body, prometheus: str |
         kopf.TemporaryError: it cannot be done now; kopf tries again.
     """
     try:
-        plan = resources.plan_of(dict(body.spec))
+        plan = resources.plan_from_spec(dict(body.spec))
         record = Record(store, plan.model, _name(plan, body))
         state = record.head().entry.state
     except (InvalidPlan, RolloutNotFound):
@@ -160,7 +162,7 @@ def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
         AlreadyRollingOut: another rollout of the model is under way.
         RolloutError, StoreError: the route or the store is unavailable.
     """
-    plan = resources.plan_of(dict(body.spec))
+    plan = resources.plan_from_spec(dict(body.spec))
     record = Record(store, plan.model, _name(plan, body))
     try:
         head = record.head()
@@ -203,16 +205,16 @@ def register(cluster: Cluster, open_store: Callable[[], Store], prometheus: str 
         settings.scanning.disabled = True
         settings.posting.level = logging.WARNING
         settings.execution.max_workers = 200
-        settings.persistence.finalizer = f"{resources.GROUP}/rollout"
+        settings.persistence.finalizer = f"{API_GROUP}/rollout"
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_via_client(**kwargs)
 
     @kopf.daemon(
-        resources.GROUP,
-        resources.API,
-        resources.PLURAL,
+        API_GROUP,
+        API_VERSION,
+        PLURAL,
         registry=registry,
         cancellation_timeout=20.0,
         initial_delay=0.5,
@@ -220,7 +222,7 @@ def register(cluster: Cluster, open_store: Callable[[], Store], prometheus: str 
     def rollout(body: kopf.Body, stopped: kopf.DaemonStopped, **_: object) -> None:
         carry_out(cluster, open_store(), body, stopped, prometheus)
 
-    @kopf.on.delete(resources.GROUP, resources.API, resources.PLURAL, registry=registry, backoff=_RETRY)
+    @kopf.on.delete(API_GROUP, API_VERSION, PLURAL, registry=registry, backoff=_RETRY)
     def deleted(body: kopf.Body, **_: object) -> None:
         take_back(cluster, open_store(), body, prometheus)
 

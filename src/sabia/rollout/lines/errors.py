@@ -46,7 +46,7 @@ class ErrorsLine(msgspec.Struct, frozen=True):
 
     def log_e(self, plan: Plan) -> float:
         """Log of the evidence of harm; none while the canary fails no more than the floor."""
-        floor = plan.watch.errors.floor / 100 if plan.watch.errors else 0.0
+        floor = plan.watch.errors.floor / 100
         return self.harm.log_e if self.x1 > floor * self.n1 else min(self.harm.log_e, 0.0)
 
     def safe(self, margin: float) -> float:
@@ -60,4 +60,4 @@ def key(margin: float) -> str:
 
 
 def _errors_test(plan: Plan) -> OddsTest:
-    return OddsTest(null=plan.watch.errors.tolerance if plan.watch.errors else 1.0)
+    return OddsTest(null=plan.watch.errors.tolerance)
