@@ -68,7 +68,11 @@ def test_two_training_jobs_at_once_make_six_versions_and_no_error(training: dict
     lines = [line for said in training.values() for line in said]
     assert len(lines) == 12
     assert Counter(line.split(":")[0] for line in lines) == {f"{MODEL} {version}": 2 for version in SIX}
-    script = f"from artifacts import Store, catalogue\nprint(*catalogue.versions(Store.open('s3://sabia'), '{MODEL}'))"
+    script = (
+        "from sabia.registry import catalogue\n"
+        "from sabia.store.objects import Store\n"
+        f"print(*catalogue.versions(Store.open('s3://sabia'), '{MODEL}'))"
+    )
     assert tools.run_pod(script, secret="models-s3").split() == SIX
 
 
@@ -94,7 +98,9 @@ def test_a_training_job_that_is_killed_goes_on_where_it_stopped(training: dict[s
     )
     tools.kubectl("wait", "-n", NAMESPACE, "job/training-killed", "--for=condition=Complete", "--timeout=120s")
     script = (
-        "from artifacts import Store, catalogue, read_version\n"
+        "from sabia.registry import catalogue\n"
+        "from sabia.registry.verification import read_version\n"
+        "from sabia.store.objects import Store\n"
         "store = Store.open('s3://sabia/killed')\n"
         f"for version in catalogue.versions(store, '{MODEL}'):\n"
         f"    read_version(store, '{MODEL}', version)\n"

@@ -57,7 +57,7 @@ CASES: dict[str, tuple[str, Callable[[list[Document]], None], str]] = {
 }
 
 COPY_AND_FLIP = f"""
-from artifacts import Store
+from sabia.store.objects import Store
 store = Store.open("s3://sabia")
 prefix = "models/{MODEL}/2.2/"
 for entry in store.list(prefix):

@@ -33,7 +33,7 @@ def neighbours(training: dict[str, list[str]]) -> Iterator[dict[str, str]]:
     script = (
         "import subprocess, sys, pathlib\n"
         f"pathlib.Path('/tmp/recipe.yaml').write_text({RECIPE!r})\n"
-        "command = [sys.executable, '-m', 'training', '--store=s3://sabia', '--recipe=/tmp/recipe.yaml']\n"
+        "command = [sys.executable, '-m', 'training', '--store=s3://sabia', '/tmp/recipe.yaml']\n"
         "sys.exit(subprocess.run(command).returncode)"
     )
     assert f"{MANY} 1.10" in tools.run_pod(script, secret="models-s3-trainer")
