@@ -45,7 +45,7 @@ class Attacker:
         return await asyncio.open_connection("127.0.0.1", self._port)
 
     async def status(self, reader: asyncio.StreamReader) -> str:
-        """The status of one answer, read whole; `closed` when there is none."""
+        """The status of one complete response; `closed` when there is none."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)

@@ -102,7 +102,7 @@ def _mlserver(python: Path, model: Estimator, port: int) -> list[str]:
     folder = model.joblib.parent / "mlserver"
     folder.mkdir(exist_ok=True)
     settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
-    # Without workers of its own, which would only hand every call to another process of the same core.
+    # Without workers of its own, which would only hand every request to another process of the same core.
     (folder / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0}))
     served = {
         "name": "breast-cancer",

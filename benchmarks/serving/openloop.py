@@ -1,4 +1,4 @@
-"""Open loop: calls leave by the clock whether or not the ones before are answered.
+"""Open loop: requests leave by the clock whether or not the ones before are answered.
 
 A latency is counted from the moment that the call was due, so a server that pauses is charged for every call that it
 made wait: what is called coordinated omission cannot happen.
@@ -66,7 +66,7 @@ def opened(server: Server, call: Call, folder: Path, rate: float, seconds: float
 
 
 class _Connection(asyncio.Protocol):
-    """One call at a time: its due time goes in, its latency comes out."""
+    """One request at a time: its due time goes in, its latency comes out."""
 
     def __init__(self, loop: _Loop) -> None:
         self._loop = loop

@@ -101,7 +101,7 @@ def started(
 
 
 def ask(call: Call, port: int, seconds: float = 30) -> tuple[int, bytes]:
-    """The status and body of one answer."""
+    """The status and body of one response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("POST", call.path, call.body, call.headers)

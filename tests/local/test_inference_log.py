@@ -20,7 +20,7 @@ MODEL = "breast-cancer"
 
 
 def ask(server: Server, calls: int) -> list[str]:
-    """Make calls, each on a connection of its own so that every worker gets some; returns their ids."""
+    """Make requests, each on a connection of its own so that every worker gets some; returns their ids."""
     found = []
     for _ in range(calls):
         answer = requests.post(f"{server.url}{PREDICT}", data=BODY, timeout=30)

@@ -1,4 +1,4 @@
-"""The OpenAPI documents that a server serves are true: schemathesis makes calls from them, good and bad."""
+"""The OpenAPI documents that a server serves are true: schemathesis makes requests from them, good and bad."""
 
 from __future__ import annotations
 

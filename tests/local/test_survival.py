@@ -18,7 +18,7 @@ from benchmarks.serving.survival import SERVED, survive
 from tests.local.test_predictor_process import PREDICT, request, served
 
 MEBIBYTE = 1024 * 1024
-# Bodies that wait (64 MiB), and two calls that are read at once: a JSON body of 4 MiB is at most sixteen times as
+# Bodies that wait (64 MiB), and two requests that are parsed at once: a JSON body of 4 MiB is at most sixteen times as
 # large as Python's numbers, which are then packed once more.
 BOUND = (64 + 2 * 4 * (16 + 4) + 32) * MEBIBYTE
 

@@ -52,13 +52,13 @@ class Load:
             thread.join()
 
     def wait_for(self, more: int) -> None:
-        """Until so many more were answered."""
+        """Wait until this many more requests were answered."""
         wanted = self.statuses.total() + more
         eventually(lambda: self.statuses.total() >= wanted)
 
 
 def workers(server: Server) -> list[psutil.Process]:
-    """The processes that answer."""
+    """The worker processes."""
     return psutil.Process(server.process.pid).children()
 
 
@@ -115,7 +115,7 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_nothing_that_was_cou
         assert metric(server, "sabia_requests_total", status_class="2xx") > before
         assert metric(server, "sabia_worker_restarts_total", reason="died") == 1
     assert set(load.statuses) == {200}
-    # A client has at most one call open: what broke is what that worker was answering.
+    # A client has at most one request open: what broke is what that worker was answering.
     assert load.broken <= 4
 
 
@@ -140,7 +140,7 @@ def test_while_a_worker_hangs_the_other_serves_new_clients(folder: Path) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_under_load_workers_answer_what_they_have_accepted(folder: Path, number: signal.Signals) -> None:
-    """Whoever balances the load has stopped sending once readiness says no; these clients do the same."""
+    """A load balancer stops sending once readiness is off; these clients do the same."""
     with served(folder, *WORKERS) as server:
         with Load(server) as load:
             load.wait_for(200)

@@ -35,7 +35,7 @@ def chunked(*chunks: bytes, trailers: str = "") -> bytes:
 
 
 def responses(client: Client, sent: bytes, count: int = 1) -> list[httpx.Response]:
-    """What the server says to these bytes, so many times."""
+    """The server's bytes in response to these, sent this many times."""
 
     async def call(wire: Wire) -> list[httpx.Response]:
         wire.writer.write(sent)
@@ -285,7 +285,7 @@ def test_a_client_that_stalls_is_cut_off(logistic: Artifact, sent: bytes, status
 
 
 def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it() -> None:
-    envoy_keeps_seconds = 3600  # HttpProtocolOptions.idle_timeout, where nobody sets it
+    envoy_keeps_seconds = 3600  # the default of HttpProtocolOptions.idle_timeout
     assert connection_limits(Settings()).idle_seconds > envoy_keeps_seconds
 
 

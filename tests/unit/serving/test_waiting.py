@@ -25,7 +25,7 @@ BODY = instances("1")
 
 
 def slow(artifact: Artifact, delay: str = "300ms", **changed: Any) -> Client:
-    """A version whose every decision takes so long."""
+    """A version whose every prediction takes this long."""
     return Client(artifact, replace(Settings(), faults=f"delay={delay}", **changed))
 
 
