@@ -31,10 +31,12 @@ from typing import Any
 from benchmarks.rollouts import figures
 from sabia.contract.names import FAULT_HEADER, PIN_HEADER
 from sabia.local import counters as stack_metrics
+from sabia.local.composition import Serving
 from sabia.local.lifecycle import train_missing
 from sabia.local.objectstore import Access, ObjectStore
 from sabia.local.split import EnvoySplit
-from sabia.local.stack import Serving, Stack, running
+from sabia.local.stack import Stack
+from sabia.local.state import running
 from sabia.rollout import engine
 from sabia.rollout.clock import SystemClock
 from sabia.rollout.counters import Counters, Scrape

@@ -11,6 +11,7 @@ import pytest
 from sabia.contract.layout import Version
 from sabia.kubernetes import deployment
 from sabia.kubernetes.cluster import Cluster
+from sabia.kubernetes.documents import documents as documents_of
 from sabia.kubernetes.errors import DeploymentFailed
 from tests.cluster import tools
 from tests.cluster.tools import MODEL, NAMESPACE, Served
@@ -76,10 +77,10 @@ def attempts(served: Served, url: str, row: list[float]) -> dict[str, tuple[str,
 
     def attempt(name: str) -> str:
         version, spoil, _ = CASES[name]
-        documents = deployment.documents(MODEL, Version.parse(version), namespace=NAMESPACE)
+        documents = documents_of(MODEL, Version.parse(version), namespace=NAMESPACE)
         spoil(documents)
         with pytest.raises(DeploymentFailed) as failed:
-            deployment.deploy(Cluster.connect(NAMESPACE), documents, seconds=SECONDS, log=lambda _: None)
+            deployment.deploy(Cluster.connect(NAMESPACE), documents, seconds=SECONDS, log=lambda _: None, host=None)
         return str(failed.value)
 
     with tools.load(url, row) as load, ThreadPoolExecutor(len(CASES)) as pool:

@@ -9,7 +9,8 @@ import pytest
 
 from sabia.local.lifecycle import train_missing
 from sabia.local.split import EnvoySplit
-from sabia.local.stack import Stack, gateway_of, running
+from sabia.local.stack import Stack
+from sabia.local.state import gateway_of, running
 from sabia.training.datasets import Dataset, load
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sabia.local.stack import is_held
+from sabia.local.state import is_held
 
 SABIA = [sys.executable, "-P", "-m", "sabia"]
 ROW = json.dumps([[1.0] * 30])

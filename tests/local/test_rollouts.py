@@ -20,9 +20,11 @@ import yaml
 
 from sabia.kubernetes.prometheus import Prometheus
 from sabia.local import counters as stack_metrics
+from sabia.local.composition import Serving
 from sabia.local.process import Process, answers, free_ports
 from sabia.local.split import EnvoySplit
-from sabia.local.stack import Serving, Stack, gateway_of, running
+from sabia.local.stack import Stack
+from sabia.local.state import gateway_of, running
 from sabia.rollout.errors import InvalidPlan, NotScraped
 from sabia.training.datasets import Dataset, load
 from tests.local.test_commands import facts, processes_of, sabia

@@ -1,1 +1,1 @@
-"""The `sabia` command: thin commands over the other rooms."""
+"""The `sabia` command: thin commands over the other packages."""

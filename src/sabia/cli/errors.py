@@ -1,4 +1,4 @@
-"""What a command itself cannot do; every other error brings its exit code along (`sabia.errors`)."""
+"""Errors of the commands themselves; every error class carries its exit code (`sabia.errors`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sabia evidence`: the rule on anybody's own history, one JSON line for each look."""
+"""`sabia evidence`: the rule of a rollout, applied to a history of counters, one JSON line for each look."""
 
 from __future__ import annotations
 

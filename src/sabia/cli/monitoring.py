@@ -1,4 +1,4 @@
-"""`sabia report`, `dash`, `labels` and `export`: what the models do."""
+"""Commands on the inference log: report, drift, dash, labels, export."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ SinceOption = Annotated[
 ]
 UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, UTC; today without it.")]
 CacheOption = Annotated[
-    Path | None, typer.Option("--cache", help="Where files of a remote store are brought; kept for the next time.")
+    Path | None, typer.Option("--cache", help="Folder for files of a remote store; kept for the next run.")
 ]
-MemoryOption = Annotated[str, typer.Option("--memory", help="What the database may hold in memory, such as 1GB.")]
+MemoryOption = Annotated[str, typer.Option("--memory", help="Memory limit of the database, such as 1GB.")]
 
 
 def report(
@@ -48,7 +48,7 @@ def report(
         bool, typer.Option("--to-store", help="Write the page and the JSON document to the store instead.")
     ] = False,
     fail_on_drift: Annotated[
-        bool, typer.Option("--fail-on-drift", help="End with 1 when something has drifted, for a job to be seen.")
+        bool, typer.Option("--fail-on-drift", help="Exit code 1 when a version has drifted.")
     ] = False,
     cache: CacheOption = None,
     memory: MemoryOption = "1GB",
@@ -101,13 +101,14 @@ def dash(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 8501,
     decisions: Annotated[
-        bool, typer.Option("--decisions", help="Buttons to pause, resume, promote, abort, behind a token.")
+        bool, typer.Option("--decisions", help="Add buttons to pause, resume, promote and abort; they need a token.")
     ] = False,
     names: Annotated[
-        list[str] | None, typer.Option("--name", help="A host name that it is asked by, beside localhost; repeatable.")
+        list[str] | None, typer.Option("--name", help="A host name of the page, beside localhost; repeatable.")
     ] = None,
     prometheus: Annotated[
-        str | None, typer.Option("--prometheus", help="Take the counters from this Prometheus, not from the servers.")
+        str | None,
+        typer.Option("--prometheus", help="URL of a Prometheus to read counters from; else the servers."),
     ] = None,
     store: StoreOption = None,
     folder: FolderOption = DEFAULT_FOLDER,
@@ -147,7 +148,7 @@ def labels_add(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add labels: columns request_id and label; row and observed_at if wanted. However late, in any order."""
+    """Add labels: columns request_id and label, optionally row and observed_at; at any time, in any order."""
     from sabia.monitoring.labels import add
 
     added = add(open_store(store), model, file)
@@ -166,7 +167,7 @@ def export_sql(
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Print the statements that make a query engine see the log and the labels where they lie."""
+    """Print the statements by which a query engine reads the log and the labels from the store."""
     from sabia.monitoring.export.ddl import ENGINES, ddl
 
     if engine not in ENGINES:
@@ -186,7 +187,7 @@ def export_postgres(
     memory: MemoryOption = "1GB",
     store: StoreOption = None,
 ) -> None:
-    """Load some days into the schema `sabia` of a PostgreSQL, in place of what was there of them."""
+    """Load some days into the schema `sabia` of a PostgreSQL, replacing their rows."""
     from sabia.monitoring.archive import Archive
     from sabia.monitoring.export.postgres import to_postgres
 
@@ -206,7 +207,7 @@ def export_duckdb(
     memory: MemoryOption = "1GB",
     store: StoreOption = None,
 ) -> None:
-    """Write some days into a DuckDB file, in place of what was there."""
+    """Write some days into a DuckDB file, replacing its content."""
     from sabia.monitoring.archive import Archive
     from sabia.monitoring.export.duckdbfile import to_duckdb
 
@@ -222,12 +223,12 @@ def _days(since: str | None, until: str | None) -> tuple[date, date]:
 
 
 def day(text: str) -> date:
-    """A day as the command line has it.
+    """Parse a day.
 
     Raises:
-        CliError: it is none.
+        CliError: it is not a day.
     """
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise CliError(f"{text!r} is no day; write 2026-03-01.", 2) from None
+        raise CliError(f"{text!r} is not a day; write 2026-03-01.", 2) from None

@@ -25,9 +25,7 @@ from sabia.terminal import console, log, print_json, print_line, print_table
 app = typer.Typer(help="Roll a version out by evidence.", no_args_is_help=True, rich_markup_mode=None)
 
 PlanArgument = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, as YAML.", exists=True, dir_okay=False)]
-NameOption = Annotated[
-    str | None, typer.Option("--name", help="Which rollout; without it, the newest (on a cluster: the only one).")
-]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the rollout; the newest without it.")]
 PrometheusOption = Annotated[
     str | None,
     typer.Option(envvar="SABIA_PROMETHEUS", help="URL of a Prometheus to read counters from; else the servers' pages."),

@@ -11,7 +11,7 @@ from sabia.cli.deployments import check_faults, print_status
 from sabia.cli.errors import CliError
 from sabia.contract.layout import Version
 from sabia.local import lifecycle
-from sabia.local.stack import Serving
+from sabia.local.composition import Serving
 from sabia.platforms import DEFAULT_FOLDER
 from sabia.terminal import log, print_line
 

@@ -12,9 +12,8 @@ import typer
 from sabia.cli.context import JsonOption, StoreOption, open_store
 from sabia.contract.layout import Version
 from sabia.contract.manifest import Manifest
-from sabia.registry import aliases as alias_room
+from sabia.registry import aliases as registry_aliases
 from sabia.registry import catalogue
-from sabia.registry.claim import Change
 from sabia.registry.errors import VersionNotFound
 from sabia.registry.verification import read_version
 from sabia.store.objects import Store
@@ -25,8 +24,8 @@ Number = Annotated[str, typer.Argument(metavar="VERSION", help="MAJOR.MINOR, or 
 
 
 def find(store: Store, name: str, text: str) -> Version:
-    """The version that `text` means: a number, or an alias."""
-    return Version.parse(text) if text[:1].isdigit() else alias_room.resolve(store, name, text)
+    """The version that `text` names: a number, or an alias."""
+    return Version.parse(text) if text[:1].isdigit() else registry_aliases.resolve(store, name, text)
 
 
 def train(
@@ -45,8 +44,6 @@ def train(
     rows = job.train(open_store(store, make=True), recipe, log=log if as_json else print)
     if as_json:
         print_json(rows)
-    elif all(row["change"] == Change.NOTHING for row in rows):
-        print("Nothing was written: the store holds every version of this recipe.")
 
 
 def versions(
@@ -68,7 +65,7 @@ def versions(
 
 
 def _row(store: Store, name: str, manifest: Manifest) -> dict[str, Any]:
-    pointing = [alias for alias, version in alias_room.aliases(store, name).items() if version == manifest.number]
+    pointing = [alias for alias, version in registry_aliases.aliases(store, name).items() if version == manifest.number]
     return {
         "model": name,
         "version": manifest.version,
@@ -147,7 +144,7 @@ def alias(
         str | None, typer.Argument(metavar="[ALIAS]", help="Such as champion; all without it.")
     ] = None,
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Where to point it.")] = None,
-    retire: Annotated[bool, typer.Option("--retire", help="Let it point nowhere.")] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="Retire the alias.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -155,14 +152,14 @@ def alias(
     opened = open_store(store)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if alias_name is None:
-        found = {name_: str(number) for name_, number in alias_room.aliases(opened, name).items()}
+        found = {name_: str(number) for name_, number in registry_aliases.aliases(opened, name).items()}
         print_json(found) if as_json else print_table(["alias", "version"], found.items())
         return
     if retire:
-        alias_room.retire(opened, name, alias_name, at=now)
+        registry_aliases.retire(opened, name, alias_name, at=now)
     elif version is not None:
-        alias_room.point(opened, name, alias_name, find(opened, name, version), at=now)
-    history = alias_room.history(opened, name, alias_name)
+        registry_aliases.point(opened, name, alias_name, find(opened, name, version), at=now)
+    history = registry_aliases.history(opened, name, alias_name)
     if as_json:
         print_json(history)
         return
@@ -178,4 +175,4 @@ def doctor(name: Name, store: StoreOption = None, as_json: JsonOption = False) -
     if as_json:
         print_json({"verified": [str(number) for number in catalogue.versions(opened, name)], "unclaimed": left})
         return
-    print_table(["unclaimed keys: left by publishers that died or lost a race; harmless"], [[key] for key in left])
+    print_table(["keys that no manifest names, left by publishers that died or lost a race"], [[key] for key in left])

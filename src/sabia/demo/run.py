@@ -26,10 +26,12 @@ from sabia.contract import names
 from sabia.contract.layout import Version
 from sabia.demo.errors import DemoFailed, DemoStopped
 from sabia.local import counters as stack_metrics
+from sabia.local.composition import Serving
 from sabia.local.envoy import Gateway
 from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.split import EnvoySplit
-from sabia.local.stack import Serving, Stack, running
+from sabia.local.stack import Stack
+from sabia.local.state import running
 from sabia.monitoring import table
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.labels import add as add_labels

@@ -1,4 +1,4 @@
-"""A namespace of a Kubernetes cluster, through its API: what is deployed there, how it is, and changes to it."""
+"""A namespace of a Kubernetes cluster, through its API: what is deployed, its state, and changes to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIELD_MANAGER = "sabia"
 _KSERVE = ("serving.kserve.io", "v1beta1", "inferenceservices")
 _ROLLOUTS = (API_GROUP, API_VERSION, PLURAL)
 _ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
-# Seconds to connect, and to wait for an answer; a watch-less poll must not hang on an API server that went away.
+# Seconds to connect, and to wait for a response; a poll must not hang on an API server that is gone.
 _TIMEOUT = (5, 30)
 
 
@@ -51,7 +51,7 @@ class Deployed:
 class Cluster:
     """One namespace of the cluster that `api` reaches.
 
-    Every method raises `ClusterUnreachable` when the API does not answer and `ClusterRefused` when it says no.
+    Every method raises `ClusterUnreachable` when the API does not respond, and `ClusterRefused` when it refuses.
     """
 
     def __init__(self, namespace: str, api: client.ApiClient) -> None:
@@ -63,7 +63,7 @@ class Cluster:
 
     @property
     def api(self) -> client.ApiClient:
-        """The client that it speaks through."""
+        """The client of the API."""
         return self._api
 
     @classmethod
@@ -71,7 +71,7 @@ class Cluster:
         """The cluster that KUBECONFIG's current context names or, in a pod, the pod's own.
 
         Raises:
-            ClusterUnreachable: neither is there.
+            ClusterUnreachable: neither exists.
         """
         try:
             configuration = client.Configuration()
@@ -82,9 +82,9 @@ class Cluster:
         return cls(namespace, client.ApiClient(configuration))
 
     def versions(self, model: str | None = None) -> list[Deployed]:
-        """What is deployed, of one model or of all, in the order of model and version."""
+        """The deployed versions of one model or of all, ordered by model and version."""
         selector = f"{MODEL_LABEL}={model}" if model else MODEL_LABEL
-        with _said("to list InferenceServices"):
+        with _translated("to list InferenceServices"):
             found = self._custom.list_namespaced_custom_object(
                 *_at(_KSERVE, self.namespace), label_selector=selector, _request_timeout=_TIMEOUT
             )
@@ -92,18 +92,18 @@ class Cluster:
         return sorted(deployed, key=lambda item: (item.model, [part.zfill(9) for part in item.version.split(".")]))
 
     def models(self) -> list[str]:
-        """The models that are deployed."""
+        """The deployed models."""
         return sorted({item.model for item in self.versions()})
 
     def apply(self, documents: list[Document]) -> None:
-        """Server-side apply, in this order; fields that others hold are taken from them.
+        """Server-side apply, in this order; takes over fields that other managers own.
 
         Raises:
-            ClusterRefused: one was refused; those before it stay.
+            ClusterRefused: one was refused; those before it are applied.
         """
         for document in documents:
             what = f"{document['kind']} {document['metadata']['name']}"
-            with _said(what):
+            with _translated(what):
                 resource = self._dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
                 self._dynamic.server_side_apply(
                     resource,
@@ -115,8 +115,8 @@ class Cluster:
                 )
 
     def delete(self, api_version: str, kind: str, name: str) -> None:
-        """Delete one object and what it owns; one that is not there is fine."""
-        with _said(f"to delete {kind} {name}"):
+        """Delete one object and what it owns, if it exists."""
+        with _translated(f"to delete {kind} {name}"):
             resource = self._dynamic.resources.get(api_version=api_version, kind=kind)
             try:
                 resource.delete(name=name, namespace=self.namespace, _request_timeout=_TIMEOUT)
@@ -126,7 +126,7 @@ class Cluster:
 
     def route(self, name: str) -> Document | None:
         """The HTTPRoute, or None."""
-        with _said(f"to read HTTPRoute {name}"):
+        with _translated(f"to read HTTPRoute {name}"):
             try:
                 found: Document = self._custom.get_namespaced_custom_object(
                     *_at(_ROUTES, self.namespace), name, _request_timeout=_TIMEOUT
@@ -138,9 +138,9 @@ class Cluster:
             return found
 
     def replace_route(self, document: Document) -> Document | None:
-        """Put a changed HTTPRoute in the place of the one it was made from; None when that is no longer there."""
+        """Replace an HTTPRoute by a changed copy of it; None if it was changed concurrently."""
         name = document["metadata"]["name"]
-        with _said(f"HTTPRoute {name}"):
+        with _translated(f"HTTPRoute {name}"):
             try:
                 found: Document = self._custom.replace_namespaced_custom_object(
                     *_at(_ROUTES, self.namespace),
@@ -157,7 +157,7 @@ class Cluster:
 
     def rollouts(self) -> list[Document]:
         """The `Rollout` resources of the namespace."""
-        with _said("to list Rollouts"):
+        with _translated("to list Rollouts"):
             found = self._custom.list_namespaced_custom_object(
                 *_at(_ROLLOUTS, self.namespace), _request_timeout=_TIMEOUT
             )
@@ -167,17 +167,17 @@ class Cluster:
     def patch_rollout(self, name: str, patch: Document, *, status: bool = False) -> None:
         """Merge a patch into a `Rollout`, or into its status."""
         call = "patch_namespaced_custom_object" + ("_status" if status else "")
-        with _said(f"Rollout {name}"):
+        with _translated(f"Rollout {name}"):
             getattr(self._custom, call)(*_at(_ROLLOUTS, self.namespace), name, patch, _request_timeout=_TIMEOUT)
 
     def has_rolled_out(self, deployed: Deployed, digest: str, *, at_least: int) -> bool:
-        """Whether all pods of a version bear this digest (see `SPEC_ANNOTATION`), and so many are available."""
+        """Whether all pods of a version carry this digest (`SPEC_ANNOTATION`) and `at_least` of them are available."""
         call, selector = self._apps.list_namespaced_deployment, f"metadata.name={deployed.service}"
         deployments = self._items(f"to read Deployment {deployed.service}", call, field_selector=selector)
         return any(pods.has_rolled_out(item, SPEC_ANNOTATION, digest, at_least=at_least) for item in deployments)
 
     def trouble(self, deployed: Deployed) -> str:
-        """Why a version is not ready, in one line, from its pods; empty when they say nothing."""
+        """Why a version is not ready, in one line, from the status of its pods; empty when that does not tell."""
         for pod in self.pods_of(deployed):
             found = pods.trouble(pod)
             if found is not None:
@@ -186,37 +186,37 @@ class Cluster:
         return ""
 
     def why_not_ready(self, deployed: Deployed) -> str:
-        """What its pods say of it or, where they say nothing, what KServe does."""
+        """The reason in the status of its pods or, without one, in that of KServe."""
         return self.trouble(deployed) or deployed.reason
 
     def requests_of(self, deployed: Deployed) -> int:
         """Requests that the pods of a version have counted since each of them started.
 
         Raises:
-            NotCounted: a pod that answers its clients does not answer us.
+            NotCounted: a ready pod does not return its metrics.
         """
         return sum(self._counted(deployed, pod) for pod in self.pods_of(deployed) if pods.is_running(pod))
 
     def pods_of(self, deployed: Deployed) -> list[Document]:
-        """Its pods, the newest first: of a version that is being replaced, that one's trouble is what matters."""
+        """Its pods, newest first: while pods are replaced, the new one's trouble matters."""
         call, selector = self._core.list_namespaced_pod, f"{SERVICE_LABEL}={deployed.name}"
         items = self._items("to list pods", call, label_selector=selector)
         return sorted(items, key=lambda pod: pod["metadata"]["creationTimestamp"], reverse=True)
 
     def _items(self, what: str, call: Callable[..., Any], **selector: str) -> list[Document]:
-        """What a listing call of the client finds in the namespace, as documents."""
-        with _said(what):
+        """The documents that a listing call of the client returns for the namespace."""
+        with _translated(what):
             found = call(self.namespace, _preload_content=False, _request_timeout=_TIMEOUT, **selector)
         items: list[Document] = msgspec.json.decode(found.data)["items"]
         return items
 
     @cached_property
     def _dynamic(self) -> DynamicClient:
-        """The client for any kind. Making it asks the API what kinds there are, so it is made once, when needed."""
+        """The client for any kind. It reads the kinds from the API when made, so it is made once, when needed."""
         return DynamicClient(self._api)
 
     def _last_line(self, pod: Document, found: pods.Trouble) -> str:
-        """What a container said last; nothing when its log is gone."""
+        """The last line of a container's log; empty when there is no log."""
         try:
             answer = self._core.read_namespaced_pod_log(
                 pod["metadata"]["name"],
@@ -240,7 +240,7 @@ class Cluster:
                 f"{name}:8080", self.namespace, "metrics", _preload_content=False, _request_timeout=_TIMEOUT
             )
         except client.ApiException as error:
-            # One that is not ready gets nothing and may be coming or going. Of one that is, nothing may be guessed.
+            # A pod that is not ready gets no request. The requests of a ready one must not be guessed.
             if any(item["metadata"]["name"] == name and pods.is_ready(item) for item in self.pods_of(deployed)):
                 raise NotCounted(deployed.version, error.status) from error
             return 0
@@ -258,7 +258,7 @@ def _deployed(document: Document) -> Deployed:
     metadata, status = document["metadata"], document.get("status", {})
     conditions = {item["type"]: item for item in status.get("conditions", [])}
     ready = conditions.get("Ready", {})
-    # Its status names a generation, but in Standard mode that is the Deployment's: it says nothing of this object's.
+    # In Standard mode the generation in its status is the Deployment's, not this object's.
     return Deployed(
         name=metadata["name"],
         model=metadata["labels"][MODEL_LABEL],
@@ -269,8 +269,8 @@ def _deployed(document: Document) -> Deployed:
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
-    """Turn what the client library raises into our errors."""
+def _translated(what: str) -> Iterator[None]:
+    """Translate the errors of the client library."""
     try:
         yield
     except client.ApiException as error:

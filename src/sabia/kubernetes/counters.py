@@ -1,4 +1,4 @@
-"""Counters of a cluster: the pages of every pod of every version, asked from inside the cluster."""
+"""Counters of a cluster: the metrics of every pod of every version, read from inside the cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PORT = 8080
 
 
 class Pods:
-    """Finds the pods of a model's versions. Remembers how often their servers had ended: once more is trouble."""
+    """Finds the pods of a model's versions. Remembers their restarts: one more is trouble."""
 
     def __init__(self, cluster: Cluster, model: str) -> None:
         self._cluster = cluster
@@ -19,10 +19,10 @@ class Pods:
         self._restarts: dict[str, int] = {}
 
     def __call__(self) -> Found:
-        """Servers that answer calls now, and versions that cannot serve.
+        """Servers that are ready, and versions that cannot serve.
 
         Raises:
-            NotScraped: the Kubernetes API does not say.
+            NotScraped: the Kubernetes API is unavailable.
         """
         try:
             return self._find()
@@ -47,7 +47,7 @@ class Pods:
         return Found(replicas, trouble)
 
     def _ended(self, pod: Document) -> str | None:
-        """How its server ended since it was last looked at."""
+        """How its server ended since the last call; None if it did not."""
         name = pod["metadata"]["name"]
         restarts = pods.restarts(pod)
         before = self._restarts.setdefault(name, restarts)

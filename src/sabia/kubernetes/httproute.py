@@ -21,7 +21,7 @@ _POLL = 0.1
 class HttpRouteSplit:
     """The split of one model in a namespace of a cluster.
 
-    A change is made from the route as it was read; somebody else's change in between is never overwritten.
+    A change is made from the route as it was read, and never overwrites a concurrent change.
     """
 
     def __init__(self, cluster: Cluster, model: str) -> None:
@@ -41,7 +41,7 @@ class HttpRouteSplit:
         for version, weight in weights.items():
             if weight > 0:
                 self._require_ready(known[version])
-        # A Service of the route that no version is behind gets nothing either: the numbers given are the whole split.
+        # A Service without a version gets 0 too: the weights given are all weights.
         by_service = dict.fromkeys(routes.weights(route), 0)
         by_service |= {known[version].service: weight for version, weight in weights.items()}
         self.change(route, lambda found: routes.with_weights(found, by_service))
@@ -108,7 +108,7 @@ class HttpRouteSplit:
 
 
 def unconfirmed(route: Document, generation: int) -> str | None:
-    """What keeps a generation of a route from being in force; None when every gateway accepts and resolves it."""
+    """Why a generation of a route is not in force; None once every gateway accepts and resolves it."""
     parents = route.get("status", {}).get("parents", [])
     if not parents:
         return "no gateway has taken the route"
@@ -117,7 +117,7 @@ def unconfirmed(route: Document, generation: int) -> str | None:
         for kind in ("Accepted", "ResolvedRefs"):
             condition = conditions.get(kind)
             if condition is None or condition.get("observedGeneration", 0) < generation:
-                return "the gateway has not looked at it yet"
+                return "the gateway has not processed it yet"
             if condition["status"] != "True":
                 return str(condition.get("message") or condition.get("reason")).rstrip(".")
     return None

@@ -1,9 +1,10 @@
-"""What the manifests say, read from what kustomize makes of them: the cluster gets the same documents."""
+"""The manifests, parsed from the documents that kustomize renders: a cluster gets the same ones."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sabia.kubernetes.errors import ManifestProblem
 from sabia.kubernetes.programs import installed
 from sabia.kubernetes.specs import Match, PredictorSpec, Probe, RouteSpec, Rule
 
-ROOT = Path(__file__).parents[1] / "manifests"
+ROOT = Path(str(resources.files("sabia").joinpath("manifests")))
 _CONTAINER = "kserve-container"
 
 Document = dict[str, Any]

@@ -1,4 +1,4 @@
-"""What the statuses of pods and Deployments say, read without a cluster."""
+"""What the statuses of pods and Deployments mean: documents in, no cluster."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 Document = dict[str, Any]
 
-# Reasons to wait that are no trouble.
+# Reasons to wait that are normal.
 _PATIENCE = {"ContainerCreating", "PodInitializing"}
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What keeps a pod from being ready; with the container whose log says more, if one does."""
+    """Why a pod is not ready, and the container whose log may tell more."""
 
     what: str
     container: str | None = None
@@ -21,7 +21,7 @@ class Trouble:
 
 
 def trouble(pod: Document) -> Trouble | None:
-    """The first thing that is wrong with a pod, in the order in which it starts: placed, fetched, running."""
+    """The first problem of a pod, in the order in which it starts: scheduled, fetched, running."""
     status = pod.get("status", {})
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
@@ -39,18 +39,18 @@ def is_running(pod: Document) -> bool:
 
 
 def is_ready(pod: Document) -> bool:
-    """Whether it says that it is ready, and is not on its way out."""
+    """Whether it is ready, and not terminating."""
     conditions = {item["type"]: item["status"] for item in pod.get("status", {}).get("conditions", [])}
     return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
 def restarts(pod: Document) -> int:
-    """How often its containers were started again."""
+    """The number of restarts of its containers."""
     return sum(item.get("restartCount", 0) for item in pod.get("status", {}).get("containerStatuses", []))
 
 
 def last_end(pod: Document) -> str:
-    """How one of its containers ended last, in words."""
+    """How one of its containers ended last, as a sentence."""
     for item in pod.get("status", {}).get("containerStatuses", []):
         ended = item.get("lastState", {}).get("terminated")
         if ended is not None:
@@ -61,13 +61,13 @@ def last_end(pod: Document) -> str:
 
 
 def has_rolled_out(deployment: Document, annotation: str, value: str, *, at_least: int) -> bool:
-    """Whether a Deployment's pods bear an annotation, are all of that kind, available, and as many as were wanted."""
+    """Whether every desired pod of a Deployment is available and has this value of an annotation."""
     spec, status = deployment["spec"], deployment.get("status", {})
-    bears = (spec["template"]["metadata"].get("annotations") or {}).get(annotation) == value
+    annotated = (spec["template"]["metadata"].get("annotations") or {}).get(annotation) == value
     observed = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
-    wanted = spec.get("replicas", 1)
-    return bears and observed and wanted >= at_least and counts == [wanted] * 3
+    desired = spec.get("replicas", 1)
+    return annotated and observed and desired >= at_least and counts == [desired] * 3
 
 
 def _of_container(item: Document) -> Trouble | None:
@@ -80,5 +80,5 @@ def _of_container(item: Document) -> Trouble | None:
         code = last["terminated"].get("exitCode")
         return Trouble(f"{name} ended with status {code}, {item.get('restartCount', 0)} restarts", name, previous=True)
     if waiting is not None and waiting.get("reason") not in _PATIENCE:
-        return Trouble(f"{name}: {waiting.get('reason')} ({waiting.get('message', 'no more is said')})")
+        return Trouble(f"{name}: {waiting.get('reason')} ({waiting.get('message', 'no message')})")
     return None

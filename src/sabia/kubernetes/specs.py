@@ -1,4 +1,4 @@
-"""What the platform reads out of the manifests: a predictor, and a route. Facts only."""
+"""What a stack takes from the manifests: predictors, and a route."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class PredictorSpec:
-    """What an InferenceService says of its container."""
+    """The container of an InferenceService."""
 
     name: str
     model: str
@@ -57,7 +57,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Requests that match go to the backends (Service names) by weight, and a copy of each to the mirrors."""
+    """Matching requests go to the backends (Service names) by weight, and a copy of each to the mirrors."""
 
     matches: list[Match]
     weights: dict[str, int]
@@ -72,7 +72,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
-    """What an HTTPRoute says: the split, which every request without a pin meets, and pins."""
+    """An HTTPRoute: the split, which takes every request that is not pinned, and the pins."""
 
     name: str
     hostnames: list[str]

@@ -7,7 +7,7 @@ import requests
 from sabia.contract.names import v1_model
 from sabia.local.envoy import Gateway as Envoy
 from sabia.local.process import answers
-from sabia.local.stack import State
+from sabia.local.state import State
 from sabia.rollout.counters import Gateway
 from sabia.rollout.errors import NotScraped
 from sabia.rollout.pages import Found, Pages, Replica

@@ -1,4 +1,4 @@
-"""Envoy as a child process, and what can be asked of it: new weights, and what it has seen."""
+"""Envoy as a child process: its route, and its counters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ASIDE_STAT = gateway.ASIDE.replace(".", "_")
 
 
 class Gateway:
-    """A running Envoy's two doors: the files that it watches and its admin page. Needs no process of its own."""
+    """A running Envoy, through the files that it watches and its admin page."""
 
     def __init__(self, *, folder: Path, port: int, admin_port: int) -> None:
         self.folder = folder
@@ -31,19 +31,19 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        """Where clients call."""
+        """The URL for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def admin(self) -> str:
-        """Where operators ask."""
+        """The URL of the admin page."""
         return f"http://127.0.0.1:{self.admin_port}"
 
     def apply(self, route: RouteSpec) -> None:
-        """Put a route into force, and return when Envoy says that it is.
+        """Put a route into force, and return once Envoy uses it.
 
         Raises:
-            NotConfirmed: Envoy did not take it in ten seconds.
+            NotConfirmed: Envoy did not use it within ten seconds.
         """
         document = gateway.routes(route)
         _replace(self.folder / gateway.ROUTES_FILE, document)
@@ -58,11 +58,11 @@ class Gateway:
         return gateway.weights_of(json.loads((self.folder / gateway.ROUTES_FILE).read_bytes()))
 
     def mirrors(self) -> list[str]:
-        """The Services that get copies, as last applied."""
+        """The Services that requests are mirrored to, as last applied."""
         return gateway.mirrors_of(json.loads((self.folder / gateway.ROUTES_FILE).read_bytes()))
 
     def version_in_force(self) -> str | None:
-        """The version of the routes that Envoy uses, or None while it has none or does not answer."""
+        """The version of the routes that Envoy uses, or None while it has none or does not respond."""
         try:
             answer = requests.get(f"{self.admin}/config_dump?resource=dynamic_route_configs", timeout=2)
             configs: list[dict[str, Any]] = answer.json().get("configs", [])
@@ -79,9 +79,9 @@ class Gateway:
         return found
 
     def outcomes(self) -> dict[str, tuple[int, int]]:
-        """For each Service, calls that the split sent it and that ended with 2xx or 5xx, and those with 5xx.
+        """By Service, requests that the weights sent it and that ended with 2xx or 5xx, and those with 5xx.
 
-        A call that never reached a server ends with a 5xx of Envoy's own, and counts.
+        A request that never reached a server ends with a 5xx of Envoy's own, and counts.
         """
         # Envoy makes a counter of a class when it first counts one; the total is always there.
         counted = self._counters("upstream_rq_(total|2xx|5xx)")
@@ -103,7 +103,7 @@ class Envoy:
     """The gateway's process.
 
     Args:
-        folder: where its files lie.
+        folder: the folder of its files.
         backends: the predictor behind each Service, and the ports of its replicas.
         route: the first route.
     """
@@ -129,7 +129,7 @@ class Envoy:
         self.process = Process("envoy", [*command, "--concurrency", "1"], logs=logs)
 
     def wait_until_ready(self, *, seconds: float = 30) -> None:
-        """Wait until it has its clusters, checked, and its routes."""
+        """Wait until it has its routes, and its clusters have passed their health checks."""
         self.process.wait_until(lambda: answers(f"{self.gateway.admin}/ready"), seconds=seconds)
 
 

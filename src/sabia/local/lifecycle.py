@@ -13,10 +13,11 @@ from pathlib import Path
 from sabia.contract import names
 from sabia.contract.layout import Version
 from sabia.kubernetes.programs import installed
-from sabia.local import stack as stacks
+from sabia.local import state as states
+from sabia.local.composition import Serving
 from sabia.local.errors import AlreadyRunning, NotRunning, NotStarted, NotStopped, ProcessFailed
 from sabia.local.signals import Stopped, stop_on_sigterm
-from sabia.local.stack import Serving, Stack
+from sabia.local.stack import Stack
 from sabia.registry import catalogue
 from sabia.store.objects import Store
 
@@ -36,6 +37,7 @@ def hold(folder: Path, serving: Serving, *, log: Log) -> None:
         AlreadyRunning: another stack holds the folder.
         ProcessFailed: a server did not start, or ended; the others are stopped.
     """
+    _require_programs()
     stop_on_sigterm()
     try:
         with Stack(folder, serving=serving, log=log) as stack:
@@ -75,8 +77,7 @@ def start(folder: Path, options: Sequence[str]) -> None:
         NotInstalled: the extra `local` is not installed; nothing is written.
         NotStarted: the stack is not ready in time, or its process ended.
     """
-    for program in _PROGRAMS:
-        installed(program, extra="local")
+    _require_programs()
     if _is_running(folder):
         raise AlreadyRunning
     (folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def start(folder: Path, options: Sequence[str]) -> None:
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
     deadline = time.monotonic() + _UP_SECONDS
-    while not (folder / stacks.STATE_FILE).exists():
+    while not (folder / states.STATE_FILE).exists():
         if child.poll() is not None:
             raise NotStarted(_last_line(path))
         if time.monotonic() > deadline:
@@ -103,17 +104,27 @@ def stop(folder: Path) -> None:
         NotRunning: no stack runs there.
         NotStopped: it did not end in time.
     """
-    os.kill(stacks.running(folder).pid, signal.SIGTERM)
+    os.kill(states.running(folder).pid, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_SECONDS
-    while stacks.is_held(folder):
+    while states.is_held(folder):
         if time.monotonic() > deadline:
             raise NotStopped(_DOWN_SECONDS)
         time.sleep(_POLL)
 
 
+def _require_programs() -> None:
+    """Check that every program of a stack is installed, before a folder is made for it.
+
+    Raises:
+        NotInstalled: one is not.
+    """
+    for program in _PROGRAMS:
+        installed(program, extra="local")
+
+
 def _is_running(folder: Path) -> bool:
     try:
-        stacks.running(folder)
+        states.running(folder)
     except NotRunning:
         return False
     return True

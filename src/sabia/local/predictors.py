@@ -13,15 +13,15 @@ from sabia.local.objectstore import Access
 from sabia.local.process import Process, answers, free_ports
 
 _DOWNLOAD_SECONDS = 60.0
-# Whoever tries things on one machine wants to see them soon.
+# Shorter than in a pod: a person who tries things out wants to see their log soon.
 _LOG_SECONDS = 2.0
 
 
 class PredictorServer:
     """One version's server.
 
-    The command is the image's; args and env are the manifest's. What differs on one machine is said through the
-    predictor's own environment: where the files lie, and where to listen.
+    The command is the image's; args and env are the manifest's. What differs on one machine is set through the
+    predictor's own environment: the folder of the files, and the address to listen on.
     """
 
     def __init__(self, spec: PredictorSpec, *, folder: Path, logs: Path, access: Access) -> None:
@@ -35,12 +35,12 @@ class PredictorServer:
 
     @property
     def urls(self) -> list[str]:
-        """Where the replicas themselves listen, past the gateway."""
+        """The URLs of the replicas, past the gateway."""
         return [f"http://127.0.0.1:{port}" for port in self.ports]
 
     @property
     def url(self) -> str:
-        """Where the first of them does."""
+        """The URL of the first replica."""
         return self.urls[0]
 
     @property
@@ -50,14 +50,14 @@ class PredictorServer:
 
     @property
     def processes(self) -> list[Process]:
-        """What it runs now."""
+        """Its processes that run now."""
         return [*([self._download] if self._download is not None else []), *self._replicas]
 
     def download(self) -> None:
         """Start the storage initializer, into an empty folder as a pod's is."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        # What KServe's controller makes of the Secret's annotations.
+        # As KServe's controller sets them from the Secret's annotations.
         extra = self._access.environment() | {
             "S3_ENDPOINT": self._access.endpoint.removeprefix("http://"),
             "S3_USE_HTTPS": "0",
@@ -70,7 +70,7 @@ class PredictorServer:
         """Wait for the storage initializer and start the predictor.
 
         Raises:
-            DownloadFailed: the version did not arrive.
+            DownloadFailed: the version could not be fetched.
         """
         if self._download is None:
             raise RuntimeError("download() comes before start()")
@@ -94,7 +94,7 @@ class PredictorServer:
             self._replicas.append(Process(name, command, logs=self._logs, extra=extra))
 
     def _log(self, name: str) -> dict[str, str]:
-        """What a server is told of its inference log, which goes to the store that the version came from."""
+        """The settings of the inference log, which is kept in the store of the versions."""
         return self._access.environment() | {
             "SABIA_LOG": self._access.url,
             "SABIA_LOG_SERVER": name,
@@ -103,10 +103,10 @@ class PredictorServer:
         }
 
     def wait_until_ready(self) -> None:
-        """Ask as the startup probe does, for as long as it allows.
+        """Poll as the startup probe does, within its time.
 
         Raises:
-            ProcessFailed: it ended, or its time was over.
+            ProcessFailed: it ended, or was not ready in time.
         """
         if not self._replicas:
             raise RuntimeError("start() comes before wait_until_ready()")

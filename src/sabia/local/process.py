@@ -1,6 +1,7 @@
-"""One server as a child process: its log in a file, its readiness awaited, its end tied to ours.
+"""One server as a child process: its log in a file, its readiness awaited, its life tied to its parent's.
 
-Children must be started by the main thread: what ends them with their parent is tied to the thread that started them.
+Children must be started by the main thread: the signal that ends them with their parent is tied to the thread that
+started them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LAST_LINES = 3
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on. All are held while they are chosen, so they differ."""
+    """Free ports of 127.0.0.1. All are bound until all are chosen, so they differ."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(one.getsockname()[1]) for one in sockets]
@@ -54,7 +55,7 @@ def _is_free(port: int) -> bool:
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Our environment for a child, without the cloud credentials of whoever started us, plus `extra`."""
+    """The environment of a child: this process's, without cloud credentials and Sabiá's settings, plus `extra`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_", "SABIA_"))}
     return inherited | dict(extra)
 
@@ -81,14 +82,14 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, or None while it runs."""
+        """Its exit status, or None while it runs."""
         return self._child.poll()
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Wait until `ready` says so.
+        """Wait until `ready` returns True.
 
         Raises:
-            ProcessFailed: the process ended first, or the time was over.
+            ProcessFailed: the process ended, or was not ready in time.
         """
         deadline = time.monotonic() + seconds
         while not ready():
@@ -99,7 +100,7 @@ class Process:
             time.sleep(_POLL)
 
     def wait(self, *, seconds: float) -> int:
-        """Wait for its end and return its status.
+        """Wait until it ends, and return its status.
 
         Raises:
             ProcessFailed: it did not end in time; it is killed.
@@ -112,12 +113,12 @@ class Process:
             raise ProcessFailed(self.name, f"did not end within {seconds:g} s", self.last_lines()) from error
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM, if it still runs."""
+        """Send SIGTERM, if it runs."""
         if self.exit_code is None:
             self._child.send_signal(signal.SIGTERM)
 
     def stop(self, *, seconds: float) -> None:
-        """Ask it to stop, and kill it when it does not within `seconds`."""
+        """Send SIGTERM, and kill it if it does not end within `seconds`."""
         self.ask_to_stop()
         try:
             self._child.wait(seconds)
@@ -126,13 +127,13 @@ class Process:
             self._child.wait()
 
     def last_lines(self) -> str:
-        """The end of its log, in one line."""
+        """The last lines of its log, joined into one."""
         lines = self._log.read_text(errors="replace").splitlines()
         return " | ".join(line.strip() for line in lines[-_LAST_LINES:] if line.strip())
 
 
 def answers(url: str, *, seconds: float = 1.0) -> bool:
-    """Whether GET of `url` is answered with a status under 400."""
+    """Whether GET of `url` returns a status under 400."""
     try:
         return requests.get(url, timeout=seconds).ok
     except requests.RequestException:

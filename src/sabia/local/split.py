@@ -8,7 +8,7 @@ from sabia.kubernetes.specs import RouteSpec
 from sabia.local import errors as stack_errors
 from sabia.local import gateway as gateways
 from sabia.local.envoy import Gateway
-from sabia.local.stack import State
+from sabia.local.state import State
 from sabia.rollout.errors import NotConfirmed
 from sabia.rollout.weights import check_version, check_weights
 

@@ -1,87 +1,31 @@
-"""The one-machine platform: a store, a predictor for each version that the route names, and the gateway."""
+"""The platform on one machine: a store, a predictor for each version that the route names, and the gateway."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import msgspec
-
-from sabia.contract import names
-from sabia.contract.layout import Version
-from sabia.contract.names import PIN_HEADER
 from sabia.kubernetes import manifests
-from sabia.kubernetes.errors import ManifestProblem
-from sabia.kubernetes.specs import PredictorSpec, RouteSpec, of_version
+from sabia.local import state
+from sabia.local.composition import Serving, compose
 from sabia.local.envoy import Envoy, Gateway
-from sabia.local.errors import AlreadyRunning, NotRunning
 from sabia.local.objectstore import Access, ObjectStore
 from sabia.local.predictors import PredictorServer
 from sabia.local.process import Process
+from sabia.local.state import Server, State
 
-STATE_FILE = "stack.json"
-_LOCK_FILE = "lock"
 _STOP_SECONDS = 10.0
 
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What is served beside, or otherwise than, the manifests say; all by version.
-
-    Attributes:
-        extra: versions that no manifest names; each gets a pin and no weight.
-        replicas: how many servers, where it is not one.
-        faults: what is to go wrong on purpose, see `sabia.serving.inference.faults`.
-        baselines: versions that get a second copy, named by `sabia.contract.names.baseline`, with a pin and no weight.
-    """
-
-    extra: Sequence[str] = ()
-    replicas: Mapping[str, int] = field(default_factory=dict)
-    faults: Mapping[str, str] = field(default_factory=dict)
-    baselines: Sequence[str] = ()
-
-
-class Server(msgspec.Struct, frozen=True):
-    """A predictor of a running stack."""
-
-    name: str
-    version: str
-    service: str
-    url: str
-    pid: int
-
-
-class State(msgspec.Struct, frozen=True):
-    """What a running stack writes down for other processes. It holds the store's secret; the file is the owner's."""
-
-    pid: int
-    model: str
-    endpoint: str
-    key: str
-    secret: str
-    gateway_port: int
-    admin_port: int
-    servers: list[Server]
-    route: RouteSpec
-
-    @property
-    def access(self) -> Access:
-        """How to reach the store."""
-        return Access(self.endpoint, self.key, self.secret)
-
 
 _AS_WRITTEN = Serving()
 
 
 class Stack:
-    """A platform in `folder`, from the documents in `root`. Use it as a context manager: leaving ends every process.
+    """A platform in `folder`, from the manifests in `root`. A context manager: leaving it ends every process.
 
     Raises:
         AlreadyRunning: on entering, when another stack holds the folder.
@@ -92,9 +36,7 @@ class Stack:
     ) -> None:
         self.folder = folder.resolve()
         self.logs = self.folder / "logs"
-        self.route: RouteSpec = manifests.route(manifests.render(root / "traffic"), where="traffic")
-        self.specs = _specs_of(self.route, list(manifests.predictors(root)))
-        self.route, self.specs = _with(serving, self.route, self.specs)
+        self.route, self.specs = compose(root, serving)
         self._log = log
         self._lock: IO[bytes] | None = None
         self._processes: list[Process] = []
@@ -109,7 +51,7 @@ class Stack:
 
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.folder)
+        self._lock = state.lock(self.folder)
         for old in self.logs.glob("*.log"):
             old.unlink()
         return self
@@ -163,16 +105,36 @@ class Stack:
         return [*self._processes, *(process for server in self.servers for process in server.processes)]
 
     def stop(self) -> None:
-        """End every process, those that take requests first, and give the folder back."""
-        (self.folder / STATE_FILE).unlink(missing_ok=True)
+        """End every process by the steps of `_STOP`, and give the folder back."""
+        for step in _STOP:
+            step(self)
+
+    def _leave(self) -> None:
+        """Let no other process find the stack."""
+        state.remove(self.folder)
+
+    def _stop_gateway(self) -> None:
+        """Stop the gateway first: clients get no response rather than an error of a server that is gone."""
         for process in reversed(self._processes[1:]):
             process.stop(seconds=_STOP_SECONDS)
-        serving = [process for server in self.servers for process in server.processes]
-        for process in serving:
+
+    def _stop_predictors(self) -> None:
+        """Stop the predictors, all at once; they still write the rest of their log to the store."""
+        processes = [process for server in self.servers for process in server.processes]
+        for process in processes:
             process.ask_to_stop()
-        for process in [*serving, *self._processes[:1]]:
+        for process in processes:
             process.stop(seconds=_STOP_SECONDS)
-        self._processes, self.servers = [], []
+        self.servers = []
+
+    def _stop_store(self) -> None:
+        """Stop the object store, which the others have used until now."""
+        for process in self._processes[:1]:
+            process.stop(seconds=_STOP_SECONDS)
+        self._processes = []
+
+    def _unlock(self) -> None:
+        """Give the folder back."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -185,7 +147,7 @@ class Stack:
             for server in self.servers
             for process, url in zip(server.replicas, server.urls, strict=True)
         ]
-        state = State(
+        found = State(
             pid=os.getpid(),
             model=self.model,
             endpoint=self.access.endpoint,
@@ -196,89 +158,7 @@ class Stack:
             servers=servers,
             route=self.route,
         )
-        draft = self.folder / f"{STATE_FILE}.new"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(state))
-        draft.replace(self.folder / STATE_FILE)
+        state.write(self.folder, found)
 
 
-def running(folder: Path) -> State:
-    """The state of the stack that runs in `folder`.
-
-    Raises:
-        NotRunning: none does; a state file whose writer is gone does not count.
-    """
-    if not is_held(folder):
-        raise NotRunning
-    try:
-        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=State)
-    except FileNotFoundError as error:
-        raise NotRunning from error
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a stack runs in `folder`, be it only starting or stopping."""
-    try:
-        _locked(folder).close()
-    except AlreadyRunning:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
-
-
-def gateway_of(folder: Path, state: State) -> Gateway:
-    """The gateway of a running stack."""
-    return Gateway(folder=folder.resolve() / "envoy", port=state.gateway_port, admin_port=state.admin_port)
-
-
-def _locked(folder: Path) -> IO[bytes]:
-    # The kernel gives the lock back when its holder ends, however it ends; a process id in a file would not.
-    lock = (folder / _LOCK_FILE).open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise AlreadyRunning from error
-    return lock
-
-
-def _specs_of(route: RouteSpec, specs: list[PredictorSpec]) -> dict[str, PredictorSpec]:
-    """The predictors that the route names, by Service."""
-    known = {spec.service: spec for spec in specs}
-    missing = [service for service in route.services if service not in known]
-    if missing:
-        raise ManifestProblem("traffic", f"no folder under versions/ makes the Service {missing[0]!r}")
-    found = {service: known[service] for service in route.services}
-    if len({spec.model for spec in found.values()}) != 1:
-        raise ManifestProblem("traffic", "its versions are of more than one model")
-    return found
-
-
-def _with(
-    serving: Serving, route: RouteSpec, specs: dict[str, PredictorSpec]
-) -> tuple[RouteSpec, dict[str, PredictorSpec]]:
-    """The route and its predictors with what is to be otherwise."""
-    first = next(iter(specs.values()))
-    for version in serving.extra:
-        spec = of_version(first, version)
-        if spec.service not in specs:
-            route, specs = route.with_version(spec, PIN_HEADER), {**specs, spec.service: spec}
-    for version in serving.baselines:
-        for spec in [spec for spec in specs.values() if spec.version == version]:
-            name = names.inference_service(spec.model, Version.parse(version), baseline=True)
-            copy = replace(spec, name=name, version=names.baseline(version))
-            route, specs = route.with_version(copy, PIN_HEADER), {**specs, copy.service: copy}
-    known = {spec.version for spec in specs.values()}
-    unknown = sorted({*serving.replicas, *serving.faults, *serving.baselines} - known)
-    if unknown:
-        raise ManifestProblem(
-            "what is to be served", f"it has no version {unknown[0]}; it has {', '.join(sorted(known))}"
-        )
-    return route, {service: _changed(spec, serving) for service, spec in specs.items()}
-
-
-def _changed(spec: PredictorSpec, serving: Serving) -> PredictorSpec:
-    faults = serving.faults.get(spec.version)
-    env = spec.env | ({"SABIA_FAULTS": faults} if faults else {})
-    return replace(spec, replicas=serving.replicas.get(spec.version, spec.replicas), env=env)
+_STOP = (Stack._leave, Stack._stop_gateway, Stack._stop_predictors, Stack._stop_store, Stack._unlock)  # noqa: SLF001

@@ -7,7 +7,7 @@ from typing import Any, Self, get_args
 
 from sabia.contract import names
 from sabia.contract.layout import Version
-from sabia.kubernetes import counters, deployment, resources
+from sabia.kubernetes import counters, deployment, documents, resources
 from sabia.kubernetes import route as routes
 from sabia.kubernetes.cluster import Cluster, Deployed
 from sabia.kubernetes.errors import NotCounted
@@ -110,7 +110,7 @@ class ClusterPlatform:
 
     def deploy(self, version: Version, options: Deployment) -> str:
         """See `Platform.deploy`."""
-        documents = deployment.documents(
+        found = documents.documents(
             self.model,
             version,
             namespace=self._cluster.namespace,
@@ -119,7 +119,7 @@ class ClusterPlatform:
             baseline=options.baseline,
         )
         return deployment.deploy(
-            self._cluster, documents, seconds=options.seconds, log=self._log, host=options.host
+            self._cluster, found, seconds=options.seconds, log=self._log, host=options.host
         ).version
 
     def undeploy(self, version: str, *, quiet: float, seconds: float) -> None:

@@ -11,12 +11,12 @@ from sabia.contract import names
 from sabia.contract.layout import Version
 from sabia.kubernetes.prometheus import Prometheus
 from sabia.local import counters
-from sabia.local import stack as stacks
+from sabia.local import state as states
 from sabia.local.envoy import Gateway
 from sabia.local.process import answers
 from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.split import EnvoySplit
-from sabia.local.stack import State
+from sabia.local.state import State
 from sabia.platforms.errors import NotOffered
 from sabia.platforms.port import Address, Deployment, RolloutView, Status
 from sabia.platforms.store import open_store
@@ -130,7 +130,7 @@ class LocalPlatform:
         running = engine.Engine(started, self.split(), source, report=self._log)
         try:
             # Without its stack there is nothing to carry out; the record waits for the next engine.
-            running.run(lambda: not stacks.is_held(self._folder))
+            running.run(lambda: not states.is_held(self._folder))
         except (Stopped, KeyboardInterrupt):
             self._log("stopped; `sabia rollout run` continues from the record")
 
@@ -162,7 +162,7 @@ class LocalPlatform:
         return record.latest(self.store(), self._model, name)
 
     def _state(self) -> State:
-        return stacks.running(self._folder)
+        return states.running(self._folder)
 
     def _gateway(self, state: State) -> Gateway:
-        return stacks.gateway_of(self._folder, state)
+        return states.gateway_of(self._folder, state)

@@ -18,10 +18,10 @@ def open_store(url: str | None, *, folder: Path = DEFAULT_FOLDER, make: bool = F
     """
     if url is not None:
         return Store.open(url, make=make)
-    from sabia.local import stack
+    from sabia.local import state
     from sabia.local.errors import NotRunning
 
     try:
-        return stack.running(folder).access.open()
+        return state.running(folder).access.open()
     except NotRunning as error:
         raise NoStore from error

@@ -81,9 +81,9 @@ def test_a_pod_that_leaves_is_not_ready(ready: str, metadata: Document, expected
     assert is_ready(pod) == expected
 
 
-def a_deployment(status: Document, *, bears: str = "new", generation: int = 4, replicas: int = 2) -> Document:
+def a_deployment(status: Document, *, carries: str = "new", generation: int = 4, replicas: int = 2) -> Document:
     """A Deployment of two pods with this status."""
-    template = {"metadata": {"annotations": {"spec": bears}}}
+    template = {"metadata": {"annotations": {"spec": carries}}}
     return {
         "metadata": {"generation": generation},
         "spec": {"replicas": replicas, "template": template},
@@ -95,7 +95,7 @@ def a_deployment(status: Document, *, bears: str = "new", generation: int = 4, r
     ("deployment", "done"),
     [
         (a_deployment({}), True),
-        (a_deployment({}, bears="old"), False),
+        (a_deployment({}, carries="old"), False),
         (a_deployment({}, generation=5), False),
         (a_deployment({"updatedReplicas": 1}), False),
         (a_deployment({"replicas": 3}), False),

@@ -127,31 +127,31 @@ def test_the_document_that_is_given_is_left_as_it_was() -> None:
 
 def a_status(generation: int, **conditions: str) -> Document:
     """A route with a parent that says this of a generation."""
-    said = [
+    reason = [
         {"type": kind, "status": status, "observedGeneration": generation, "message": f"{kind} is {status}."}
         for kind, status in conditions.items()
     ]
-    return {"status": {"parents": [{"conditions": said}]}}
+    return {"status": {"parents": [{"conditions": reason}]}}
 
 
 @pytest.mark.parametrize(
-    ("route", "said"),
+    ("route", "reason"),
     [
         ({}, "no gateway has taken the route"),
-        (a_status(2, Accepted="True", ResolvedRefs="True"), "the gateway has not looked at it yet"),
-        (a_status(3, Accepted="True"), "the gateway has not looked at it yet"),
+        (a_status(2, Accepted="True", ResolvedRefs="True"), "the gateway has not processed it yet"),
+        (a_status(3, Accepted="True"), "the gateway has not processed it yet"),
         (a_status(3, Accepted="True", ResolvedRefs="False"), "ResolvedRefs is False"),
         (a_status(3, Accepted="True", ResolvedRefs="True"), None),
         (a_status(4, Accepted="True", ResolvedRefs="True"), None),
     ],
 )
 def test_a_change_is_in_force_when_every_gateway_has_accepted_that_generation(
-    route: Document, said: str | None
+    route: Document, reason: str | None
 ) -> None:
-    assert unconfirmed(route, 3) == said
+    assert unconfirmed(route, 3) == reason
 
 
 def test_one_gateway_that_has_not_looked_keeps_a_change_from_being_in_force() -> None:
     both = a_status(3, Accepted="True", ResolvedRefs="True")
     both["status"]["parents"].append(a_status(2, Accepted="True", ResolvedRefs="True")["status"]["parents"][0])
-    assert unconfirmed(both, 3) == "the gateway has not looked at it yet"
+    assert unconfirmed(both, 3) == "the gateway has not processed it yet"

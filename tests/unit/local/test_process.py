@@ -30,7 +30,7 @@ def ends_within(pid: int, seconds: float) -> bool:
         os.close(handle)
 
 
-def test_a_child_that_ends_before_it_is_ready_is_reported_with_its_last_words(tmp_path: Path) -> None:
+def test_a_child_that_ends_before_it_is_ready_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     child = Process("toy", [sys.executable, "-c", "import sys; sys.exit('it broke')"], logs=tmp_path)
     with pytest.raises(ProcessFailed, match=r"toy ended with status 1\. Its log ends: it broke"):
         child.wait_until(lambda: False, seconds=30)
@@ -79,9 +79,7 @@ def test_a_child_whose_parent_has_ended_already_does_not_start(tmp_path: Path) -
     assert not touched.exists()
 
 
-def test_the_credentials_of_whoever_starts_a_child_stay_with_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_does_not_inherit_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ours")
     child = Process("toy", [sys.executable, "-c", "import os; print(sorted(os.environ))"], logs=tmp_path)
     assert child.wait(seconds=30) == 0

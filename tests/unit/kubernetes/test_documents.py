@@ -10,7 +10,9 @@ import pytest
 
 from sabia.contract.layout import Version
 from sabia.contract.names import SPEC_ANNOTATION
-from sabia.kubernetes import deployment, manifests
+from sabia.kubernetes import manifests
+from sabia.kubernetes.documents import documents as documents_of
+from sabia.kubernetes.documents import stamp
 from sabia.kubernetes.errors import ManifestProblem
 from tests.unit.manifests.schemas import problems
 
@@ -29,15 +31,15 @@ def test_a_version_without_a_folder_is_made_as_one_that_has_one(tmp_path: Path) 
     root = tmp_path / "manifests"
     for part in ("base", "components"):
         shutil.copytree(manifests.ROOT / part, root / part)
-    made = deployment.documents(MODEL, Version(1, 2), namespace="sabia", root=root)
-    kept = deployment.documents(MODEL, Version(1, 2), namespace="sabia")
+    made = documents_of(MODEL, Version(1, 2), namespace="sabia", root=root)
+    kept = documents_of(MODEL, Version(1, 2), namespace="sabia")
     assert made == kept
 
 
 def test_one_and_ten_are_served_each_from_its_own_place() -> None:
     places = []
     for minor in (1, 10):
-        documents = deployment.documents("many", Version(1, minor), namespace="sabia")
+        documents = documents_of("many", Version(1, minor), namespace="sabia")
         assert [problems(document) for document in documents] == [[]] * len(documents)
         places.append(manifests.predictor(documents, where="made").storage_uri)
     assert places == ["s3://sabia/models/many/1.1/", "s3://sabia/models/many/1.10/"]
@@ -45,7 +47,7 @@ def test_one_and_ten_are_served_each_from_its_own_place() -> None:
 
 
 def test_everything_goes_to_the_namespace_that_was_asked_for() -> None:
-    documents = deployment.documents(MODEL, Version(1, 2), namespace="elsewhere")
+    documents = documents_of(MODEL, Version(1, 2), namespace="elsewhere")
     assert {document["metadata"]["namespace"] for document in documents} == {"elsewhere"}
 
 
@@ -55,16 +57,16 @@ def test_a_folder_that_is_of_another_version_is_refused(tmp_path: Path) -> None:
     data = root / "versions" / f"{MODEL}-v1-2" / "version.yaml"
     data.write_text(data.read_text().replace('version: "1.2"', 'version: "1.1"'))
     with pytest.raises(ManifestProblem, match=r"it is of breast-cancer 1\.1"):
-        deployment.documents(MODEL, Version(1, 2), namespace="sabia", root=root)
+        documents_of(MODEL, Version(1, 2), namespace="sabia", root=root)
 
 
 def stamped(change: Document) -> str:
     """The digest that the pods of version 1.2 bear after a change to its predictor."""
-    documents = deployment.documents(MODEL, Version(1, 2), namespace="sabia")
+    documents = documents_of(MODEL, Version(1, 2), namespace="sabia")
     predictor(documents).update(change)
-    wanted = deployment.stamp(documents)
+    wanted = stamp(documents)
     assert predictor(documents)["annotations"] == {SPEC_ANNOTATION: wanted.digest}
-    assert deployment.stamp(documents) == wanted, "stamping again changes nothing"
+    assert stamp(documents) == wanted, "stamping again changes nothing"
     return wanted.digest
 
 
@@ -75,8 +77,7 @@ def test_pods_are_told_apart_by_their_spec_and_not_by_their_number() -> None:
 
 def test_a_baseline_is_the_same_version_under_a_name_of_its_own() -> None:
     plain, copy_ = (
-        deployment.documents("breast-cancer", Version(1, 2), namespace="sabia", baseline=baseline)
-        for baseline in (False, True)
+        documents_of("breast-cancer", Version(1, 2), namespace="sabia", baseline=baseline) for baseline in (False, True)
     )
     services = [next(item for item in found if item["kind"] == "InferenceService") for found in (plain, copy_)]
     assert services[1]["metadata"]["name"] == "breast-cancer-v1-2-baseline"
@@ -87,7 +88,7 @@ def test_a_baseline_is_the_same_version_under_a_name_of_its_own() -> None:
 
 
 def test_faults_reach_the_server() -> None:
-    found = deployment.documents("breast-cancer", Version(1, 2), namespace="sabia", faults="errors=0.5")
+    found = documents_of("breast-cancer", Version(1, 2), namespace="sabia", faults="errors=0.5")
     service = next(item for item in found if item["kind"] == "InferenceService")
     (container,) = service["spec"]["predictor"]["containers"]
     assert {"name": "SABIA_FAULTS", "value": "errors=0.5"} in container["env"]

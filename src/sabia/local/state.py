@@ -1,0 +1,106 @@
+"""The folder of a stack: a lock that its holder keeps, and a file that describes it to other processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from sabia.kubernetes.specs import RouteSpec
+from sabia.local.envoy import Gateway
+from sabia.local.errors import AlreadyRunning, NotRunning
+from sabia.local.objectstore import Access
+
+STATE_FILE = "stack.json"
+_LOCK_FILE = "lock"
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A predictor of a running stack."""
+
+    name: str
+    version: str
+    service: str
+    url: str
+    pid: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """A running stack, as other processes find it. It contains the store's secret; only its owner can read the file."""
+
+    pid: int
+    model: str
+    endpoint: str
+    key: str
+    secret: str
+    gateway_port: int
+    admin_port: int
+    servers: list[Server]
+    route: RouteSpec
+
+    @property
+    def access(self) -> Access:
+        """How to reach the store."""
+        return Access(self.endpoint, self.key, self.secret)
+
+
+def write(folder: Path, state: State) -> None:
+    """Write the state, readable by its owner alone."""
+    draft = folder / f"{STATE_FILE}.new"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(state))
+    draft.replace(folder / STATE_FILE)
+
+
+def remove(folder: Path) -> None:
+    """Remove the state: from now on no other process uses this stack."""
+    (folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def running(folder: Path) -> State:
+    """The state of the stack that runs in `folder`.
+
+    Raises:
+        NotRunning: none does; a state file whose writer has ended does not count.
+    """
+    if not is_held(folder):
+        raise NotRunning
+    try:
+        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=State)
+    except FileNotFoundError as error:
+        raise NotRunning from error
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a stack runs, starts or stops in `folder`."""
+    try:
+        lock(folder).close()
+    except AlreadyRunning:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def gateway_of(folder: Path, state: State) -> Gateway:
+    """The gateway of a running stack."""
+    return Gateway(folder=folder.resolve() / "envoy", port=state.gateway_port, admin_port=state.admin_port)
+
+
+def lock(folder: Path) -> IO[bytes]:
+    """Take the folder for a stack; closing the file gives it back.
+
+    Raises:
+        AlreadyRunning: another stack holds it.
+    """
+    # The kernel gives the lock back when its holder ends, however it ends; a process id in a file would not.
+    file = (folder / _LOCK_FILE).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise AlreadyRunning from error
+    return file
