@@ -10,7 +10,7 @@ import pytest
 import requests
 from kserve import InferInput, InferRequest
 
-from sabia.demo.run import interval
+from sabia.demo.checks import interval
 from sabia.kubernetes.manifests import ROOT
 from sabia.training.datasets import Dataset
 from tests.cluster import tools

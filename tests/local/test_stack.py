@@ -14,7 +14,7 @@ import pytest
 import requests
 from kserve import InferInput, InferRequest
 
-from sabia.demo.run import interval
+from sabia.demo.checks import interval
 from sabia.local.errors import AlreadyRunning
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Stack

@@ -1,0 +1,99 @@
+"""The demo's client: requests through the gateway with held-out rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import requests
+
+from sabia.contract import names
+from sabia.training.datasets import Dataset
+
+_CLIENTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one request got: the held-out row, the status (0 without a response), the version, the seconds it took."""
+
+    row: int
+    status: int
+    version: str
+    prediction: float
+    seconds: float
+    request_id: str
+
+
+class Client:
+    """Sends held-out rows from a few threads, one connection each; no request is retried.
+
+    Attributes:
+        model: the model.
+        rows: the held-out rows, with their labels.
+        replies: every reply so far.
+    """
+
+    def __init__(self, gateway: str, model: str, rows: Dataset) -> None:
+        self.model = model
+        self.rows = rows
+        self.replies: list[Reply] = []
+        self._url = gateway + names.v1_predict(model)
+        self._bodies = [msgspec.json.encode({"instances": [row]}) for row in rows.features.tolist()]
+
+    def request(self, indices: list[int], headers: dict[str, str] | None = None) -> list[Reply]:
+        """Request a prediction of each of these rows."""
+        shares = [indices[start::_CLIENTS] for start in range(_CLIENTS)]
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            parts = pool.map(lambda share: self._request(share, headers or {}), shares)
+            return [reply for part in parts for reply in part]
+
+    @contextmanager
+    def load(self) -> Iterator[list[Reply]]:
+        """Send rows in random order during the block; the replies are complete when it is left."""
+        replies: list[Reply] = []
+        stop = threading.Event()
+
+        def send(seed: int) -> None:
+            order = np.random.default_rng(seed)
+            while not stop.is_set():
+                replies.extend(self._request(order.integers(self.rows.rows, size=20).tolist(), {}))
+
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            clients = [pool.submit(send, seed) for seed in range(_CLIENTS)]
+            try:
+                yield replies
+            finally:
+                stop.set()
+                for client in clients:
+                    client.result()
+
+    def accuracy(self, replies: list[Reply]) -> float:
+        """The share of successful replies whose prediction, at the threshold 0.5, is the label; 0 without any."""
+        target = self.rows.target
+        correct = [(reply.prediction >= 0.5) == bool(target[reply.row]) for reply in replies if reply.status == 200]
+        return float(np.mean(correct)) if correct else 0.0
+
+    def _request(self, indices: list[int], headers: dict[str, str]) -> list[Reply]:
+        with requests.Session() as session:
+            session.headers.update({"content-type": "application/json", **headers})
+            replies = [self._reply(session, index) for index in indices]
+        self.replies.extend(replies)
+        return replies
+
+    def _reply(self, session: requests.Session, index: int) -> Reply:
+        started = time.perf_counter()
+        try:
+            response = session.post(self._url, data=self._bodies[index], timeout=10)
+            prediction = response.json()["predictions"][0] if response.ok else float("nan")
+            status, version = response.status_code, response.headers.get(names.PIN_HEADER, "none")
+            request_id = response.headers.get(names.REQUEST_ID_HEADER, "")
+        except requests.RequestException:
+            status, version, prediction, request_id = 0, "none", float("nan"), ""
+        return Reply(index, status, version, prediction, time.perf_counter() - started, request_id)
