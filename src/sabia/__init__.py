@@ -1,20 +1,84 @@
-"""Publishes models as numbered versions, serves each of them, and moves traffic between them by evidence."""
+"""Publishes models as numbered versions, serves each of them, and moves traffic between them by evidence.
+
+`__all__` is the public API, described in docs/python.md; everything else is internal and may change in any release. A
+name is imported on first use: `import sabia` loads no library, and a missing extra matters only to what needs it.
+"""
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-# ONNX Runtime's wheels report what runs to their maker, from a thread of their own, unless told before they are
-# imported. Nobody who serves a model has agreed to that.
+# ONNX Runtime's wheels report usage to their vendor, from a thread of their own, unless this is set before the import.
+# The operator of a server has not agreed to that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from sabia.api import load, open_store, serve
+    from sabia.client import Client, RequestFailed, ServerUnavailable
+    from sabia.contract.layout import Version
+    from sabia.contract.manifest import Manifest
+    from sabia.errors import SabiaError
+    from sabia.publishing.draft import draft
+    from sabia.publishing.model import Floor
+    from sabia.registry.claim import Draft, Published, publish
+    from sabia.rollout.plan import Plan
+    from sabia.serving.inference.model import Model
+    from sabia.store.objects import Store
+
     __version__: str
 else:
+    _MODULES = {
+        "Client": "sabia.client",
+        "Draft": "sabia.registry.claim",
+        "Floor": "sabia.publishing.model",
+        "Manifest": "sabia.contract.manifest",
+        "Model": "sabia.serving.inference.model",
+        "Plan": "sabia.rollout.plan",
+        "Published": "sabia.registry.claim",
+        "RequestFailed": "sabia.client",
+        "SabiaError": "sabia.errors",
+        "ServerUnavailable": "sabia.client",
+        "Store": "sabia.store.objects",
+        "Version": "sabia.contract.layout",
+        "draft": "sabia.publishing.draft",
+        "load": "sabia.api",
+        "open_store": "sabia.api",
+        "publish": "sabia.registry.claim",
+        "serve": "sabia.api",
+    }
 
-    def __getattr__(name: str) -> str:
-        """The version of the installed package, read on demand: loading its metadata is slower than this module."""
-        if name != "__version__":
+    def __getattr__(name: str) -> object:
+        """A public name, imported on first use; the installed package's version is read then too."""
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415  slower than this module
+
+            return version("sabia")
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib.metadata import version  # noqa: PLC0415
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return value
 
-        return version("sabia")
+    def __dir__() -> list[str]:
+        return sorted(__all__)
+
+
+__all__ = [
+    "Client",
+    "Draft",
+    "Floor",
+    "Manifest",
+    "Model",
+    "Plan",
+    "Published",
+    "RequestFailed",
+    "SabiaError",
+    "ServerUnavailable",
+    "Store",
+    "Version",
+    "__version__",
+    "draft",
+    "load",
+    "open_store",
+    "publish",
+    "serve",
+]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sabia.contract import manifest as manifests
 from sabia.contract.layout import MANIFEST, Version, version_prefix
 from sabia.contract.manifest import File, Manifest
-from sabia.registry.errors import MissingFile, MissingManifest, WrongDigest, WrongSize
+from sabia.registry.errors import MissingFile, MissingManifest, VersionNotFound, WrongDigest, WrongSize
 from sabia.store.errors import KeyNotFound
 from sabia.store.objects import Store
 
@@ -29,7 +29,7 @@ def read_manifest(store: Store, prefix: str = "") -> Manifest:
 
     Raises:
         MissingManifest: there is none, so there is no version.
-        InvalidManifest, UnknownSchema: it is not one of ours.
+        InvalidManifest, UnknownSchema: it is not of the published schema.
         StoreError: the store failed.
     """
     try:
@@ -51,8 +51,16 @@ def read_artifact(store: Store, prefix: str = "") -> Artifact:
 
 
 def read_version(store: Store, name: str, version: Version) -> Artifact:
-    """The verified artifact of one version in a store of many."""
-    return read_artifact(store, version_prefix(name, version))
+    """The verified artifact of one version of a model.
+
+    Raises:
+        VersionNotFound: no manifest claims it.
+        IntegrityError, StoreError: as in `read_artifact`.
+    """
+    try:
+        return read_artifact(store, version_prefix(name, version))
+    except MissingManifest as error:
+        raise VersionNotFound(name, str(version)) from error
 
 
 def _read_verified(store: Store, prefix: str, entry: File) -> bytes:

@@ -1,6 +1,7 @@
 """What can go wrong between a request and its response.
 
-`LoadFailed`: the artifact cannot be served; the process ends and never listens. `RequestError`: one request cannot be
+`LoadFailed`: the artifact cannot be served; the process ends and never listens. `InvalidSetting`: neither can these
+settings. `RequestError`: one request cannot be
 answered; its class carries the HTTP and the gRPC status, so that a new error cannot be forgotten in a table elsewhere.
 
 Messages name the field. What a client sent is quoted shortened, so that no response grows with its request.
@@ -31,6 +32,15 @@ class LoadFailed(SabiaError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Not serving: {reason}")
+
+
+class InvalidSetting(SabiaError):
+    """A setting is unknown or out of bounds."""
+
+    exit_code = 2
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}.")
 
 
 class RequestError(SabiaError):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NoReturn, get_args, get_type_hints
 
+from sabia.serving.errors import InvalidSetting
 from sabia.serving.http.limits import MEBIBYTE, Limits
 from sabia.serving.inference import faults as fault_injection
 
@@ -135,6 +136,25 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str], prog: str = 
                     parser.error(f"{name} {error}.")
                 break
     return Settings(**values)
+
+
+def from_values(values: Mapping[str, str | float | None]) -> Settings:
+    """The settings of a program; None is the default.
+
+    Raises:
+        InvalidSetting: a name is unknown, or a value is not one or out of bounds.
+    """
+    known = {each.name: each for each in fields(Settings)}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidSetting(f"{name} is not a setting")
+        if value is not None:
+            try:
+                found[name] = _value(known[name], str(value))
+            except ValueError as error:
+                raise InvalidSetting(f"{name} {error}") from error
+    return Settings(**found)
 
 
 def markdown() -> str:
