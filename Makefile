@@ -81,8 +81,9 @@ lock: ## resolve the dependencies again: names, versions and hashes, no addresse
 		--constraint requirements.lock --output-file requirements.full.lock
 	$(COMPILE) --group build --constraint requirements.lock --output-file requirements.build.lock
 
-release: $(READY) ## wheel, sdist and images into dist/, with their hashes in dist/SHA256SUMS
-	scripts/release.sh $(UV) $(IMAGES)
+release: $(READY) ## wheel and sdist in dist/, both images, and the hashes of all in dist/SHA256SUMS
+	$(build-images)
+	scripts/release.sh $(BIN) $(IMAGES)
 
 clean: ## remove what was set up and built
 	rm -rf $(VENV) build dist .sabia .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info src/*.egg-info
