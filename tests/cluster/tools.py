@@ -181,7 +181,7 @@ def ask(
 
 @cache
 def _body(row: tuple[float, ...], rows: int) -> bytes:
-    """A body, made once: making a large one anew for each call would be most of the load."""
+    """A body, made once: making a large one for each request would be most of the load."""
     return json.dumps({"instances": [row] * rows}).encode()
 
 
@@ -194,8 +194,10 @@ def background(call: Callable[[], T]) -> Iterator[Future[T]]:
 
 @dataclass(slots=True)
 class Answer:
-    """What one call got, and when (seconds since the load began). `outcome` is a status, or what broke; `said` is what
-    an answer said that was no prediction; `request_id` is what the server knows the call by, where one answered.
+    """The result of one request at a time (seconds since the load began).
+
+    `outcome` is a status, or the name of an exception; `said` is the text of an error response; `request_id` is the
+    server's, where one responded.
     """
 
     at: float
@@ -240,9 +242,9 @@ class Load:
 
 @contextmanager
 def load(url: str, row: list[float], *, rows: int = 1, clients: int = 4, pause: float = 0.05) -> Iterator[Load]:
-    """Load from a few clients with `pause` seconds between their calls of so many rows.
+    """Load from a few clients with `pause` seconds between their requests of `rows` rows.
 
-    Every other one connects anew for each call.
+    Every other client makes a connection for each request.
     """
     found, stop = Load(), threading.Event()
 

@@ -45,9 +45,9 @@ def open_store(url: str | None, *, make: bool = False) -> Store:
     return platforms.open_store(url, folder=Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER)), make=make)
 
 
-def user() -> str:
-    """The name under which a person's actions are recorded; in a pod, whose user has no name, "sabia"."""
+def user(default: str = "sabia") -> str:
+    """The name under which a person's actions are recorded; `default` in a pod, whose user has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return "sabia"
+        return default

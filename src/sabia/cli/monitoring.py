@@ -122,7 +122,7 @@ def dash(
     token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if decisions else None
 
     def act(name: str, action: Action, version: str | None) -> None:
-        platform.act(name, action, actor=user(), version=version)
+        platform.act(name, action, actor=user("live page"), version=version)
 
     def on_ready(taken: int) -> None:
         print(f"the live page is http://{host}:{taken}", flush=True)

@@ -25,7 +25,7 @@ _MIRROR = "RequestMirror"
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The Service that answers for a version of a model."""
+    """The Service of a version of a model."""
 
     model: str
     version: str
@@ -82,13 +82,13 @@ def with_weights(route: Document, by_service: Mapping[str, int]) -> Document:
 
 
 def mirror(route: Document) -> str | None:
-    """The Service that gets copies of what the split gets."""
+    """The Service that the requests of the split are mirrored to, or None."""
     filters = _split(route).get("filters") or []
     return next((item["requestMirror"]["backendRef"]["name"] for item in filters if item["type"] == _MIRROR), None)
 
 
 def with_mirror(route: Document, service: str | None) -> Document:
-    """The route whose split sends copies to a Service, or to none."""
+    """The route whose split mirrors requests to a Service, or to none."""
     found = copy.deepcopy(route)
     split = _split(found)
     filters = [item for item in split.pop("filters", None) or [] if item["type"] != _MIRROR]

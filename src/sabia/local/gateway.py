@@ -33,8 +33,8 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _IDLE = "60s"
 _DEFAULT_TIMEOUT = 60.0
 
-# Requests that the split did not send, by a pin or as a copy, go to a cluster of their own with the same server behind
-# it: what Envoy counts of the other one is then what the split sent, and can be compared.
+# Pinned and mirrored requests go to a cluster of their own with the same server: Envoy's counters of the other cluster
+# are then of requests that the weights sent, and can be compared.
 ASIDE = ".aside"
 
 
@@ -80,7 +80,7 @@ def _address(port: int) -> Document:
 
 
 def clusters(backends: Mapping[str, tuple[PredictorSpec, Sequence[int]]]) -> Document:
-    """The clusters file: two for each Service, with the predictors behind it and the ports they listen on."""
+    """The clusters file: two clusters for each Service, with the ports of its predictors."""
     found = [(service + suffix, backend) for service, backend in sorted(backends.items()) for suffix in ("", ASIDE)]
     return _discovery([_cluster(name, spec, ports) for name, (spec, ports) in found])
 
@@ -97,7 +97,7 @@ def _cluster(name: str, spec: PredictorSpec, ports: Sequence[int]) -> Document:
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}} for port in ports]}],
         },
-        # The readiness probe, asked by the gateway: one that is not ready gets no request, as on a cluster.
+        # The readiness probe, polled by the gateway: a server that is not ready gets no request, as on a cluster.
         "health_checks": [
             {
                 "http_health_check": {"path": probe.path},
@@ -120,7 +120,7 @@ def _cluster(name: str, spec: PredictorSpec, ports: Sequence[int]) -> Document:
 
 
 def routes(spec: RouteSpec) -> Document:
-    """The routes file. On one machine any host name is answered, so that clients need not send the route's own."""
+    """The routes file. On one machine every host name matches, so that clients need not send the route's own."""
     found = [(match, rule) for rule in spec.rules for match in rule.matches]
     # The Gateway API's precedence: exact paths, then longer prefixes, then more headers, then the order of the rules.
     found.sort(key=lambda pair: (not pair[0].exact, -len(pair[0].path), -len(pair[0].headers)))
@@ -144,12 +144,12 @@ def _route(match: Match, rule: Rule) -> Document:
 
 
 def weights_of(document: Document) -> dict[str, int]:
-    """The weights, by Service name, that a routes file gives to requests without a pin."""
+    """The weights of a routes file, by Service name, for requests that are not pinned."""
     return {item["name"]: item["weight"] for item in _unpinned(document)["weighted_clusters"]["clusters"]}
 
 
 def mirrors_of(document: Document) -> list[str]:
-    """The Services that a routes file sends copies of requests without a pin to."""
+    """The Services to which a routes file mirrors requests that are not pinned."""
     return [item["cluster"].removesuffix(ASIDE) for item in _unpinned(document)["request_mirror_policies"]]
 
 
@@ -170,5 +170,5 @@ def with_weights(spec: RouteSpec, weights: Mapping[str, int]) -> RouteSpec:
 
 
 def with_mirrors(spec: RouteSpec, services: list[str]) -> RouteSpec:
-    """The route whose split sends copies to these Services."""
+    """The route whose split mirrors requests to these Services."""
     return replace(spec, split=replace(spec.split, mirrors=services))
