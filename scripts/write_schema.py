@@ -1,6 +1,7 @@
 """`python scripts/write_schema.py`: write docs/schemas/ from the types that read each format.
 
-To publish another format, add a line to `SCHEMAS`; a test compares every file with its type.
+To publish another format, add a line to `SCHEMAS`; a test compares every file with its type. The definition of the
+`Rollout` resource is written by `scripts/write_definition.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 from sabia.contract import manifest, reference
 from sabia.contract.schema import json_schema
+from sabia.kubernetes.definition import resource_json_schema
+from sabia.rollout.plan import Plan
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 
@@ -21,6 +24,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "reference.schema.json": json_schema(
         reference.Reference, "Sabiá reference.json", schema_version=reference.SCHEMA_VERSION
     ),
+    "plan.schema.json": json_schema(Plan, "Sabiá rollout plan"),
+    "rollout.schema.json": resource_json_schema(),
 }
 
 

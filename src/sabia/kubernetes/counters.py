@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sabia.kubernetes import pods
 from sabia.kubernetes.cluster import Cluster, Document
+from sabia.kubernetes.scraping import PageSource, Replica, Replicas
 from sabia.rollout.errors import NotScraped, RolloutError
-from sabia.rollout.pages import Found, Pages, Replica
 
 _PORT = 8080
 
@@ -18,7 +18,7 @@ class Pods:
         self._model = model
         self._restarts: dict[str, int] = {}
 
-    def __call__(self) -> Found:
+    def __call__(self) -> Replicas:
         """Servers that are ready, and versions that cannot serve.
 
         Raises:
@@ -29,7 +29,7 @@ class Pods:
         except RolloutError as error:
             raise NotScraped(str(error)) from error
 
-    def _find(self) -> Found:
+    def _find(self) -> Replicas:
         replicas: list[Replica] = []
         trouble: dict[str, str] = {}
         for deployed in self._cluster.versions(self._model):
@@ -44,7 +44,7 @@ class Pods:
                 trouble[deployed.version] = ended[0]
             elif not ready:
                 trouble[deployed.version] = self._cluster.why_not_ready(deployed)
-        return Found(replicas, trouble)
+        return Replicas(replicas, trouble)
 
     def _ended(self, pod: Document) -> str | None:
         """How its server ended since the last call; None if it did not."""
@@ -55,6 +55,6 @@ class Pods:
         return pods.last_end(pod) if restarts > before else None
 
 
-def pages(cluster: Cluster, model: str) -> Pages:
+def pages(cluster: Cluster, model: str) -> PageSource:
     """The source of a model's versions on a cluster."""
-    return Pages(Pods(cluster, model))
+    return PageSource(Pods(cluster, model))

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from sabia.contract.names import API_GROUP, API_VERSION
+from sabia.contract.schema import DRAFT
 from sabia.rollout.events import Action
 from sabia.rollout.plan import Plan
 from sabia.rollout.state import Phase
@@ -80,6 +81,34 @@ def schema() -> Document:
         "required": ["spec"],
         "properties": {"spec": spec_schema(), "status": _status_schema()},
     }
+
+
+def resource_json_schema() -> Document:
+    """The schema of a whole `Rollout` document as JSON Schema (draft 2020-12), which editors understand."""
+    found: Document = _json_schema(schema())
+    constants = {"apiVersion": {"const": f"{API_GROUP}/{API_VERSION}"}, "kind": {"const": KIND}}
+    return found | {
+        "$schema": DRAFT,
+        "title": "Sabiá Rollout",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": constants | {"metadata": {"type": "object"}} | found["properties"],
+    }
+
+
+def _json_schema(schema: Any) -> Any:
+    """A structural schema as JSON Schema: bounds that exclude are numbers, and null is a type."""
+    if isinstance(schema, list):
+        return [_json_schema(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _json_schema(value) for key, value in schema.items() if not key.startswith("x-kubernetes-")}
+    for bound in ("minimum", "maximum"):
+        exclusive = f"exclusive{bound.capitalize()}"
+        if found.get(exclusive) is True:
+            found[exclusive] = found.pop(bound)
+    if found.pop("nullable", False) is True:
+        return {"anyOf": [found, {"type": "null"}]}
+    return found
 
 
 def spec_schema() -> Document:

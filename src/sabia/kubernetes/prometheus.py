@@ -1,7 +1,7 @@
 """Counters from a Prometheus that scrapes the predictors: instant queries, all of them for one instant.
 
 Prometheus scrapes its targets at different times, so both arms are up to one scrape interval apart. That is fine while
-the interval is short beside the time between two looks; the servers' own pages (`rollout.metrics.pages`) are exact.
+the interval is short beside the time between two looks; the servers' own pages (`sabia.kubernetes.scraping`) are exact.
 A sample older than `stale` seconds is taken for a server that is gone.
 """
 
@@ -15,9 +15,9 @@ import requests
 
 from sabia.contract import metrics, names
 from sabia.contract.metrics import Sample
-from sabia.rollout import page
 from sabia.rollout.counters import Counters, Scrape
 from sabia.rollout.errors import InvalidPlan, NotScraped
+from sabia.rollout.samples import counters_from_samples
 
 _TIMEOUT = 10.0
 # One query for each kind of sample; the instant is given, so that all are of one.
@@ -80,7 +80,7 @@ class Prometheus:
                     found.setdefault(replica, []).append(Sample(labels["__name__"], labels, float(value)))
         arms: dict[str, dict[str, Counters]] = {}
         for (version, instance), samples in found.items():
-            arms.setdefault(version, {})[instance] = page.counters(samples)
+            arms.setdefault(version, {})[instance] = counters_from_samples(samples)
         trouble = {v: "Prometheus has no recent sample of it" for v in self._versions if v not in arms}
         return Scrape(arms, {}, trouble)
 

@@ -5,28 +5,28 @@ from __future__ import annotations
 import requests
 
 from sabia.contract.names import v1_model
+from sabia.kubernetes.scraping import PageSource, Replica, Replicas
 from sabia.local.envoy import Gateway as Envoy
 from sabia.local.process import answers
 from sabia.local.state import State
 from sabia.rollout.counters import Gateway
 from sabia.rollout.errors import NotScraped
-from sabia.rollout.pages import Found, Pages, Replica
 
 _TIMEOUT = 2.0
 
 
-def pages(envoy: Envoy, state: State) -> Pages:
+def pages(envoy: Envoy, state: State) -> PageSource:
     """The source of a running stack."""
     versions = {server.service: server.version for server in state.servers}
 
-    def find() -> Found:
+    def find() -> Replicas:
         servers = [Replica(server.version, server.name, server.url) for server in state.servers]
         ready: dict[str, list[bool]] = {}
         for server in state.servers:
             answering = answers(server.url + v1_model(state.model), seconds=_TIMEOUT)
             ready.setdefault(server.version, []).append(answering)
         trouble = {version: "it is not ready" for version, each in ready.items() if not any(each)}
-        return Found(servers, trouble)
+        return Replicas(servers, trouble)
 
     def gateway() -> dict[str, Gateway]:
         try:
@@ -35,4 +35,4 @@ def pages(envoy: Envoy, state: State) -> Pages:
             raise NotScraped(f"the gateway does not answer ({type(error).__name__})") from error
         return {versions[service]: Gateway(*counts) for service, counts in seen.items() if service in versions}
 
-    return Pages(find, gateway)
+    return PageSource(find, gateway)

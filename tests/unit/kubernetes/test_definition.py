@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sabia.kubernetes.definition import spec_schema
+from sabia.kubernetes.definition import resource_json_schema
 from sabia.kubernetes.resources import plan_from_spec, spec_from_plan
 from sabia.rollout.errors import InvalidPlan
 from sabia.rollout.plan import from_mapping
@@ -52,23 +52,7 @@ CROSS_FIELD_RULES = (
 )
 
 
-def as_json_schema(schema: Any) -> Any:
-    """A structural schema as JSON Schema."""
-    if isinstance(schema, list):
-        return [as_json_schema(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {key: as_json_schema(value) for key, value in schema.items()}
-    for bound in ("minimum", "maximum"):
-        exclusive = f"exclusive{bound.capitalize()}"
-        if found.get(exclusive) is True:
-            found[exclusive] = found.pop(bound)
-    if found.pop("nullable", False) is True:
-        return {"anyOf": [found, {"type": "null"}]}
-    return found
-
-
-VALIDATOR = jsonschema.Draft202012Validator(as_json_schema(spec_schema()))
+VALIDATOR = jsonschema.Draft202012Validator(resource_json_schema()["properties"]["spec"])
 
 
 def leaves(value: Any, path: Path = ()) -> list[Path]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sabia.contract.metrics import samples
 from sabia.registry.verification import Artifact
-from sabia.rollout import page
 from sabia.rollout.errors import NotScraped
+from sabia.rollout.samples import counters_from_samples
 from sabia.training.datasets import load
 from tests.unit.serving.clients import JSON, PREDICT, Client
 
@@ -37,7 +37,7 @@ def test_counters_are_the_calls_of_the_split(client: Client, rows: NDArray[np.fl
     for row in rows[:20]:
         client.predict(body(row[None]))
     client.predict(b"{}")
-    found = page.counters(samples(client("GET", "/metrics").text))
+    found = counters_from_samples(samples(client("GET", "/metrics").text))
     assert (found.requests, found.errors) == (20, 0), "a client's fault says nothing of the version"
     assert sum(found.decision.values()) == 20
     assert sum(found.duration.values()) == 21
@@ -53,7 +53,7 @@ def test_pins_and_copies_are_counted_apart_and_not_compared(
 ) -> None:
     client("POST", PREDICT, body(rows[:1]), JSON | headers)
     assert client.value("sabia_requests_total", status_class="2xx", route=route) == 1
-    assert page.counters(samples(client("GET", "/metrics").text)).requests == 0
+    assert counters_from_samples(samples(client("GET", "/metrics").text)).requests == 0
 
 
 def test_a_header_of_another_version_is_no_pin(client: Client, rows: NDArray[np.float64]) -> None:
@@ -65,4 +65,4 @@ def test_a_header_of_another_version_is_no_pin(client: Client, rows: NDArray[np.
 def test_durations_in_other_buckets_are_not_compared() -> None:
     text = 'sabia_decision_duration_seconds_bucket{le="0.123",model="m",route="split",version="1.0"} 4.0\n'
     with pytest.raises(NotScraped, match=r"bucket 0\.123"):
-        page.counters(samples(text))
+        counters_from_samples(samples(text))

@@ -15,21 +15,21 @@ _BUCKET = {label: at for at, label in enumerate(LABELS)}
 _DECISION, _REQUEST = metrics.DECISION_SECONDS + metrics.BUCKET_SUFFIX, metrics.REQUEST_SECONDS + metrics.BUCKET_SUFFIX
 
 
-def counters(found: Iterable[Sample]) -> Counters:
+def counters_from_samples(samples: Iterable[Sample]) -> Counters:
     """The counters of one replica.
 
     Raises:
-        NotScraped: its durations are in buckets that are not ours.
+        NotScraped: its durations are in other buckets than the contract's.
     """
     requests = errors = 0
     cumulative: dict[str, dict[int, int]] = {_DECISION: {}, _REQUEST: {}}
     bins: dict[str, int] = {}
-    for name, labels, value in found:
-        # Only what the split sent is comparable: a pin chooses its version, and a copy is answered twice.
+    for name, labels, value in samples:
+        # Only requests of the split are comparable: pinned and mirrored ones are no random sample.
         if labels.get("route", SPLIT) != SPLIT:
             continue
         if name == metrics.REQUESTS and labels["status_class"] in ("2xx", "5xx"):
-            # A client's fault says nothing of the version.
+            # A client error is no failure of the version.
             requests += int(value)
             errors += int(value) if labels["status_class"] == "5xx" else 0
         elif name == metrics.PREDICTIONS:
@@ -37,22 +37,22 @@ def counters(found: Iterable[Sample]) -> Counters:
         elif name in cumulative:
             bucket = _BUCKET.get(labels["le"])
             if bucket is None:
-                raise NotScraped(f"a duration has the bucket {labels['le']}, which is not one of ours")
+                raise NotScraped(f"a duration has the bucket {labels['le']}, which is not in the contract")
             cumulative[name][bucket] = int(value)
     return Counters(
         requests=requests,
         errors=errors,
-        decision=_apart(cumulative[_DECISION]),
-        duration=_apart(cumulative[_REQUEST]),
+        decision=_counts(cumulative[_DECISION]),
+        duration=_counts(cumulative[_REQUEST]),
         bins=dict(sorted(bins.items(), key=lambda item: (len(item[0]), item[0]))),
     )
 
 
-def _apart(cumulative: dict[int, int]) -> dict[int, int]:
-    """Counts by bucket out of cumulative ones; buckets without any are left out."""
-    found, before = {}, 0
+def _counts(cumulative: dict[int, int]) -> dict[int, int]:
+    """Counts by bucket from cumulative ones; empty buckets are left out."""
+    counts, before = {}, 0
     for bucket in sorted(cumulative):
         if cumulative[bucket] != before:
-            found[bucket] = cumulative[bucket] - before
+            counts[bucket] = cumulative[bucket] - before
         before = cumulative[bucket]
-    return found
+    return counts
