@@ -11,8 +11,8 @@ def _():
         """
         # One model, two versions, one server
 
-        Train, publish, serve, ask, and look at what was asked. Everything here is also a command: `sabia train`, `sabia serve`,
-        `sabia predict`, `sabia report`.
+        Train, publish, serve, predict and monitor. All of it is also a command: `sabia train`, `sabia serve`, `sabia predict`,
+        `sabia report`.
         """
     )
     return (mo,)
@@ -39,8 +39,8 @@ def _():
 def _(mo):
     mo.md(
         """
-        A version says what changed: new state is a new MINOR, new methods are a new MAJOR. What was published cannot be
-        overwritten; to publish the same again finds what is there.
+        A version number shows the change: new state is a new MINOR, new methods are a new MAJOR. Published versions cannot be
+        overwritten; publishing the same content again returns the existing version.
         """
     )
     return
@@ -48,8 +48,8 @@ def _(mo):
 
 @app.cell
 def _(published):
-    before, after = (next(each for each in published if each.version == number) for number in ("1.2", "2.0"))
-    {"same methods": before.methods.fingerprint == after.methods.fingerprint, "parent of 2.0": after.parent}
+    older, newer = (next(each for each in published if each.version == number) for number in ("1.2", "2.0"))
+    {"same methods": older.methods.fingerprint == newer.methods.fingerprint, "parent of 2.0": newer.parent}
     return
 
 
@@ -92,13 +92,13 @@ def _(recipe, url):
     from sabia.training.datasets import load, split
 
     held_out = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed).held_out
-    answers_ = [
+    responses = [
         requests.post(f"{url}/v1/models/{recipe.model}:predict", json={"instances": [row]}, timeout=10)
         for row in held_out.features.tolist()
     ]
-    predictions = [answer.json()["predictions"][0] for answer in answers_]
-    ids = [answer.headers["x-request-id"] for answer in answers_]
-    {"asked": len(predictions), "right": sum((p >= 0.5) == bool(t) for p, t in zip(predictions, held_out.target))}
+    predictions = [response.json()["predictions"][0] for response in responses]
+    ids = [response.headers["x-request-id"] for response in responses]
+    {"requests": len(predictions), "correct": sum((p >= 0.5) == bool(t) for p, t in zip(predictions, held_out.target))}
     return held_out, ids, predictions
 
 
@@ -118,7 +118,7 @@ def _(held_out, predictions):
 
 @app.cell
 def _(mo):
-    mo.md("Why? A linear version says what each feature added to its score.")
+    mo.md("Why? A linear version returns the contribution of each feature to its score.")
     return
 
 
@@ -140,20 +140,20 @@ def _(folder, held_out, ids, recipe, server, store):
     from sabia.monitoring.labels import add
     from sabia.monitoring.report import generate
 
-    # The server leaves in order: what it has in memory of the log is written.
+    # A graceful shutdown writes the log that is still in memory.
     server.terminate()
-    ended = server.wait(timeout=60)
+    exit_code = server.wait(timeout=60)
     path = folder / "labels.csv"
     path.write_text("request_id,label\n" + "".join(f"{i},{t}\n" for i, t in zip(ids, held_out.target)))
     added = add(store, recipe.model, path)
     today = datetime.now(UTC).date()
-    (served,) = generate(store, recipe.model, today - timedelta(days=1), today).versions
+    (report,) = generate(store, recipe.model, today - timedelta(days=1), today).versions
     {
-        "ended with": ended,
+        "exit code": exit_code,
         "labels": added.labels,
-        "logged requests": served.requests,
-        "right": served.quality.accuracy,
-        "drifted": served.drifted,
+        "logged requests": report.requests,
+        "accuracy": report.quality.accuracy,
+        "drifted": report.drifted,
     }
     return
 

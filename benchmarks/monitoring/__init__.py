@@ -1,1 +1,1 @@
-"""What a report costs, and what it sees."""
+"""The cost of a report, and its power to detect drift."""

@@ -27,7 +27,7 @@ TOKEN = "only-for-this-test"
 def dash(folder: Path, port: int, *more: str) -> Process:
     """`sabia dash`, serving."""
     command = [sys.executable, "-P", "-m", "sabia", "dash", "--folder", str(folder), "--port", str(port), *more]
-    environment = {"SABIA_DASH_TOKEN": TOKEN} if "--decisions" in more else {}
+    environment = {"SABIA_DASH_TOKEN": TOKEN} if "--actions" in more else {}
     process = Process(f"dash-{port}", command, logs=folder / "logs", extra=environment)
     process.wait_until(lambda: is_served(port), seconds=60)
     return process
@@ -155,7 +155,7 @@ def test_the_page_reconnects_when_its_server_restarts(up: Path) -> None:
 
 def test_actions_need_the_token(up: Path) -> None:
     (port,) = free_ports(1)
-    process = dash(up, port, "--decisions")
+    process = dash(up, port, "--actions")
     try:
         assert sabia(up, "traffic", "1.2=100").returncode == 0
         assert sabia(up, "rollout", "start", write_plan(up, "1.2", "2.0"), "--folder", str(up)).returncode == 0

@@ -32,7 +32,7 @@ ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
 SinceOption = Annotated[
     str | None, typer.Option("--since", help="First day, UTC, such as 2026-03-01; six days before the last.")
 ]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, UTC; today without it.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Last day, UTC; today by default.")]
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder for files of a remote store; kept for the next run.")
 ]
@@ -57,24 +57,24 @@ def report(
 ) -> None:
     """Write the report of a model: traffic, rollouts, quality, drift; the same as JSON with --json."""
     from sabia.monitoring import jobs, table
+    from sabia.monitoring.errors import DriftDetected
     from sabia.monitoring.page import to_html
     from sabia.monitoring.report import generate
 
     opened, (first, last) = open_store(store), _days(since, until)
-    facts = generate(opened, model, first, last, cache=cache, memory=memory)
+    document = generate(opened, model, first, last, cache=cache, memory=memory)
     if to_store:
-        for key in jobs.publish(opened, facts):
+        for key in jobs.publish(opened, document):
             print(f"wrote {opened.uri(key)}")
     elif as_json:
-        print_json(facts)
+        print_json(document)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(to_html(facts))
-        print_table(table.COLUMNS, table.rows(facts), title=f"{facts.model}, from the log")
+        out.write_text(to_html(document))
+        print_table(table.COLUMNS, table.rows(document), title=f"{document.model}, from the log")
         print_line(f"the page is {out}")
-    if fail_on_drift and facts.drifted:
-        named = "; ".join(f"{version}: {', '.join(names)}" for version, names in facts.drifted.items())
-        raise CliError(f"What is served has drifted from the training data: {named}.")
+    if fail_on_drift and document.drifted:
+        raise DriftDetected(document.drifted)
 
 
 def drift(
@@ -87,21 +87,21 @@ def drift(
 ) -> None:
     """Fail when a served version has drifted. Names its features, and ends with exit code 1."""
     from sabia.monitoring import jobs
+    from sabia.monitoring.errors import DriftDetected
 
     drifted = jobs.drift_verdict(open_store(store), model, *_days(since, until), memory=memory)
     if as_json:
         print_json(drifted)
     if drifted:
-        named = "; ".join(f"{version}: {', '.join(names)}" for version, names in drifted.items())
-        raise CliError(f"What is served has drifted from the training data: {named}.")
+        raise DriftDetected(drifted)
 
 
 def dash(
     model: ModelOption = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 8501,
-    decisions: Annotated[
-        bool, typer.Option("--decisions", help="Add buttons to pause, resume, promote and abort; they need a token.")
+    actions: Annotated[
+        bool, typer.Option("--actions", help="Add buttons to pause, resume, promote and abort; they need a token.")
     ] = False,
     names: Annotated[
         list[str] | None, typer.Option("--name", help="A host name of the page, beside localhost; repeatable.")
@@ -119,7 +119,7 @@ def dash(
     from sabia.monitoring.live.server import serve_live
 
     platform = choose(namespace, folder, store=store, model=model)
-    token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if decisions else None
+    token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if actions else None
 
     def act(name: str, action: Action, version: str | None) -> None:
         platform.act(name, action, actor=user("live page"), version=version)
@@ -194,7 +194,7 @@ def export_postgres(
     opened, (first, last) = open_store(store), _days(since, until)
     with Archive(opened, model, first, last, cache=cache, memory=memory) as archive:
         count = to_postgres(archive, opened, url)
-    print_line(f"{count:,} rows of {first} to {last}: sabia.inference_log, labels, answers, daily")
+    print_line(f"{count:,} rows of {first} to {last}: sabia.inference_log, labels, responses, daily")
 
 
 @export.command("duckdb")
@@ -214,7 +214,7 @@ def export_duckdb(
     first, last = _days(since, until)
     with Archive(open_store(store), model, first, last, cache=cache, memory=memory) as archive:
         count = to_duckdb(archive, file)
-    print_line(f"{count:,} rows of {first} to {last}: inference_log, labels, answers, daily")
+    print_line(f"{count:,} rows of {first} to {last}: inference_log, labels, responses, daily")
 
 
 def _days(since: str | None, until: str | None) -> tuple[date, date]:

@@ -1,36 +1,15 @@
-"""The scheduled jobs: a report written to the store, and the verdict on drift."""
+"""The scheduled jobs: a report in the store, and the verdict on drift."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
 from sabia.contract.inferencelog import report_keys
 from sabia.monitoring import drift
 from sabia.monitoring.document import Report
 from sabia.monitoring.page import to_html, to_json
-from sabia.monitoring.report import distributions, generate
+from sabia.monitoring.report import distributions
 from sabia.store.objects import Store
-
-MEMORY = "512MB"
-
-
-def period(days: int, until: date | None = None) -> tuple[date, date]:
-    """The first and the last of `days` days, both in UTC; `until` is the last one, today by default."""
-    last = until or datetime.now(UTC).date()
-    return last - timedelta(days=days - 1), last
-
-
-def write_report(store: Store, model: str, since: date, until: date, *, memory: str = MEMORY) -> tuple[str, str]:
-    """Write the report of a period to the store and return its keys: the page's, and that of the same as JSON.
-
-    `memory` is the limit of the database, in DuckDB's notation.
-
-    Raises:
-        NothingLogged: the period has no log.
-        InvalidReference: a version's reference.json cannot be read.
-        SabiaError: the store failed, or its data is not what was published.
-    """
-    return publish(store, generate(store, model, since, until, memory=memory))
 
 
 def publish(store: Store, report: Report) -> tuple[str, str]:
@@ -45,11 +24,15 @@ def publish(store: Store, report: Report) -> tuple[str, str]:
     return page, document
 
 
-def drift_verdict(store: Store, model: str, since: date, until: date, *, memory: str = MEMORY) -> dict[str, list[str]]:
+def drift_verdict(store: Store, model: str, since: date, until: date, *, memory: str = "512MB") -> dict[str, list[str]]:
     """The drifted features of each version in a period; versions without drift are left out.
 
+    `memory` is the database's memory limit, in DuckDB's notation.
+
     Raises:
-        As `write_report`.
+        NothingLogged: the period has no log.
+        InvalidReference: a version's reference.json cannot be read.
+        SabiaError: the store failed, or its data is not what was published.
     """
     by_version = distributions(store, model, since, until, memory=memory)
-    return {version: names for version, found in by_version.items() if (names := drift.names(found.drift))}
+    return {version: names for version, rows in by_version.items() if (names := drift.names(rows.drift))}

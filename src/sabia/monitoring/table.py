@@ -9,10 +9,10 @@ COLUMNS = ("version", "requests", "failed", "accuracy", "drift")
 
 def rows(report: Report) -> list[list[str]]:
     """The cells of `COLUMNS` for each version."""
-    found = []
-    for served in report.versions:
-        quality = served.quality
+    cells = []
+    for version in report.versions:
+        quality = version.quality
         accuracy = "no labels" if quality is None else f"{quality.accuracy.value:.4f} of {quality.rows:,}"
-        drift = ", ".join(served.drifted) or ("none" if served.judged else "too few rows")
-        found.append([served.version, f"{served.requests:,.0f}", f"{served.failed:,.0f}", accuracy, drift])
-    return found
+        drift = ", ".join(version.drifted) or ("none" if version.judged else "too few rows")
+        cells.append([version.version, f"{version.requests:,.0f}", f"{version.failed:,.0f}", accuracy, drift])
+    return cells

@@ -1,4 +1,4 @@
-"""The notebook runs as it stands, and the exported one is made of it."""
+"""The notebook runs, and the exported one is current."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 
 
 @pytest.mark.local
-def test_the_notebook_trains_publishes_serves_asks_and_looks() -> None:
+def test_the_notebook_trains_publishes_serves_predicts_and_monitors() -> None:
     spec = importlib.util.spec_from_file_location("walkthrough", NOTEBOOKS / "walkthrough.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     _, found = module.app.run()
-    assert found["ended"] == 0
+    assert found["exit_code"] == 0
     assert len(found["predictions"]) == 143
     assert found["added"].labels == 143
-    assert found["served"].requests == 144  # the explanation is one
-    assert found["served"].quality.accuracy.value == pytest.approx(0.979, abs=0.001)
-    assert found["served"].drifted == []
+    assert found["report"].requests == 144  # the explanation is one
+    assert found["report"].quality.accuracy.value == pytest.approx(0.979, abs=0.001)
+    assert found["report"].drifted == []
 
 
 @pytest.mark.slow

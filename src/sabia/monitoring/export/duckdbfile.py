@@ -13,7 +13,7 @@ from sabia.monitoring.sql import LABELS_VIEW, daily, quoted
 
 
 def to_duckdb(archive: Archive, path: Path) -> int:
-    """Write the days of an archive into a DuckDB file, in place of what was there; returns the rows of the log.
+    """Write an archive into a DuckDB file, replacing it, and return the number of its log rows.
 
     Raises:
         NoExport: the file cannot be written.
@@ -29,10 +29,10 @@ def to_duckdb(archive: Archive, path: Path) -> int:
             with duckdb.connect(str(unfinished)) as database:
                 database.execute(LABELS_VIEW)
                 database.execute(
-                    "CREATE VIEW answers AS SELECT asked.*, known.label, known.observed_at FROM inference_log AS asked "
-                    'LEFT JOIN labels AS known USING (request_id, "row")'
+                    "CREATE VIEW responses AS SELECT log.*, truth.label, truth.observed_at FROM inference_log AS log "
+                    'LEFT JOIN labels AS truth USING (request_id, "row")'
                 )
-                database.execute(f"CREATE VIEW daily AS {daily('answers')}")
+                database.execute(f"CREATE VIEW daily AS {daily('responses')}")
         except duckdb.Error as error:
             raise NoExport("the file cannot be written") from error
         unfinished.replace(path)

@@ -26,34 +26,34 @@ _TYPES: dict[Type, str] = {
 
 
 def to_postgres(archive: Archive, store: Store, url: str) -> int:
-    """Load the days of an archive into the schema `sabia` of a PostgreSQL; returns the rows of the log.
+    """Load an archive into the schema `sabia` of a PostgreSQL database and return the number of its log rows.
 
-    What was there of this model and these days is replaced, in one transaction: whoever reads meanwhile sees all of
-    before or all of after. A version with new features adds their columns.
+    Replaces the rows of this model and these days in one transaction: concurrent readers see all of the old or all of
+    the new rows. A version with new features adds their columns.
 
     Raises:
-        NoExport: the database does not take it. Nothing was changed.
+        NoExport: the database cannot be reached or rejects the export. Nothing was changed.
     """
     columns = columns_of(store, archive.model)
     try:
         with psycopg.connect(url, connect_timeout=10) as connection, tempfile.TemporaryDirectory() as folder:
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
-            # Two exports at once would meet in the middle.
+            # Concurrent exports would interleave.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('sabia export'))")
             _table(connection, "inference_log", columns)
             _table(connection, "every_label", LABEL_COLUMNS)
             counts = {}
             for name, source, of in (("inference_log", "log", columns), ("every_label", "every_label", LABEL_COLUMNS)):
-                _empty(connection, name, archive)
+                _delete(connection, name, archive)
                 counts[name] = _copy(connection, archive, name, source, of, Path(folder))
             for statement in _postgres_views():
                 connection.execute(statement)
             return counts["inference_log"]
     except psycopg.OperationalError as error:
-        raise NoExport("the database cannot be reached, or does not let this user in") from error
+        raise NoExport("the database cannot be reached or rejects the user") from error
     except psycopg.Error as error:
-        told = error.diag.message_primary or type(error).__name__
-        raise NoExport(f"the database says {told!r}") from error
+        message = error.diag.message_primary or type(error).__name__
+        raise NoExport(f"the database reported {message!r}") from error
 
 
 def _table(connection: psycopg.Connection, name: str, columns: dict[str, Type]) -> None:
@@ -75,7 +75,7 @@ def _table(connection: psycopg.Connection, name: str, columns: dict[str, Type]) 
         )
 
 
-def _empty(connection: psycopg.Connection, name: str, archive: Archive) -> None:
+def _delete(connection: psycopg.Connection, name: str, archive: Archive) -> None:
     upper = sql.SQL(" AND dt <= {}").format(sql.Literal(archive.until)) if name == "inference_log" else sql.SQL("")
     connection.execute(
         sql.SQL("DELETE FROM {} WHERE model = {} AND dt >= {}").format(
@@ -109,15 +109,15 @@ def _copy(
 
 
 def _postgres_views() -> Iterable[sql.SQL]:
-    # Columns may have been added; a view of all of them is made anew.
-    yield sql.SQL("DROP VIEW IF EXISTS sabia.daily, sabia.answers, sabia.labels")
+    # Columns may have been added; the view of all of them is created again.
+    yield sql.SQL("DROP VIEW IF EXISTS sabia.daily, sabia.responses, sabia.labels")
     yield sql.SQL(
         'CREATE VIEW sabia.labels AS SELECT DISTINCT ON (model, request_id, "row") model, request_id, "row", label, '
         "observed_at, added_at FROM sabia.every_label "
         f'ORDER BY model, request_id, "row", {LABEL_ORDER}'
     )
     yield sql.SQL(
-        "CREATE VIEW sabia.answers AS SELECT asked.*, known.label, known.observed_at FROM sabia.inference_log AS asked "
-        'LEFT JOIN sabia.labels AS known USING (model, request_id, "row")'
+        "CREATE VIEW sabia.responses AS SELECT log.*, truth.label, truth.observed_at FROM sabia.inference_log AS log "
+        'LEFT JOIN sabia.labels AS truth USING (model, request_id, "row")'
     )
-    yield sql.SQL(f"CREATE VIEW sabia.daily AS {daily('sabia.answers')}")
+    yield sql.SQL(f"CREATE VIEW sabia.daily AS {daily('sabia.responses')}")

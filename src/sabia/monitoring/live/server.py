@@ -122,7 +122,7 @@ class LivePage:
     async def action(self, request: Request) -> Response:
         """`POST /api/rollouts/<name>/<action>`, with `?version=` for one of several canaries."""
         if self._act is None or self._token is None:
-            return _error(403, "Actions are off: start the page with --decisions.")
+            return _error(403, "Actions are off: start the page with --actions.")
         forbidden = _forbidden(request, self._token)
         if forbidden is not None:
             return forbidden
