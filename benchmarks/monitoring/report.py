@@ -1,7 +1,7 @@
-"""`python -m benchmarks.monitoring.report`: a report of ten million rows of log, its time and its memory.
+"""`python -m benchmarks.monitoring.report`: time and memory of a report on ten million rows of log.
 
-The log is of two versions with thirty features each, over ten days, with a hundred thousand labels; it is made once and
-kept. The report runs in a process of its own on two cores, so that its memory is its own.
+The log has two versions with thirty features each, over ten days, with a hundred thousand labels; it is generated once
+and kept. The report runs in a process of its own on two cores, for which its memory is measured.
 """
 
 from __future__ import annotations
