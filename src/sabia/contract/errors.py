@@ -45,8 +45,8 @@ class InvalidManifest(InvalidFile):
 class UnknownSchema(InvalidFile):
     """manifest.json was written by a release that this one does not know."""
 
-    def __init__(self, found: object, known: int) -> None:
-        super().__init__(f"manifest.json has schema_version {found!r}; this release reads {known}.")
+    def __init__(self, given: object, known: int) -> None:
+        super().__init__(f"manifest.json has schema_version {given!r}; this release reads {known}.")
 
 
 class InvalidReference(InvalidFile):

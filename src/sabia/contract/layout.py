@@ -1,4 +1,4 @@
-"""Where everything lies in a store.
+"""The layout of a store: the keys of versions and aliases.
 
 ```
 models/<name>/<MAJOR>.<MINOR>/<digest>/<file>    content, written first
@@ -76,7 +76,7 @@ def check_alias(alias: str) -> str:
 
 
 def model_prefix(name: str) -> str:
-    """The prefix of everything that belongs to one model."""
+    """The prefix of one model's versions and aliases."""
     return f"{MODELS}/{check_model_name(name)}/"
 
 

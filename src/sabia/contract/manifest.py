@@ -148,7 +148,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def content_digest(files: dict[str, bytes]) -> str:
-    """Sha256 over the sorted lines `<sha256 of the file>  <name>` of everything but the card.
+    """Sha256 over the sorted lines `<sha256 of the file>  <name>` of every file except the card.
 
     The card is prose about the content. Were it part of the digest, a better sentence would be a new version.
     """
@@ -214,9 +214,9 @@ def _check_schema_version(data: bytes) -> None:
         raise InvalidManifest("it is not JSON") from error
     if not isinstance(head, dict):
         raise InvalidManifest("it is not a JSON object")
-    found = head.get("schema_version")
-    if type(found) is not int or found != SCHEMA_VERSION:
-        raise UnknownSchema(found, SCHEMA_VERSION)
+    given = head.get("schema_version")
+    if type(given) is not int or given != SCHEMA_VERSION:
+        raise UnknownSchema(given, SCHEMA_VERSION)
 
 
 def _check_consistency(manifest: Manifest) -> None:

@@ -1,7 +1,6 @@
-"""Names that move: `champion`, `challenger`, … each points to one version and keeps where it pointed before.
+"""Aliases: names such as `champion` and `challenger`, each of which points to one version and keeps its history.
 
-An alias moves by compare-and-swap: whoever read an older state than the one in the store is told so and writes
-nothing.
+An alias moves by compare-and-swap: a move that was decided on an older state than the store's fails and writes nothing.
 """
 
 from __future__ import annotations
@@ -44,64 +43,63 @@ def resolve(store: Store, name: str, alias: str) -> Version:
     Raises:
         AliasNotFound: it was never set, or is retired.
     """
-    found = _read(store, name, alias)
-    version = found[0].version if found else None
+    stored = _read(store, name, alias)
+    version = stored[0].version if stored else None
     if version is None:
         raise AliasNotFound(name, alias)
     return version
 
 
 def history(store: Store, name: str, alias: str) -> Alias:
-    """The alias with every move it made.
+    """The alias with every move.
 
     Raises:
         AliasNotFound: it was never set.
     """
-    found = _read(store, name, alias)
-    if found is None:
+    stored = _read(store, name, alias)
+    if stored is None:
         raise AliasNotFound(name, alias)
-    return found[0]
+    return stored[0]
 
 
 def aliases(store: Store, name: str) -> dict[str, Version]:
-    """The aliases of a model that point somewhere, by name."""
+    """The versions that a model's aliases point to, by alias; retired aliases are left out."""
     prefix = alias_prefix(name)
     names = sorted(entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix))
-    found = {alias: history(store, name, alias).version for alias in names}
-    return {alias: version for alias, version in found.items() if version is not None}
+    versions = {alias: history(store, name, alias).version for alias in names}
+    return {alias: version for alias, version in versions.items() if version is not None}
 
 
 def point(store: Store, name: str, alias: str, version: Version, *, at: str) -> Alias:
     """Point an alias to a version that exists.
 
     Raises:
-        VersionNotFound: nobody claimed the version.
-        AliasMoved: somebody else moved the alias at the same time; nothing was written.
+        VersionNotFound: no manifest claims the version.
+        AliasMoved: another writer moved the alias at the same time; nothing was written.
     """
     manifest_of(store, name, version)
     return _move(store, name, alias, Move(str(version), at))
 
 
 def retire(store: Store, name: str, alias: str, *, at: str) -> Alias:
-    """Let an alias point nowhere; its history stays.
+    """Retire an alias: it points to no version, and keeps its history.
 
     Raises:
-        AliasNotFound: it points nowhere already.
-        AliasMoved: somebody else moved it at the same time; nothing was written.
+        AliasNotFound: it points to no version.
+        AliasMoved: another writer moved it at the same time; nothing was written.
     """
     resolve(store, name, alias)
     return _move(store, name, alias, Move(None, at))
 
 
 def _move(store: Store, name: str, alias: str, move: Move) -> Alias:
-    found = _read(store, name, alias)
-    before, tagged = found or (Alias(SCHEMA_VERSION, alias, []), None)
-    after = Alias(SCHEMA_VERSION, alias, [*before.history, move])
+    current, tagged = _read(store, name, alias) or (Alias(SCHEMA_VERSION, alias, []), None)
+    moved = Alias(SCHEMA_VERSION, alias, [*current.history, move])
     try:
-        store.swap(alias_key(name, alias), msgspec.json.encode(after), expected=tagged)
+        store.swap(alias_key(name, alias), msgspec.json.encode(moved), expected=tagged)
     except KeyTaken as error:
         raise AliasMoved(name, alias) from error
-    return after
+    return moved
 
 
 def _read(store: Store, name: str, alias: str) -> tuple[Alias, Tagged] | None:
@@ -110,9 +108,9 @@ def _read(store: Store, name: str, alias: str) -> tuple[Alias, Tagged] | None:
     except KeyNotFound:
         return None
     try:
-        found = msgspec.json.decode(tagged.data, type=Alias)
+        stored = msgspec.json.decode(tagged.data, type=Alias)
     except msgspec.MsgspecError as error:
         raise InvalidAlias(alias, str(error).rstrip(".")) from error
-    if found.schema_version != SCHEMA_VERSION or not found.history:
+    if stored.schema_version != SCHEMA_VERSION or not stored.history:
         raise InvalidAlias(alias, "it is of another schema")
-    return found, tagged
+    return stored, tagged

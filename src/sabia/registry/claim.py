@@ -4,13 +4,12 @@
 - the methods of the newest version → its next MINOR;
 - other methods → the next MAJOR.
 
-A claim is one create-only put of the manifest, after the files that it names. Of two publishers that want one number
-one gets it, and the other applies the rule again to what the store holds now. A publisher that dies before its
-manifest has claimed nothing and blocks nobody.
+A claim is one create-only put of the manifest, written after the files that it names. If two publishers claim the
+same number, one succeeds, and the other applies the rule again to the versions that the store holds then. A publisher
+that dies before it writes the manifest has claimed nothing and blocks no other.
 
-The rule is applied to the versions listed a moment before the claim. Two publishers of one content, one of which
-listed before a *third* changed the methods, may thus hold the content under two numbers; no number is ever
-overwritten or shared.
+The rule is applied to the versions listed just before the claim. If a third publisher changes the methods between the
+listings of two publishers of the same content, that content may get two numbers; no number is overwritten or shared.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from sabia.store.objects import Store
 
 FIRST = Version(1, 0)
 
-# Each lost race means that somebody else claimed a number, so this many tries fail only against as many publishers.
+# Each lost race means that another publisher claimed a number: this many tries fail only against as many publishers.
 _TRIES = 100
 
 
 class Change(enum.StrEnum):
-    """What the rule says of a draft, against the versions that exist."""
+    """The difference between a draft and the versions that exist."""
 
     FIRST = "first version"
     METHODS = "new methods"
@@ -45,7 +44,7 @@ class Change(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A version that has no number yet: everything that its manifest will say, and its files by name."""
+    """A version without a number: the content of its manifest, and its files by name."""
 
     name: str
     created_at: str
@@ -60,13 +59,13 @@ class Draft:
 
     @property
     def digest(self) -> str:
-        """The content digest: the folder that the files will lie in."""
+        """The content digest: the name of the folder that will hold the files."""
         return manifests.content_digest(self.files)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The number that the rule gives a draft, why, and the version it came from."""
+    """The number that the rule gives a draft, the reason, and the version before it."""
 
     version: Version
     change: Change
@@ -75,7 +74,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The outcome: `change` is NOTHING when the content was there already."""
+    """The outcome: `change` is NOTHING when a version has the same content already."""
 
     manifest: Manifest
     change: Change
@@ -100,21 +99,21 @@ def publish(store: Store, draft: Draft) -> Published:
 
     Raises:
         StoreError: the store failed; publish again, nothing half-written counts.
-        KeyTaken: a file's place, named for its digest, holds other bytes: somebody wrote there by hand.
-        ClaimsExhausted: others claimed a hundred numbers meanwhile.
+        KeyTaken: a key named for a digest holds other bytes, which no publisher writes.
+        ClaimsExhausted: other publishers claimed a hundred numbers meanwhile.
     """
     for _ in range(_TRIES):
         existing = manifests_of(store, draft.name)
         decision = decide(draft, existing)
         if decision.change is Change.NOTHING:
-            found = next(manifest for manifest in existing if manifest.number == decision.version)
-            return Published(found, decision.change, store.uri(version_prefix(draft.name, decision.version)))
+            same = next(manifest for manifest in existing if manifest.number == decision.version)
+            return Published(same, decision.change, store.uri(version_prefix(draft.name, decision.version)))
         prefix = version_prefix(draft.name, decision.version)
         manifest = _manifest(draft, decision, _write_files(store, draft, prefix))
         try:
             store.create(manifest_key(draft.name, decision.version), manifests.encode(manifest))
         except KeyTaken:
-            continue  # somebody else's number now: apply the rule to what the store holds
+            continue  # another publisher's number now: apply the rule to what the store holds
         return Published(manifest, decision.change, store.uri(prefix))
     raise ClaimsExhausted(draft.name, _TRIES)
 

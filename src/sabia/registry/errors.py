@@ -79,15 +79,15 @@ class MissingFile(IntegrityError):
 class WrongSize(IntegrityError):
     """A file is shorter or longer than the manifest states."""
 
-    def __init__(self, path: str, *, expected: int, found: int) -> None:
-        super().__init__(f"{path} has {found} bytes; the manifest says {expected}.")
+    def __init__(self, path: str, *, expected: int, actual: int) -> None:
+        super().__init__(f"{path} has {actual} bytes; the manifest says {expected}.")
 
 
 class WrongDigest(IntegrityError):
     """A file's bytes are not those that were published."""
 
-    def __init__(self, path: str, *, expected: str, found: str) -> None:
-        super().__init__(f"{path} has sha256 {found[:12]}…; the manifest says {expected[:12]}….")
+    def __init__(self, path: str, *, expected: str, actual: str) -> None:
+        super().__init__(f"{path} has sha256 {actual[:12]}…; the manifest says {expected[:12]}….")
 
 
 class InvalidAlias(IntegrityError):

@@ -1,7 +1,6 @@
-"""Reading a version so that nothing is made from bytes that were not published.
+"""Reading a version: the manifest, then every file that it names, each compared in size and sha256.
 
-The manifest is read first, then every file that it names, and each is compared in size and sha256 before the caller
-gets any of them. Files that the manifest does not name are never read.
+The caller gets all of them or an error. Files that the manifest does not name are never read.
 """
 
 from __future__ import annotations
@@ -73,9 +72,9 @@ def _read_verified(store: Store, prefix: str, entry: File) -> bytes:
 
 
 def verify(entry: File, data: bytes) -> None:
-    """Raise WrongSize or WrongDigest unless `data` is what the manifest's entry promises."""
+    """Raise WrongSize or WrongDigest unless `data` matches the manifest's entry."""
     if len(data) != entry.size:
-        raise WrongSize(entry.name, expected=entry.size, found=len(data))
-    found = manifests.sha256(data)
-    if found != entry.sha256:
-        raise WrongDigest(entry.name, expected=entry.sha256, found=found)
+        raise WrongSize(entry.name, expected=entry.size, actual=len(data))
+    digest = manifests.sha256(data)
+    if digest != entry.sha256:
+        raise WrongDigest(entry.name, expected=entry.sha256, actual=digest)

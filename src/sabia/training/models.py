@@ -1,9 +1,8 @@
 """The talk's object: a model is state (`params`, `hyper_params`) and methods (`train`, `predict`).
 
-Each class below is one set of methods. All of them answer the same question, the probability of the positive class,
-so that any two versions can share traffic. To add one: write a class, give it a name in `METHODS`, and let the parity
-test run over it. Raise `code_major` when a class starts to answer otherwise from the same params: other methods are a
-new MAJOR.
+Each class below is one set of methods. All of them predict the probability of the positive class, so that any two
+versions can share traffic. To add one, write a class and name it in `METHODS`; the parity test then runs over it. Raise
+`code_major` when a class predicts something else from the same params: other methods are a new MAJOR.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Model(ABC):
 
     @abstractmethod
     def _params(self, estimator: Pipeline) -> Params:
-        """What training found, as JSON can hold it."""
+        """The fitted parameters, as JSON can hold them."""
 
     def _fitted(self) -> Pipeline:
         if self.estimator is None:
@@ -87,7 +86,7 @@ class Model(ABC):
 
 
 class _Linear(Model):
-    """Standardised columns times coefficients: the params say all there is."""
+    """Standardised columns times coefficients: the params are the whole model."""
 
     input_dtype = "float64"
     parity_tolerance = 1e-9
@@ -168,7 +167,7 @@ METHODS: dict[str, type[Model]] = {
 
 
 def model_of(methods: str) -> Model:
-    """A new, untrained model of the methods called so.
+    """A new, untrained model of these methods.
 
     Raises:
         UnknownMethods: there are none.

@@ -40,7 +40,7 @@ def test_another_schema_version_is_refused_by_that_reason_alone(found: object) -
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"null", b"[" * 100_000])
-def test_what_is_no_json_object_is_refused(data: bytes) -> None:
+def test_another_document_than_a_json_object_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidFile):
         decode(data)
 

@@ -14,7 +14,7 @@ __all__ = ["parts"]
 
 
 @pytest.mark.parametrize("methods", METHODS)
-def test_the_served_model_answers_as_the_estimator_does(methods: str, parts: Split) -> None:
+def test_the_served_model_predicts_as_its_estimator_does(methods: str, parts: Split) -> None:
     """Forests and boosting too, although no version of theirs is published yet."""
     model = trained(methods, parts)
     served = to_onnx(model, len(parts.training.names))
@@ -35,7 +35,7 @@ def test_the_opsets_are_the_pinned_ones_and_no_other(methods: str, parts: Split)
 
 
 @pytest.mark.parametrize("methods", METHODS)
-def test_every_model_has_one_input_and_one_vector_of_answers(methods: str, parts: Split) -> None:
+def test_every_model_has_one_input_and_one_vector_of_predictions(methods: str, parts: Split) -> None:
     served = to_onnx(trained(methods, parts), len(parts.training.names))
     assert run(served, parts.held_out.features[:1]).shape == (1,)
     assert run(served, parts.held_out.features).shape == (parts.held_out.rows,)

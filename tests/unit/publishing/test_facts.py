@@ -45,14 +45,14 @@ def test_two_versions_of_the_same_range_have_the_same_prediction_bins(linear: Ar
     assert edges[0] == edges[1] == prediction_edges(0.0, 1.0).tolist()
 
 
-def test_the_card_states_what_the_manifest_says(logistic: Artifact) -> None:
+def test_the_card_has_the_figures_of_the_manifest(logistic: Artifact) -> None:
     card, manifest = logistic.files["CARD.md"].decode(), logistic.manifest
     assert f"{manifest.metrics.accuracy:.4f}" in card
     assert manifest.methods.fingerprint[:12] in card
     assert all(feature.name in card for feature in manifest.features)
 
 
-def test_the_card_says_nothing_of_number_or_time(logistic: Artifact) -> None:
+def test_the_card_holds_neither_number_nor_time(logistic: Artifact) -> None:
     """Else the same content published twice would have two cards."""
     card = logistic.files["CARD.md"].decode()
     assert logistic.manifest.created_at not in card
@@ -67,7 +67,7 @@ def test_provenance_names_data_code_and_libraries(linear: Artifact) -> None:
     assert found.opset == {"ai.onnx": 17, "ai.onnx.ml": 1}
 
 
-def test_the_commit_comes_from_the_environment_where_there_is_no_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_repository_the_commit_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SABIA_GIT_COMMIT", "abc123")
     found = provenance.git()
     assert found is not None

@@ -15,21 +15,21 @@ from tests.unit.training.test_models import parts, trained
 __all__ = ["parts"]
 
 
-def test_a_converted_model_that_answers_otherwise_is_refused(parts: Split) -> None:
+def test_a_model_that_disagrees_with_its_estimator_is_refused(parts: Split) -> None:
     one, other = trained("linear-regression", parts), trained("logistic-regression", parts)
     with pytest.raises(ParityRefused, match="is allowed"):
         gate.check_parity(one, to_onnx(other, len(parts.training.names)), parts.held_out.features)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_parameter_that_is_no_number_is_refused(value: float) -> None:
+def test_a_parameter_that_is_not_finite_is_refused(value: float) -> None:
     model = LinearRegression()
     model.params = {"coefficients": [1.0, value], "intercept": 0.0}
     with pytest.raises(ParametersRefused, match="coefficients"):
         gate.check_parameters(model)
 
 
-def test_a_constant_answer_is_refused() -> None:
+def test_a_constant_prediction_is_refused() -> None:
     with pytest.raises(ConstantRefused, match=r"0\.5"):
         gate.check_prediction(np.full(10, 0.5))
 

@@ -29,7 +29,7 @@ def test_an_alias_points_where_it_was_last_pointed_and_keeps_its_history(toy: St
     assert aliases.aliases(toy, "toy") == {"champion": Version(1, 1)}
 
 
-def test_an_alias_cannot_point_to_a_version_that_nobody_claimed(toy: Store) -> None:
+def test_an_alias_cannot_point_to_an_unclaimed_version(toy: Store) -> None:
     with pytest.raises(VersionNotFound):
         aliases.point(toy, "toy", "champion", Version(9, 9), at=AT)
 
@@ -44,14 +44,14 @@ def test_a_retired_alias_points_nowhere_and_can_be_set_again(toy: Store) -> None
     assert [move.version for move in aliases.history(toy, "toy", "champion").history] == ["1.0", None, "1.1"]
 
 
-def test_an_alias_that_was_never_set_is_not_there(toy: Store) -> None:
+def test_an_alias_that_was_never_set_is_not_found(toy: Store) -> None:
     for call in (aliases.resolve, aliases.history):
         with pytest.raises(AliasNotFound):
             call(toy, "toy", "champion")
 
 
 class OvertakenStore(Store):
-    """A store in which somebody else moves the alias between our reading and our writing."""
+    """A store in which another writer moves the alias between the reading and the writing."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.url, store._backend)  # noqa: SLF001

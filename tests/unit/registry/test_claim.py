@@ -39,7 +39,7 @@ def test_the_same_content_is_the_version_that_holds_it_and_nothing_is_written(st
     assert list(store.list("models/")) == before
 
 
-def test_another_wording_of_the_card_is_no_new_version(store: Store) -> None:
+def test_another_wording_of_the_card_does_not_make_a_version(store: Store) -> None:
     draft = a_draft()
     publish(store, draft)
     reworded = replace(draft, files=draft.files | {"CARD.md": b"# better words\n"})

@@ -58,7 +58,7 @@ def test_a_missing_file_is_named(logistic: Artifact) -> None:
         read_artifact(a_copy(logistic, reference=None))
 
 
-def test_without_a_manifest_there_is_no_version(store: Store) -> None:
+def test_files_without_a_manifest_are_not_a_version(store: Store) -> None:
     store.create("0.onnx", b"left by somebody")
     with pytest.raises(MissingManifest):
         read_artifact(store)

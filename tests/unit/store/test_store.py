@@ -164,7 +164,7 @@ def test_of_many_moves_of_one_alias_none_is_lost(any_store: Store) -> None:
 
 
 @pytest.mark.local
-def test_a_bucket_that_is_not_there_is_refused_with_that_reason(tmp_path: Path) -> None:
+def test_a_missing_bucket_is_refused_with_that_reason(tmp_path: Path) -> None:
     with seaweedfs(tmp_path) as environment, pytest.raises(StoreRefused, match="no such bucket"):
         list(Store.open("s3://nothing", environment=environment).list("models/"))
 

@@ -13,7 +13,7 @@ LIBRARY = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass) i
 
 
 @pytest.mark.parametrize("kind", LIBRARY, ids=lambda kind: kind.__name__)
-def test_every_error_of_the_library_becomes_one_of_ours_without_its_text(kind: type[Exception]) -> None:
+def test_every_error_of_the_library_becomes_a_store_error_without_its_text(kind: type[Exception]) -> None:
     found = translate(kind("secret-key /home/somebody"), "reading 'a'")
     assert isinstance(found, StoreError)
     assert "reading 'a'" in str(found)
@@ -27,12 +27,12 @@ def test_a_programming_error_stays_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "models", "ftp://host/x", "s3://", "gs:///x", "file://host/x", "file:relative"])
-def test_what_is_no_store_url_is_refused(url: str) -> None:
+def test_a_url_of_another_form_is_refused(url: str) -> None:
     with pytest.raises(InvalidStoreUrl, match="store URL"):
         Store.open(url)
 
 
-def test_a_folder_that_is_not_there_is_refused_unless_asked_for(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused_unless_it_is_to_be_made(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(StoreRefused, match="does not exist"):
         Store.open(missing.as_uri())
@@ -40,7 +40,7 @@ def test_a_folder_that_is_not_there_is_refused_unless_asked_for(tmp_path: Path) 
     assert Store.open(missing.as_uri()).get("a") == b"1"
 
 
-def test_a_dead_endpoint_is_unavailable_and_no_secret_is_told() -> None:
+def test_a_dead_endpoint_is_unavailable_and_the_error_holds_no_secret() -> None:
     environment = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "AWS_ACCESS_KEY_ID": "key",
@@ -58,7 +58,7 @@ def test_a_missing_key_is_not_found(store: Store) -> None:
         store.get("nothing/here")
 
 
-def test_a_folder_that_cannot_be_made_is_a_store_that_is_away(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError):
         Store.open((tmp_path / "file").as_uri(), make=True)

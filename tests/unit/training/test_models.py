@@ -39,7 +39,7 @@ def test_every_model_answers_a_probability(methods: str, parts: Split) -> None:
 
 
 @pytest.mark.parametrize(("methods", "link"), [("linear-regression", "clip"), ("logistic-regression", "logistic")])
-def test_the_params_of_a_linear_model_say_all_there_is(methods: str, link: str, parts: Split) -> None:
+def test_the_params_of_a_linear_model_are_the_whole_model(methods: str, link: str, parts: Split) -> None:
     model = trained(methods, parts)
     params = model.params
     rows = (parts.held_out.features - params["means"]) / params["scales"]

@@ -35,7 +35,7 @@ def test_the_recipe_gives_the_six_versions_of_the_talk(published: Store) -> None
     assert estimators == ["sklearn.Ridge"] * 3 + ["sklearn.LogisticRegression"] * 3
 
 
-def test_each_minor_changes_what_the_talk_says(published: Store) -> None:
+def test_each_minor_changes_the_data_or_the_hyper_params(published: Store) -> None:
     """x.1 has other data and the same hyper-parameters, x.2 the same data and other hyper-parameters."""
     found = {manifest.version: manifest for manifest in manifests_of(published, MODEL)}
     for major in "12":
@@ -111,7 +111,7 @@ def test_a_wrong_recipe_is_refused_and_the_field_is_named(
 
 
 @pytest.mark.parametrize("text", ["{", "- 1", ""])
-def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
+def test_another_document_than_a_recipe_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     with pytest.raises(InvalidRecipe):
@@ -126,7 +126,7 @@ def test_the_training_job_is_one_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_training_job_says_in_one_line_why_it_failed(tmp_path: Path) -> None:
+def test_the_training_job_reports_a_failure_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("{}")
     command = [sys.executable, "-m", "training", "--store", tmp_path.as_uri(), str(tmp_path / "bad.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
