@@ -40,7 +40,7 @@ class Prometheus:
         clock: seconds since the epoch, as Prometheus counts them.
 
     Raises:
-        InvalidPlan: one of the versions is a baseline, whose servers say that they are the version they are a copy of.
+        InvalidPlan: one of the versions is a baseline, whose servers export the number of the version that they copy.
     """
 
     def __init__(

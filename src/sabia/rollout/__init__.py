@@ -1,1 +1,1 @@
-"""Moving a model from one version to the next: versions put on a cluster and taken off it, and traffic between them."""
+"""Moving requests from one version to the next by evidence: the plan, the decision, the record, the engine."""

@@ -1,4 +1,4 @@
-"""What both arms have counted, as it was found at one instant, and what happened between two instants.
+"""Counters of both arms at one instant, and the difference between two instants.
 
 Counters only ever grow, until a server starts again. A difference is made replica by replica, and only of replicas that
 were there at both instants and did not start again in between: nothing is known of the rest.
@@ -20,7 +20,7 @@ BUCKETS = len(EDGES) + 1
 
 
 class Counters(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one replica has counted since it started, of the requests that the split sent it.
+    """Counts of one replica since it started, of the requests that the split sent it.
 
     Attributes:
         requests, errors: answered calls that are not the client's fault, and those of them that failed (5xx).

@@ -17,7 +17,8 @@ _MISMATCH = math.log(1000)
 def may_promote(plan: Plan, state: State) -> bool:
     """Whether the evidence lets a canary have every request.
 
-    A rollout promotes at the last step of its plan, when one canary is left and the step is complete.
+    A canary advances when it is safe, the minimum dwell has passed, and nothing pauses or holds the rollout; after the
+    last step it is promoted, if it is the only one left.
     """
     return at_last_step(plan, state) and len(state.active) == 1 and step_is_complete(plan, state)
 

@@ -19,7 +19,7 @@ from sabia.sequential.planning import odds_growth
 from sabia.sequential.wealth import Array, log_mean
 
 _LOOKS = 4096
-# A batch of a forecast has at least so many requests, or so many looks.
+# A batch of a forecast has at least this many requests, or this many looks.
 _FEW, _TOGETHER = 10.0, 60
 # A bet that the first failure loses: so much at every look is as good as minus infinity, and can be multiplied by none.
 _RUIN = -1e6
@@ -140,9 +140,9 @@ def forecast(plan: Plan, traffic: Traffic, canary_errors: float) -> Forecast:
 
 
 def catches(plan: Plan, state: State, ratio: float) -> float | None:
-    """Seconds until a canary with `ratio` times the failures of the stable would be found, from now on at this weight.
+    """Seconds until a canary with `ratio` times the failures of the stable would be detected, at this weight.
 
-    None when it would not, or nothing can be said yet.
+    None if it would not, or there is no estimate yet.
     """
     if state.step is None or not state.active:
         return None

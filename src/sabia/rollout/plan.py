@@ -1,6 +1,6 @@
-"""What a rollout is to do: read from YAML, or from the `spec` of a `Rollout`, and checked before anything moves.
+"""The plan of a rollout: parsed from YAML, or from the `spec` of a `Rollout`, and checked before any weight moves.
 
-Whatever is wrong is said with the field's name and, where there is a text, its line. A plan never changes while its
+A problem is reported with the field's name and, for a text, its line. A plan never changes while its
 rollout runs: its digest is part of every record.
 """
 
@@ -72,7 +72,7 @@ class Errors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The time of the decision itself. `tolerance` (a ratio) and `slack` (a time) together are what is still fine."""
+    """The time of the prediction itself. `tolerance` (a ratio) and `slack` (a time) together are what is still fine."""
 
     quantiles: Quantiles = msgspec.field(default_factory=lambda: [0.5, 0.9, 0.99])
     tolerance: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.05
@@ -81,14 +81,14 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`budget`: by how much (total variation, 0 to 1) the canary may answer otherwise; it is meant to differ."""
+    """`budget`: by how much (total variation, 0 to 1) the canary's predictions may differ; they are expected to."""
 
     budget: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.10
     on_shift: Choice = "hold"
 
 
 class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Answers that turned out wrong. `tolerance`: the ratio of odds that is still fine."""
+    """Predictions that turned out wrong. `tolerance`: the ratio of odds that is still fine."""
 
     tolerance: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.0
     on_harm: Choice = "roll-back"
@@ -144,12 +144,12 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def dwell_seconds(self) -> float:
-        """How long a step lasts at least."""
+        """The shortest time of a step, in seconds."""
         return seconds(self.minimum_dwell)
 
     @property
     def look_seconds(self) -> float:
-        """The time between two looks."""
+        """The time between two looks, in seconds."""
         return seconds(self.look_every)
 
     @property
@@ -172,7 +172,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def digest(self) -> str:
-        """What records bear, so that nothing is continued under another plan."""
+        """The digest in every record, so that no record continues under another plan."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
 
 
@@ -280,7 +280,7 @@ def _wrong_durations(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _problem(text: str) -> tuple[str, str]:
-    """Field and problem, out of what msgspec says: `Expected …, got … - at `$.safe.beta``."""
+    """Field and problem, from msgspec's message: `Expected …, got … - at `$.safe.beta``."""
     problem, _, path = text.partition(" - at `$")
     unknown = re.search(r"unknown field `([^`]+)`", problem)
     missing = re.search(r"missing required field `([^`]+)`", problem)

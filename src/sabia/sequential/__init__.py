@@ -1,9 +1,9 @@
-"""Sequential tests on differences of counters: valid however often one looks. No I/O, no clock, nothing of ours."""
+"""Sequential tests on differences of counters: valid at every look. No I/O, no clock."""
 
 from sabia.sequential.categories import Categories, total_variation
 from sabia.sequential.difference import DifferenceTest
 from sabia.sequential.dispersion import Dispersion, failing_clients
-from sabia.sequential.errors import EvidenceError, InvalidCounts, InvalidSetting
+from sabia.sequential.errors import InvalidCounts, InvalidSetting, SequentialError
 from sabia.sequential.family import combine, e_benjamini_hochberg
 from sabia.sequential.latency import Memory, exceedance, shifted
 from sabia.sequential.odds import Batch, OddsTest
@@ -16,11 +16,11 @@ __all__ = [
     "Categories",
     "DifferenceTest",
     "Dispersion",
-    "EvidenceError",
     "InvalidCounts",
     "InvalidSetting",
     "Memory",
     "OddsTest",
+    "SequentialError",
     "Wealth",
     "above_rate",
     "combine",

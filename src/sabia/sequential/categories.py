@@ -8,7 +8,7 @@ distribution. For ratios r_j that were fixed before the batch,
 
     log e = sum_j k_j log r_j - log E[prod_j r_j^K_j],     E[...] = [x^n1] prod_j (1 + x r_j)^m_j / C(N, n1).
 
-`sabia.sequential.hypergeometric` has the expectation. Two kinds of bets share the money:
+`sabia.sequential.hypergeometric` has the expectation. Two kinds of bets share the wealth:
 
 - one on each category alone, that the canary has its ratio to the rest more often (`sabia.sequential.odds`): nothing
   has to be learned first, and this is how a version usually breaks;
@@ -32,7 +32,7 @@ from sabia.sequential.wealth import Array, Wealth, start_wealth
 # How boldly the bets follow the past's ratios.
 _BOLDNESS = (0.5, 1.0)
 _PRIOR = 5.0
-# What is bet on each category alone, and the share of the money that goes there.
+# The bet on each category alone, and its share of the wealth.
 _ALONE = OddsTest(ratios=(2.25,))
 _ALONE_SHARE = 0.8
 
@@ -76,9 +76,12 @@ class Categories:
         both = stable + canary
         total = np.maximum(both.sum(axis=-1, keepdims=True), 1)
         share = np.where(stable.sum(axis=-1, keepdims=True) > 0, canary.sum(axis=-1, keepdims=True) / total, 0.0)
-        seen = np.where(share > 0, canary, 0)
+        counted = np.where(share > 0, canary, 0)
         return Categories(
-            self.shape.update(on_shape), self.alone.update(on_each), self.observed + seen, self.expected + both * share
+            self.shape.update(on_shape),
+            self.alone.update(on_each),
+            self.observed + counted,
+            self.expected + both * share,
         )
 
 

@@ -32,7 +32,7 @@ Numbers = Array | Counts | float
 _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 # `beyond`: bets as shares of the largest that is possible.
 _STAKES = (0.03, 0.1, 0.3, 0.9)
-# Of the money on the stable's side, a batch may lose at most this share for each request.
+# A batch may lose at most this share of the wealth on the stable's side, for each request.
 _MOST = 0.9
 
 
@@ -61,7 +61,7 @@ class DifferenceTest:
         return wealth.update(self.log_e(batch, guess) / np.asarray(dispersion)[..., None])
 
     def log_e(self, batch: Batch, guess: Array | float) -> Array:
-        """Log of each bet's e-value; shape (..., bets). A batch without one of the arms says nothing: 0."""
+        """Log of each bet's e-value; shape (..., bets). A batch without one of the arms is no evidence: 0."""
         return self.expected(batch.n0, batch.n1, batch.x0, batch.x1, guess)
 
     def expected(self, n0: Numbers, n1: Numbers, x0: Numbers, x1: Numbers, guess: Array | float) -> Array:

@@ -47,7 +47,7 @@ class Dispersion:
 
     @classmethod
     def start(cls, *leading: int) -> Dispersion:
-        """Nothing seen yet."""
+        """Before the first batch."""
         nothing = np.zeros(leading)
         return cls(nothing, nothing, nothing.astype(np.int64), nothing.astype(np.int64))
 

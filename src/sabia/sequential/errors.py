@@ -1,8 +1,8 @@
-"""What can go wrong before a comparison: only what it is given can be wrong.
+"""What can go wrong: only the arguments can be wrong.
 
 ```
-EvidenceError
-├── InvalidCounts     counts that no two arms can have
+SequentialError
+├── InvalidCounts     counts that contradict each other
 └── InvalidSetting    a margin, a level or a bet outside its range
 ```
 """
@@ -12,18 +12,18 @@ from __future__ import annotations
 from sabia.errors import SabiaError
 
 
-class EvidenceError(SabiaError):
+class SequentialError(SabiaError):
     """Base of everything this package raises on purpose."""
 
 
-class InvalidCounts(EvidenceError):
+class InvalidCounts(SequentialError):
     """Counts contradict each other."""
 
     def __init__(self, what: str, problem: str) -> None:
         super().__init__(f"{what} {problem}.")
 
 
-class InvalidSetting(EvidenceError):
+class InvalidSetting(SequentialError):
     """A setting is outside its range."""
 
     def __init__(self, name: str, value: object, allowed: str) -> None:

@@ -1,6 +1,6 @@
 """The hypergeometric distributions that two arms make of a batch: normalisers and expectations, many at once.
 
-Given the sizes of the arms and how often each category was seen in both, the canary's counts are hypergeometric. What a
+Given the sizes of the arms and the count of each category in both, the canary's counts are hypergeometric. What a
 bet needs is the mean of prod_j r_j^K_j, which is
 
     E = [x^n1] prod_j (1 + x r_j)^m_j / C(N, n1).
@@ -21,9 +21,9 @@ from sabia.sequential.wealth import Array, log_sum
 
 Counts = NDArray[np.int64]
 
-# From so many terms on, the contour is the cheaper way.
+# From this many terms on, the contour integral is cheaper.
 _TERMS = 256
-# How many numbers a chunk of the sum may take at once.
+# The most numbers that a chunk of the sum takes at once.
 _CHUNK = 4_000_000
 _NODES = 64
 _WIDTHS = 9.0

@@ -26,13 +26,13 @@ RATIOS = (1.25, 1.6, 3.0, 10.0)
 
 # A batch's share in the memory of the next one's: the memory is about eight batches long.
 _KEPT = 7 / 8
-# What went on before the first look may count for at most so many requests.
+# Requests before the first look count for at most this many.
 _HEAD_START = 500.0
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """How long the stable's requests took lately: weights by bucket, shape (..., buckets)."""
+    """The recent durations of the stable's requests: weights by bucket, shape (..., buckets)."""
 
     weights: Array
 
@@ -58,9 +58,9 @@ def shifted(threshold: int, edges: Sequence[float], *, tolerance: float, slack: 
     """The bucket whose upper edge is the canary's threshold; past the last edge there is none: len(edges)."""
     if threshold >= len(edges):
         return len(edges)
-    wanted = max(edges[threshold] * tolerance, edges[threshold] + slack)
-    # An edge that is nearly the wanted time is that time: edges are rounded, and so are tolerances.
-    return int(np.searchsorted(np.asarray(edges), wanted * (1 - 1e-4), side="left"))
+    shifted_edge = max(edges[threshold] * tolerance, edges[threshold] + slack)
+    # An edge that nearly equals it counts as equal: edges are rounded, and so are tolerances.
+    return int(np.searchsorted(np.asarray(edges), shifted_edge * (1 - 1e-4), side="left"))
 
 
 def exceedance(stable: Counts, canary: Counts, over: int, canary_over: int) -> Batch:

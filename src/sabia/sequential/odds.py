@@ -31,7 +31,7 @@ RATIOS = (1.5, 2.5, 4.0, 8.0, 20.0, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What both arms got between two scrapes, and how often the event was seen; each of shape (...).
+    """Requests of both arms between two scrapes, and events among them; each of shape (...).
 
     Raises:
         InvalidCounts: a count is negative, or there are more events than requests.
@@ -82,7 +82,7 @@ class OddsTest:
         return wealth.update(self.log_e(batch) / np.asarray(dispersion)[..., None])
 
     def log_e(self, batch: Batch) -> Array:
-        """Log of each bet's e-value; shape (..., bets). A batch without one of the arms says nothing: 0."""
+        """Log of each bet's e-value; shape (..., bets). A batch without one of the arms is no evidence: 0."""
         log_r = np.log(np.asarray(self.ratios)) * (-1 if self.safe else 1)
         log_psi = np.log(self.null) + np.concatenate([[0.0], log_r])
         log_z = log_normaliser(batch.n0, batch.n1, batch.x0 + batch.x1, log_psi)

@@ -1,6 +1,6 @@
 """How fast evidence grows, and so when it will be enough: before a rollout starts, and while it runs.
 
-The log of a bet grows by the relative entropy between what happens and what the null says. For a rare event of rate
+The log of a bet grows by the relative entropy between what happens and the null. For a rare event of rate
 p_s in the stable and p_c in the canary, which gets the share w of n requests, and a bet on the ratio r, a batch adds on
 average, with t(r) = w r / (w r + 1 - w) the share of all events that the canary would have,
 

@@ -1,6 +1,6 @@
-"""Sample-ratio mismatch: do the arms get the shares that the weights say?
+"""Sample ratio mismatch (SRM): do the arms get the shares of their weights?
 
-Null: every request goes to an arm with the given probabilities. A share that differs says that routing is broken, not
+Null: every request goes to an arm with the given probabilities. A share that differs means that routing is broken, not
 that a model is bad. Evidence is the Dirichlet mixture of Lindon and Malek, arXiv 2011.03567:
 
     E = B(c s + n) / B(c s) / prod_i s_i^n_i,    B the multivariate beta function, s the shares, c the concentration.

@@ -5,8 +5,8 @@ average, given everything before, whenever the null holds. So the average of the
 Ville's inequality it ever reaches 1/alpha with a probability of at most alpha, however often one looks (Shafer, Vovk,
 "Game-Theoretic Foundations"; Ramdas et al., arXiv 2210.01948).
 
-A harm may begin late. So part of the money of each bet waits: a share of 0.95 is put on the first batch, and of the
-rest 1/(t(t+1)) on batch t. A mixture over starting times with fixed shares is an e-process too, and a bet that lost
+Harm may start late. So part of the wealth of each bet is reserved: a share of 0.95 is put on the first batch, and of
+the rest 1/(t(t+1)) on batch t. A mixture over starting times with fixed shares is an e-process too, and a bet that lost
 for an hour while all was well does not have to win that hour back.
 
 All logarithms are natural. Arrays may have leading axes: one for each of many rollouts that are looked at together.
@@ -30,9 +30,9 @@ class Wealth:
     """Where the bets of one test stand.
 
     Attributes:
-        bets: log of the money that is at work in each bet, per unit that the bet was given; shape (..., bets).
-        batches: how many batches were bet on.
-        late: whether part of the money waits for later starts.
+        bets: log of the wealth at work in each bet, per unit of its initial wealth; shape (..., bets).
+        batches: number of batches so far.
+        late: whether part of the wealth is reserved for later starts.
     """
 
     bets: Array
@@ -49,13 +49,13 @@ class Wealth:
 
     @property
     def log_e(self) -> Array:
-        """Log of the e-process, the average over the bets and what waits; shape (...)."""
+        """Log of the e-process, the average over the bets, with what is reserved; shape (...)."""
         waiting = _waiting(self.batches) if self.late else (0.0 if self.batches == 0 else -math.inf)
         return log_mean(np.logaddexp(self.bets, waiting))
 
 
 def start_wealth(bets: int, *, late: bool, leading: tuple[int, ...] = ()) -> Wealth:
-    """Every bet with one unit of money, none of it at work yet."""
+    """Every bet with one unit of wealth, none of it at work yet."""
     return Wealth(np.full((*leading, bets), -np.inf), 0, late)
 
 
@@ -74,10 +74,10 @@ def log_sum(logs: Array) -> Array:
 
 
 def _joining(batches: int) -> float:
-    """Log of the share of the money that starts to work on the batch after so many."""
+    """Log of the share of the wealth that starts to work after this many batches."""
     return math.log(_FIRST) if batches == 0 else math.log((1 - _FIRST) / (batches * (batches + 1)))
 
 
 def _waiting(batches: int) -> float:
-    """Log of the share that does not work yet after so many batches."""
+    """Log of the share still reserved after this many batches."""
     return 0.0 if batches == 0 else math.log((1 - _FIRST) / batches)

@@ -1,8 +1,8 @@
 """One leader: a Lease that is held and renewed, so that a second operator waits.
 
-Whether a lease has run out is judged by this process's own steady clock: it has when nobody was seen to renew it for as
-long as it lasts. Clocks that differ between machines, or jump, do not matter. Two leaders for a moment would do no harm
-either: a number of a rollout's record can be written once.
+A lease has expired when it was not renewed for its duration, measured by this process's own steady clock: clocks that
+differ between machines, or jump, do not matter. Two leaders for a moment do no harm either: each number of a rollout's
+record can be written once.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _TRY = 2.0
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What a lease looked like, and since when."""
+class _Observed:
+    """The version of a lease, and when it was first observed."""
 
     version: str
     since: float
@@ -35,18 +35,18 @@ class Lease:
 
     Args:
         api: the cluster.
-        namespace: where it is.
-        name: what it is called.
-        holder: who we are.
+        namespace: its namespace.
+        name: its name.
+        holder: the identity of this process.
     """
 
     def __init__(self, api: client.ApiClient, namespace: str, name: str, holder: str) -> None:
         self._leases = client.CoordinationV1Api(api)
         self._namespace, self._name, self._holder = namespace, name, holder
-        self._seen: _Seen | None = None
+        self._observed: _Observed | None = None
 
     def acquire(self, stopped: threading.Event) -> bool:
-        """Wait until it is ours; False when we were stopped first."""
+        """Wait until this process holds it; False if stopped first."""
         while not stopped.is_set():
             if self.attempt():
                 return True
@@ -54,7 +54,7 @@ class Lease:
         return False
 
     def keep(self, stopped: threading.Event, alive: Callable[[], bool], lost: Callable[[], None]) -> None:
-        """Renew until stopped, and only while `alive`; call `lost` when it was not for nearly as long as it lasts."""
+        """Renew until stopped, and only while `alive`; call `lost` when it was not renewed for nearly its duration."""
         renewed = time.monotonic()
         while not stopped.wait(_RENEW):
             if alive() and self.attempt():
@@ -64,7 +64,7 @@ class Lease:
                 return
 
     def release(self) -> None:
-        """Let go, so that the next one need not wait; without an answer it has to."""
+        """Release it, so that the next operator need not wait; if the API does not answer, it has to."""
         with contextlib.suppress(client.ApiException, urllib3.exceptions.HTTPError):
             lease = self._leases.read_namespaced_lease(self._name, self._namespace)
             if lease.spec.holder_identity == self._holder:
@@ -72,7 +72,7 @@ class Lease:
                 self._leases.replace_namespaced_lease(self._name, self._namespace, lease)
 
     def attempt(self) -> bool:
-        """Take it or renew it, if it is free or ours. False when it is not, or the API does not answer."""
+        """Take or renew it, if it is free or held by this process. False otherwise, or if the API does not answer."""
         try:
             return self._attempt()
         except (client.ApiException, urllib3.exceptions.HTTPError):
@@ -87,18 +87,18 @@ class Lease:
             metadata = client.V1ObjectMeta(name=self._name, namespace=self._namespace)
             self._leases.create_namespaced_lease(self._namespace, client.V1Lease(metadata=metadata, spec=self._spec()))
             return True
-        if lease.spec.holder_identity not in ("", None, self._holder) and not self._ran_out(lease):
+        if lease.spec.holder_identity not in ("", None, self._holder) and not self._has_expired(lease):
             return False
         lease.spec = self._spec()
-        # A version that somebody else has replaced meanwhile is refused by the API.
+        # The API refuses to replace a version that was replaced concurrently.
         self._leases.replace_namespaced_lease(self._name, self._namespace, lease)
         return True
 
-    def _ran_out(self, lease: client.V1Lease) -> bool:
+    def _has_expired(self, lease: client.V1Lease) -> bool:
         version, now = lease.metadata.resource_version, time.monotonic()
-        if self._seen is None or self._seen.version != version:
-            self._seen = _Seen(version, now)
-        return now - self._seen.since > _LASTS
+        if self._observed is None or self._observed.version != version:
+            self._observed = _Observed(version, now)
+        return now - self._observed.since > _LASTS
 
     def _spec(self) -> client.V1LeaseSpec:
         now = datetime.now(UTC)

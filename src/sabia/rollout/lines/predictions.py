@@ -85,11 +85,11 @@ class PredictionsLine(msgspec.Struct, frozen=True):
 
     @property
     def distance(self) -> float:
-        """The total variation that was seen; chance alone makes some."""
+        """The observed total variation; chance alone makes some."""
         return float(total_variation(np.asarray(self.bins0 or [0]), np.asarray(self.bins1 or [0])))
 
 
-# Predictions in bins that nobody had at first.
+# Predictions in bins that neither arm had at first.
 OTHER = "other"
 
 
