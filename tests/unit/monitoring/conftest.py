@@ -1,4 +1,4 @@
-"""Rows that look like the training rows, and a store to log to."""
+"""The training rows, and a store for the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def trained() -> NDArray[np.float64]:
 
 @pytest.fixture
 def store(store: Store, logistic: Artifact, linear: Artifact) -> Store:
-    """A store that holds versions 1.2 and 2.0, and no log."""
+    """A store with versions 1.2 and 2.0 and no log."""
     for artifact in (linear, logistic):
         manifest = artifact.manifest
         version = Version.parse(manifest.version)

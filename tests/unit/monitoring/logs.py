@@ -1,4 +1,4 @@
-"""Logs for tests: rows of a version's log with values of the test's choosing, written as the predictor writes them."""
+"""Logs for tests: rows with given values, written in the predictor's format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def write_log(  # noqa: PLR0913  a log has as many sides
+def write_log(  # noqa: PLR0913  a log has this many properties
     store: Store,
     artifact: Artifact,
     rows: Array,
@@ -34,7 +34,7 @@ def write_log(  # noqa: PLR0913  a log has as many sides
     seconds: float = 0.001,
     redacted: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Write a request for each row, answered from `at` on, a millisecond apart; returns the request ids."""
+    """Write one request per row, a millisecond apart from `at` on, and return the request ids."""
     manifest = artifact.manifest
     names = tuple(feature.name for feature in manifest.features)
     described = parquet.FileMetadata(manifest.name, manifest.version, manifest.digest, server, names, redacted=redacted)

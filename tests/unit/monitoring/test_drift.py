@@ -1,4 +1,4 @@
-"""Drift by counts of bins: what is flagged, and how seldom chance is."""
+"""Drift by counts of bins: its power, and its rate of false alarms."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def test_too_few_rows_get_no_verdict(n: int, verdict: bool | None) -> None:
     assert (found.index_threshold is None) is (verdict is None)
 
 
-def test_what_does_not_matter_in_practice_is_no_drift_however_many_rows_there_are() -> None:
+def test_changes_below_the_minimum_effect_are_not_drift_with_any_number_of_rows() -> None:
     (found,) = drift.compare({"x": ([270_000, 250_000, 250_000, 230_000], [10**6] * 4)})
     assert found.drifted is False
     assert (found.index_threshold, found.shift_threshold) == (drift.MINIMUM_INDEX, drift.MINIMUM_SHIFT)
 
 
 @given(COUNTS)
-def test_the_shift_is_mann_and_whitneys_statistic(counts: list[tuple[int, int]]) -> None:
+def test_the_shift_is_the_statistic_of_mann_and_whitney(counts: list[tuple[int, int]]) -> None:
     served, trained = (np.array(side) for side in zip(*counts, strict=True))
     if served.sum() == 0:
         assert drift.shift_of(served, trained) == 0
@@ -97,7 +97,7 @@ def test_the_shift_is_mann_and_whitneys_statistic(counts: list[tuple[int, int]])
 
 
 @given(COUNTS)
-def test_the_index_is_never_negative_and_does_not_care_which_side_is_which(counts: list[tuple[int, int]]) -> None:
+def test_the_index_is_symmetric_and_never_negative(counts: list[tuple[int, int]]) -> None:
     served, trained = (np.array(side) for side in zip(*counts, strict=True))
     index = drift.stability_index(served, trained)
     assert index >= 0

@@ -1,4 +1,4 @@
-"""Labels: what is read, what is refused, which of several counts."""
+"""Labels: valid files, invalid files, and which of several labels counts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def counted(store: Store) -> dict[tuple[str, int], float]:
 
 
 def written(path: Path, text: str) -> Path:
-    """A file."""
+    """Write a file and return its path."""
     path.write_text(text)
     return path
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """The same labels in every form."""
+    """The same labels in every format."""
     table = {"request_id": ["a", "b"], "row": [0, 1], "label": [1.0, 0.0]}
     pq.write_table(pa.table(table), tmp_path / "labels.parquet")
     return [
@@ -48,13 +48,13 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("at", range(4))
-def test_every_form_is_read(store: Store, files: list[Path], at: int) -> None:
+def test_every_format_is_read(store: Store, files: list[Path], at: int) -> None:
     added = labels.add(store, "toy", files[at], now=NOW)
     assert (added.labels, added.new) == (2, 2)
     assert counted(store) == {("a", 0): 1.0, ("b", 1): 0.0}
 
 
-def test_without_a_row_a_label_is_the_first_rows(store: Store, tmp_path: Path) -> None:
+def test_without_a_row_a_label_belongs_to_the_first_row(store: Store, tmp_path: Path) -> None:
     labels.add(store, "toy", written(tmp_path / "x.csv", "request_id,label\na,1\n"), now=NOW)
     assert counted(store) == {("a", 0): 1.0}
 
@@ -73,9 +73,7 @@ def test_other_columns_of_the_file_are_ignored(store: Store, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_two_labels_the_one_observed_last_counts_whichever_came_first(
-    store: Store, tmp_path: Path, order: int
-) -> None:
+def test_of_two_labels_the_one_observed_last_counts_in_any_order(store: Store, tmp_path: Path, order: int) -> None:
     early = written(tmp_path / "early.csv", "request_id,label,observed_at\na,0,2026-03-01T10:00:00Z\n")
     late = written(tmp_path / "late.csv", "request_id,label,observed_at\na,1,2026-03-01T11:00:00Z\n")
     for number, path in enumerate([early, late][::order]):
@@ -104,7 +102,7 @@ def test_of_two_that_were_observed_together_the_one_added_last_counts(store: Sto
         ("x.txt", "", "ends with one of"),
     ],
 )
-def test_what_is_no_label_is_refused_and_nothing_is_added(
+def test_invalid_labels_are_rejected_and_none_is_added(
     store: Store, tmp_path: Path, name: str, text: str, problem: str
 ) -> None:
     with pytest.raises(InvalidLabels, match=problem):

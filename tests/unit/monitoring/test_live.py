@@ -1,4 +1,4 @@
-"""The live page's calls: what they tell, and who may decide."""
+"""The live page's API: its state, and actions with and without permission."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ TOKEN = "correct-horse"
 
 
 class Split:
-    """Weights as they are set."""
+    """Weights that the test sets."""
 
     def __init__(self) -> None:
-        self.of: dict[str, int] = {"1.2": 90, "2.0": 10}
+        self.by_version: dict[str, int] = {"1.2": 90, "2.0": 10}
 
     def weights(self) -> dict[str, int]:
-        """As it was set."""
-        return dict(self.of)
+        """The weights that were set."""
+        return dict(self.by_version)
 
 
 class Source:
-    """Counters as they are set, or none."""
+    """Counters that the test sets, or an error."""
 
     def __init__(self) -> None:
         self.requests, self.failed = 100, 3
-        self.away = False
+        self.unavailable = False
 
     def scrape(self) -> Scrape:
-        """As they were set."""
-        if self.away:
+        """The counters that were set."""
+        if self.unavailable:
             raise NotScraped("server 1 does not answer")
         return Scrape(arms={"1.2": {"a": Counters(self.requests, self.failed)}, "2.0": {"b": Counters(7, 0)}})
 
@@ -56,17 +56,17 @@ def watcher(store: Store) -> Watcher:
     return Watcher(store, MODEL, Split(), Source(), actions=True)
 
 
-def client(store: Store, watcher: Watcher, *, decisions: bool = True) -> TestClient:
+def client(store: Store, watcher: Watcher, *, actions: bool = True) -> TestClient:
     """A client of the page."""
 
     def act(name: str, verb: Action, version: str | None) -> None:
         engine.act(Record(store, MODEL, name), verb, actor="test", version=version)
 
-    app = application(watcher, hosts=["testserver"], act=act if decisions else None, token=TOKEN if decisions else None)
+    app = application(watcher, hosts=["testserver"], act=act if actions else None, token=TOKEN if actions else None)
     return TestClient(app)
 
 
-def test_the_state_is_what_the_platform_says(store: Store, watcher: Watcher) -> None:
+def test_the_state_has_weights_counters_and_rollouts(store: Store, watcher: Watcher) -> None:
     found = client(store, watcher).get("/api/state").json()
     versions = {each["version"]: each for each in found["versions"]}
     assert (versions["1.2"]["weight"], versions["1.2"]["requests"], versions["1.2"]["failed"]) == (90, 100, 3)
@@ -75,9 +75,9 @@ def test_the_state_is_what_the_platform_says(store: Store, watcher: Watcher) -> 
     assert found["problems"] == []
 
 
-def test_what_cannot_be_seen_is_said_and_the_rest_is_shown(store: Store) -> None:
+def test_unavailable_counters_are_a_problem_and_the_rest_is_shown(store: Store) -> None:
     source = Source()
-    source.away = True
+    source.unavailable = True
     found = Watcher(store, MODEL, Split(), source).snapshot()
     assert len(found.problems) == 1
     assert "server 1 does not answer" in found.problems[0]
@@ -96,7 +96,7 @@ def test_what_cannot_be_seen_is_said_and_the_rest_is_shown(store: Store) -> None
         ({"authorization": f"Bearer {TOKEN}"}, "destroy", 404),
     ],
 )
-def test_who_may_not_decide_changes_nothing(
+def test_a_forbidden_action_changes_nothing(
     store: Store, watcher: Watcher, headers: dict[str, str], path: str, status: int
 ) -> None:
     name = latest(store, MODEL, None).name
@@ -105,32 +105,32 @@ def test_who_may_not_decide_changes_nothing(
     assert latest(store, MODEL, None).head().entry.seq == before
 
 
-def test_decisions_are_off_unless_switched_on(store: Store, watcher: Watcher) -> None:
+def test_actions_are_off_by_default(store: Store, watcher: Watcher) -> None:
     name = latest(store, MODEL, None).name
-    answer = client(store, watcher, decisions=False).post(
+    answer = client(store, watcher, actions=False).post(
         f"/api/rollouts/{name}/pause", headers={"authorization": "Bearer None"}
     )
     assert answer.status_code == 403
 
 
-def test_a_decision_is_in_the_record(store: Store, watcher: Watcher) -> None:
+def test_an_action_is_recorded(store: Store, watcher: Watcher) -> None:
     which = latest(store, MODEL, None)
     headers = {"authorization": f"Bearer {TOKEN}", "sec-fetch-site": "same-origin"}
     assert client(store, watcher).post(f"/api/rollouts/{which.name}/pause", headers=headers).status_code == 200
     assert which.head().entry.state.paused is not None
 
 
-def test_a_decision_of_what_is_not_there_or_over_says_so(store: Store, watcher: Watcher) -> None:
+def test_an_action_on_a_missing_rollout_is_not_found(store: Store, watcher: Watcher) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     asked = client(store, watcher)
     assert asked.post("/api/rollouts/nothing/pause", headers=headers).status_code == 404
 
 
-def test_a_page_of_another_name_is_refused(store: Store, watcher: Watcher) -> None:
+def test_requests_for_another_host_are_rejected(store: Store, watcher: Watcher) -> None:
     assert client(store, watcher).get("/api/state", headers={"host": "evil.example"}).status_code == 400
 
 
-def test_every_answer_forbids_what_the_page_does_not_need(store: Store, watcher: Watcher) -> None:
+def test_every_response_has_security_headers(store: Store, watcher: Watcher) -> None:
     for path in ("/", "/live.js", "/live.css", "/style.css", "/api/state"):
         answer = client(store, watcher).get(path)
         assert answer.status_code == 200
@@ -138,7 +138,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(store: Store, watcher:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_events_come_when_something_changes_and_not_otherwise(store: Store) -> None:
+def test_events_are_sent_on_changes_only(store: Store) -> None:
     split = Split()
     watcher = Watcher(store, MODEL, split, None)
 
@@ -146,11 +146,11 @@ def test_events_come_when_something_changes_and_not_otherwise(store: Store) -> N
         events = Feed(watcher, seconds=0.01).events()
         assert (await anext(events)).startswith(b"retry:")
         weights = [_weight(await anext(events))]
-        split.of = {"1.2": 50, "2.0": 50}
+        split.by_version = {"1.2": 50, "2.0": 50}
         weights.append(_weight(await anext(events)))
         return weights
 
-    # There is no log, so drift changes nothing.
+    # Without a log, drift does not change.
     assert asyncio.run(asyncio.wait_for(listen(), 20)) == [90, 50]
 
 

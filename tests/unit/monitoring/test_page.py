@@ -1,4 +1,4 @@
-"""The report: everything that the report say, nothing from elsewhere, for everybody."""
+"""The page of a report: complete, self-contained, accessible."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DAY = date(2026, 3, 1)
 
 @pytest.fixture
 def report(store: Store, linear: Artifact, logistic: Artifact, trained: NDArray[np.float64], tmp_path: Path) -> Report:
-    """A report with everything in it: two versions, labels, drift, refusals, a rollout."""
+    """A report with all parts: two versions, labels, drift, error responses, a rollout."""
     data = load("sklearn:breast_cancer")
     lines = ["request_id,label"]
     for artifact in (linear, logistic):
@@ -60,7 +60,7 @@ class Parts(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what it is and what it names."""
+        """Collect the tag, its id and its references."""
         self.open.append(tag)
         for name, value in attrs:
             if name == "id":
@@ -70,7 +70,7 @@ class Parts(HTMLParser):
 
 
 @pytest.mark.slow
-def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
+def test_the_page_is_self_contained(report: Report) -> None:
     page = to_html(report)
     parts = Parts(page)
     assert "script" not in parts.open
@@ -80,13 +80,13 @@ def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
 
 
 @pytest.mark.slow
-def test_no_two_elements_have_one_id(report: Report) -> None:
+def test_ids_are_unique(report: Report) -> None:
     ids = Parts(to_html(report)).ids
     assert len(ids) == len(set(ids))
 
 
 @pytest.mark.slow
-def test_the_page_says_what_the_report_say(report: Report) -> None:
+def test_the_page_shows_the_report(report: Report) -> None:
     text = re.sub(r"<[^>]+>|&nbsp;", " ", to_html(report))
     for served in report.versions:
         assert f"{served.requests:,.0f} requests" in text
@@ -97,12 +97,12 @@ def test_the_page_says_what_the_report_say(report: Report) -> None:
     assert report.rollouts[0].summary in text
 
 
-def test_the_same_as_json_reads_back(report: Report) -> None:
+def test_the_json_document_decodes_to_the_report(report: Report) -> None:
     assert msgspec.json.decode(to_json(report), type=Report) == report
 
 
 @pytest.mark.slow
-def test_what_clients_sent_is_text_and_no_markup(report: Report) -> None:
+def test_text_from_clients_is_escaped(report: Report) -> None:
     served = msgspec.structs.replace(report.versions[0], refusals=[("<script>alert(1)</script>", 1)])
     page = to_html(msgspec.structs.replace(report, versions=[served]))
     assert "<script>" not in page
@@ -112,20 +112,20 @@ def test_what_clients_sent_is_text_and_no_markup(report: Report) -> None:
 @needs_chromium
 @pytest.mark.local
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_it_to_everybody(report: Report, tmp_path: Path, scheme: str) -> None:
+def test_the_page_is_accessible_in_a_browser(report: Report, tmp_path: Path, scheme: str) -> None:
     path = tmp_path / "report.html"
     path.write_text(to_html(report))
     with browser() as chromium:
         page = chromium.new_page(color_scheme=scheme)  # type: ignore[arg-type]
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("request", lambda request: said.append(request.url) if request.url != path.as_uri() else None)
+        events: list[str] = []
+        page.on("console", lambda message: events.append(message.text))
+        page.on("request", lambda request: events.append(request.url) if request.url != path.as_uri() else None)
         page.goto(path.as_uri())
         for each in page.locator("details").all():
-            each.evaluate("found => found.open = true")
+            each.evaluate("details => details.open = true")
         assert serious(page) == []
-        assert said == []
-        # By keyboard: the first stop leads past the contents, and tables that scroll can be reached.
+        assert events == []
+        # By keyboard: the first stop skips to the content.
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
         assert page.pdf().startswith(b"%PDF")

@@ -22,7 +22,7 @@ ROWS = st.integers(2, 60).flatmap(
 
 @pytest.mark.slow
 @given(ROWS)
-def test_the_figures_are_those_of_the_library(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_figures_are_those_of_scikit_learn(rows: tuple[np.ndarray, np.ndarray]) -> None:
     predictions, labels = rows
     found = quality.measure(predictions, labels)
     assert found is not None
@@ -49,7 +49,7 @@ def test_a_share_has_wilsons_interval(count: int, more: int) -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-def test_the_interval_of_the_auc_covers_it_as_often_as_it_says() -> None:
+def test_the_interval_of_the_auc_has_its_coverage() -> None:
     source, covered = np.random.default_rng(2), 0
     truth = 0.7602499389065233  # Phi(1 / sqrt(2)): two normal populations one standard deviation apart
     for _ in range(600):
@@ -61,7 +61,7 @@ def test_the_interval_of_the_auc_covers_it_as_often_as_it_says() -> None:
     assert 0.925 <= covered / 600 <= 0.975
 
 
-def test_the_interval_of_a_difference_covers_it_as_often_as_it_says() -> None:
+def test_the_interval_of_a_difference_has_its_coverage() -> None:
     source, covered = np.random.default_rng(3), 0
     for _ in range(1000):
         first, second = source.binomial(80, 0.9), source.binomial(60, 0.8)
@@ -70,5 +70,5 @@ def test_the_interval_of_a_difference_covers_it_as_often_as_it_says() -> None:
     assert 0.93 <= covered / 1000 <= 0.98
 
 
-def test_nothing_labelled_is_nothing_measured() -> None:
+def test_without_labels_there_is_no_quality() -> None:
     assert quality.measure(np.empty(0), np.empty(0)) is None

@@ -1,4 +1,4 @@
-"""What a report says of a log and its labels."""
+"""The report on a log and its labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sabia.contract.layout import Version
 from sabia.monitoring import labels
 from sabia.monitoring.document import Report
-from sabia.monitoring.errors import NothingLogged
+from sabia.monitoring.errors import DriftDetected, NothingLogged
 from sabia.monitoring.report import generate
 from sabia.registry.verification import Artifact, read_version
 from sabia.serving.inference.model import Model
@@ -28,17 +28,17 @@ DAY = date(2026, 3, 1)
 
 
 def report(store: Store, days: int = 1) -> Report:
-    """The facts of some days from the first on."""
+    """The report on the first days."""
     return generate(store, MODEL, DAY, DAY + timedelta(days=days - 1))
 
 
 def resampled(trained: Array, count: int, seed: int = 1) -> Array:
-    """Rows like the training rows."""
+    """Rows sampled from the training rows."""
     return trained[np.random.default_rng(seed).integers(len(trained), size=count)]
 
 
 def label_file(folder: Path, ids: list[str], truth: Array) -> Path:
-    """Labels of these requests."""
+    """A file of labels for these requests."""
     path = folder / "labels.csv"
     text = io.StringIO("request_id,label,observed_at\n")
     lines = [f"{name},{label:g},2026-03-02T12:00:00Z" for name, label in zip(ids, truth, strict=True)]
@@ -49,7 +49,7 @@ def label_file(folder: Path, ids: list[str], truth: Array) -> Path:
 
 
 @pytest.mark.slow
-def test_rows_like_the_training_rows_are_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
+def test_rows_like_the_training_rows_have_not_drifted(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 2000)
     write_log(store, logistic, rows, Model(logistic).predict(rows), refused=30, failed=20)
     (served,) = report(store).versions
@@ -63,12 +63,15 @@ def test_rows_like_the_training_rows_are_no_drift(store: Store, logistic: Artifa
 
 
 @pytest.mark.slow
-def test_a_feature_that_moved_is_named_and_no_other(store: Store, logistic: Artifact, trained: Array) -> None:
+def test_only_the_feature_that_moved_is_named(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 1000)
     rows[:, 4] += trained[:, 4].std()
     write_log(store, logistic, rows, Model(logistic).predict(resampled(trained, 1000, seed=2)))
     (served,) = report(store).versions
     assert served.drifted == ["mean smoothness"]
+    drifted = report(store).drifted
+    assert drifted == {"2.0": ["mean smoothness"]}
+    assert str(DriftDetected(drifted)) == "Served rows have drifted from the training rows: 2.0: mean smoothness."
 
 
 @pytest.mark.slow
@@ -91,7 +94,7 @@ def test_values_outside_the_training_range_are_counted(store: Store, logistic: A
 
 
 @pytest.mark.slow
-def test_what_was_served_otherwise_than_published_shows(store: Store, logistic: Artifact, trained: Array) -> None:
+def test_predictions_unlike_the_artifacts_are_reported(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 100)
     write_log(store, logistic, rows, 1 - Model(logistic).predict(rows))
     (served,) = report(store).versions
@@ -99,7 +102,7 @@ def test_what_was_served_otherwise_than_published_shows(store: Store, logistic: 
     assert served.skew.largest_difference > 0.9
 
 
-def test_labels_are_joined_whenever_they_come(store: Store, logistic: Artifact, tmp_path: Path) -> None:
+def test_late_labels_are_joined(store: Store, logistic: Artifact, tmp_path: Path) -> None:
     data = load("sklearn:breast_cancer")
     predictions = Model(logistic).predict(data.features)
     ids = write_log(store, logistic, data.features, predictions)
@@ -113,7 +116,7 @@ def test_labels_are_joined_whenever_they_come(store: Store, logistic: Artifact, 
 
 
 @pytest.mark.slow
-def test_two_versions_are_compared_on_the_time_that_they_share(
+def test_two_versions_are_compared_on_the_period_that_they_share(
     store: Store, linear: Artifact, logistic: Artifact, trained: Array
 ) -> None:
     rows, more = resampled(trained, 400), resampled(trained, 500)
@@ -137,9 +140,7 @@ def test_two_versions_are_compared_on_the_time_that_they_share(
 
 
 @pytest.mark.slow
-def test_copies_of_the_same_requests_are_paired(
-    store: Store, linear: Artifact, logistic: Artifact, trained: Array
-) -> None:
+def test_mirrored_requests_are_paired(store: Store, linear: Artifact, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 100)
     ids = [f"request-{at}" for at in range(100)]
     write_log(store, linear, rows, np.full(100, 0.8), ids=ids, server="a")
@@ -152,7 +153,7 @@ def test_copies_of_the_same_requests_are_paired(
 
 
 @pytest.mark.slow
-def test_days_are_told_apart_and_others_left_out(store: Store, logistic: Artifact, trained: Array) -> None:
+def test_days_are_reported_separately_and_others_left_out(store: Store, logistic: Artifact, trained: Array) -> None:
     for day in range(3):
         rows = resampled(trained, 100 + day, seed=day)
         write_log(store, logistic, rows, Model(logistic).predict(rows), at=NOON + timedelta(days=day))
@@ -161,13 +162,13 @@ def test_days_are_told_apart_and_others_left_out(store: Store, logistic: Artifac
     assert served.rows == 201
 
 
-def test_no_log_is_an_error_that_names_the_days(store: Store) -> None:
+def test_a_period_without_log_is_an_error_that_names_it(store: Store) -> None:
     with pytest.raises(NothingLogged, match="from 2026-03-01 to 2026-03-01"):
         report(store)
 
 
 @pytest.mark.slow
-def test_columns_that_were_redacted_are_missing_and_no_drift(store: Store, logistic: Artifact, trained: Array) -> None:
+def test_redacted_columns_are_missing_and_have_not_drifted(store: Store, logistic: Artifact, trained: Array) -> None:
     rows = resampled(trained, 500)
     write_log(store, logistic, rows, Model(logistic).predict(rows), redacted=frozenset({"mean radius"}))
     (served,) = report(store).versions
@@ -179,7 +180,7 @@ def test_columns_that_were_redacted_are_missing_and_no_drift(store: Store, logis
 
 
 @pytest.mark.slow
-def test_a_version_that_the_store_does_not_have_is_named(
+def test_a_version_that_is_not_in_the_store_is_named(
     store: Store, linear: Artifact, published: Store, trained: Array
 ) -> None:
     other = read_version(published, MODEL, Version(2, 2))
