@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-# It is to speak to the page under test and to nobody else.
+# It may connect only to the page under test.
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -1,4 +1,4 @@
-"""Waiting for what comes by itself and tells nobody when."""
+"""Waiting for conditions that send no event."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ _POLL_SECONDS = 0.05
 
 
 def eventually(look: Callable[[], T], *, holds: Callable[[T], object] = bool, seconds: float = 60) -> T:
-    """The first thing that `look` finds of which that holds. There is no event for most of what a client can see, so it
-    is asked.
-    """
+    """The first value of `look` for which `holds` is true, polled: most of what a client can observe sends no event."""
     deadline = time.monotonic() + seconds
     while not holds(found := look()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s; found {found!r}"

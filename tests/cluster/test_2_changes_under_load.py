@@ -77,7 +77,7 @@ def test_a_version_is_removed_in_the_order_that_no_client_notices(split: None, u
 
 
 def test_a_version_that_still_gets_requests_is_not_removed(split: None, url: str, row: list[float]) -> None:
-    """Whoever goes round the route is a client too."""
+    """A client that bypasses the route counts too."""
     assert tools.sabia("deploy", MODEL, "2.1").returncode == 0
     (pod,) = tools.pods_of(f"{MODEL}-v2-1")
     body = json.dumps({"instances": [row]})

@@ -30,7 +30,7 @@ def container(documents: list[Document]) -> Document:
 
 
 def missing_image(documents: list[Document]) -> None:
-    """An image that nobody has, at a registry that nobody runs."""
+    """An image that does not exist, at a registry that does not exist."""
     container(documents)["image"] = "localhost:1/sabia:there-is-no-such-tag"
 
 
@@ -51,7 +51,7 @@ def as_it_is(documents: list[Document]) -> None:
 
 # Version, what is done to it, and what the one line has to name.
 CASES: dict[str, tuple[str, Callable[[list[Document]], None], str]] = {
-    "a version that nobody published": ("9.9", as_it_is, "storage-initializer ended"),
+    "a version that was never published": ("9.9", as_it_is, "storage-initializer ended"),
     "a flipped bit": ("2.2", flipped_bit, "sha256"),
     "an image that is not there": ("2.1", missing_image, "there-is-no-such-tag"),
     "a server that ends at once": ("1.1", crash, "the licence has run out"),

@@ -123,7 +123,7 @@ def test_deleting_a_rollout_gives_the_stable_version_everything_back(operator: N
     until("deleted", lambda found: found.get("canaryWeight") == 5)
     tools.kubectl("delete", "rollout", "deleted", "-n", NAMESPACE, "--timeout=60s")
     assert tools.traffic()["weights"]["1.2"] == 100
-    # It is over: another one may begin. And one that is deleted while nobody carries it out is ended by who comes next.
+    # It has ended, so another one may start. One that is deleted while no operator runs is ended by the next operator.
     start("next", stable="1.2", canaries=["2.0"])
     until("next", lambda found: found.get("canaryWeight") == 5)
     tools.kubectl("scale", "-n", NAMESPACE, "deployment/rollouts", "--replicas=0")

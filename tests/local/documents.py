@@ -12,7 +12,7 @@ LEFT_OUT = {"v1": "", "v2": "positive_data_acceptance"}
 
 
 def command(url: str, protocol: str, examples: int) -> list[str]:
-    """What has schemathesis make so many calls of each operation that takes a body, and more of the others."""
+    """The command that sends `examples` requests to each operation with a body, and more to the others."""
     found = [
         str(Path(sys.executable).parent / "schemathesis"),
         "run",

@@ -116,7 +116,7 @@ def test_a_good_version_is_promoted_though_its_engine_is_killed_and_a_bad_one_is
     assert good["weights"] == {"1.2": 0, "2.0": 100}
     assert "canary against" in bad["summary"]
     failed = {key: count for key, count in seen.items() if key[0] != 200}
-    assert set(failed) <= {(500, "2.1")}, "nobody but the bad version fails a request"
+    assert set(failed) <= {(500, "2.1")}, "only the bad version fails requests"
     for name in (good["name"], bad["name"]):
         assert facts(up, "rollout", "replay", "--name", name)["different"] == []
     shown = sabia(up, "rollout", "status", "--why")
@@ -277,7 +277,7 @@ def test_prometheus_says_what_the_servers_say(replicas: Stack, prometheus: str, 
 
 
 def test_a_prometheus_that_is_down_or_knows_nothing_is_no_verdict(prometheus: str) -> None:
-    with pytest.raises(InvalidPlan, match="cannot be told from its original"):
+    with pytest.raises(InvalidPlan, match="cannot be distinguished from its original"):
         Prometheus(prometheus, MODEL, ["1.2", "1.2-baseline"])
     with pytest.raises(NotScraped, match="does not answer"):
         Prometheus("http://127.0.0.1:1", MODEL, ["1.2"]).scrape()

@@ -54,7 +54,7 @@ class Prometheus:
     ) -> None:
         if any(names.is_baseline(version) for version in versions):
             raise InvalidPlan(
-                "baseline", "cannot be told from its original in a Prometheus; read the servers' own pages"
+                "baseline", "cannot be distinguished from its original in Prometheus; read the servers' own pages"
             )
         self._url = url.rstrip("/")
         self._model = model

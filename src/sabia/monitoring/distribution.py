@@ -94,7 +94,7 @@ def _by_day(
 ) -> dict[str, BinCounts]:
     """Rows by bin, by day.
 
-    DuckDB's histogram closes bins on the right, reference.json on the left. No number lies between an edge and the
+    DuckDB's histogram closes bins on the right, reference.json on the left. No number is between an edge and the
     number before it, so "at most that number" is "less than the edge".
     """
     ranges = {feature.name: (feature.minimum, feature.maximum) for feature in manifest.features}

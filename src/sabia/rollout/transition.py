@@ -229,7 +229,7 @@ def _requests(arms: dict[str, Arm], *, without: str) -> int:
 
 
 def _passed(plan: Plan, elapsed: float) -> float:
-    """Seconds that count: an engine that was away for long has not watched."""
+    """Seconds that count: at most two looks, since an engine that did not run has not watched."""
     return min(max(elapsed, 0.0), 2 * plan.look_seconds)
 
 

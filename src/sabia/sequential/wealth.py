@@ -1,4 +1,4 @@
-"""Wealth of bets against a null: what every sequential test of this package keeps between looks.
+"""Wealth of bets against a null: the state of every sequential test between looks.
 
 A test offers a few bets. Each batch multiplies the wealth of every bet by an e-value: a number that is at most 1 on
 average, given everything before, whenever the null holds. So the average of the wealths is an *e-process*, and by

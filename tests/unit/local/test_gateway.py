@@ -1,4 +1,4 @@
-"""What Envoy is told, made from what the HTTPRoute says."""
+"""Envoy's configuration, generated from the HTTPRoute."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_a_missing_file_is_named(logistic: Artifact) -> None:
 
 
 def test_files_without_a_manifest_are_not_a_version(store: Store) -> None:
-    store.create("0.onnx", b"left by somebody")
+    store.create("0.onnx", b"left by another writer")
     with pytest.raises(MissingManifest):
         read_artifact(store)
 

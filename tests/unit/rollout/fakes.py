@@ -41,7 +41,7 @@ class FakeClock:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds) + self.jump
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and tell whoever lives in it."""
+        """Let time pass, and run the hooks."""
         self.seconds += seconds
         for hook in self.passed:
             hook(seconds)
@@ -184,7 +184,7 @@ class Rig:
         return Engine(self.record, self.world, self.world, clock=self.clock)
 
     def run(self, *, looks: int = 2000) -> Engine:
-        """Run until the end, or so many looks."""
+        """Run until the end, or for `looks` looks."""
         engine, limit = self.engine(), self.clock.seconds + looks * self.record.plan().look_seconds
         engine.run(lambda: self.clock.seconds >= limit)
         return engine

@@ -67,7 +67,7 @@ def test_whoever_accepts_that_the_deadline_has_passed_lets_it_go_on() -> None:
 
 
 def test_a_batch_is_cut_where_the_weights_came_into_force_unseen() -> None:
-    """The gateway took them, and nobody could say so."""
+    """The gateway applied them, but could not confirm it."""
     rig = Rig.start(a_plan(), 100)
     rig.run(looks=2)
     before = rig.record.head().entry.state
@@ -315,7 +315,7 @@ def test_of_two_good_canaries_a_person_chooses() -> None:
 def test_what_a_small_share_does_to_any_version_is_not_the_canarys_fault_where_a_baseline_shows_it(
     baseline: bool, end: str
 ) -> None:
-    """Whoever gets a small share takes twice as long here: the canary, and a copy of the stable version too."""
+    """A version with a small share takes twice as long here: the canary, and a copy of the stable version too."""
     slow = Behaviour(median=0.04)
     plan = a_plan(baseline=baseline, steps=[5, 10, 25, 40])
     copies = {"baseline": Behaviour(median=0.04)} if baseline else {}

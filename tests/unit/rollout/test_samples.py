@@ -42,7 +42,7 @@ def test_counters_are_the_calls_of_the_split(client: Client, rows: NDArray[np.fl
     assert sum(found.decision.values()) == 20
     assert sum(found.duration.values()) == 21
     assert sum(found.bins.values()) == 20
-    assert len(found.bins) == 20, "every bin is there, also those that nobody fell into"
+    assert len(found.bins) == 20, "every bin is present, including empty ones"
 
 
 @pytest.mark.parametrize(

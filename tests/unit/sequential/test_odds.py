@@ -18,7 +18,7 @@ SAFE = OddsTest(null=2.0, safe=True)
 
 
 def tables(largest: int) -> list[tuple[int, int, int]]:
-    """Every (n0, n1, m) of at most so many requests."""
+    """Every (n0, n1, m) of at most this many requests."""
     return [
         (n0, n1, m)
         for n0, n1 in product(range(largest + 1), repeat=2)

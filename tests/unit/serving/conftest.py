@@ -31,7 +31,7 @@ def rows() -> NDArray[np.float64]:
 
 @pytest.fixture(scope="session")
 def forest() -> Artifact:
-    """A version of a small forest: methods without a short form, in float32."""
+    """A version of a small forest: methods without a fast path, in float32."""
     recipe = read(BREAST_CANCER)
     parts = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed)
     step = Step(note="forest", methods="random-forest", hyper_params={"n_estimators": 5, "random_state": 0})

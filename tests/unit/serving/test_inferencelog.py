@@ -203,7 +203,7 @@ def test_ids_of_any_length_come_out_as_they_went_in(ids: list[bytes]) -> None:
 
 
 class Gate:
-    """A store that is away, or hangs, until it is open_log."""
+    """A store that is unavailable, or hangs, until it is opened."""
 
     def __init__(self) -> None:
         self.store = Store.open("memory://")

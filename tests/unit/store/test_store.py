@@ -170,7 +170,7 @@ def test_a_missing_bucket_is_refused_with_that_reason(tmp_path: Path) -> None:
 
 
 class Mute(threading.Thread):
-    """A proxy that forwards every request and swallows the answer to the first PUT: the write happens, nobody hears."""
+    """A proxy that forwards every request and drops the response to the first PUT: the write happens unnoticed."""
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         super().__init__(daemon=True)

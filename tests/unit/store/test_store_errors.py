@@ -14,7 +14,7 @@ LIBRARY = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass) i
 
 @pytest.mark.parametrize("kind", LIBRARY, ids=lambda kind: kind.__name__)
 def test_every_error_of_the_library_becomes_a_store_error_without_its_text(kind: type[Exception]) -> None:
-    found = translate(kind("secret-key /home/somebody"), "reading 'a'")
+    found = translate(kind("secret-key /home/someone"), "reading 'a'")
     assert isinstance(found, StoreError)
     assert "reading 'a'" in str(found)
     assert "secret" not in str(found)

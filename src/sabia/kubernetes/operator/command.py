@@ -69,6 +69,6 @@ def _answers() -> bool:
 
 
 def _lost() -> None:
-    # Everything that was decided is in the records: whoever leads now goes on from there.
+    # Everything decided is in the records: the new leader continues from there.
     logger.error("the lease was lost; ending")
     os._exit(1)

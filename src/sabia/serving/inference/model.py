@@ -304,7 +304,7 @@ _PROBES = 256
 def _probes(minimum: Array, maximum: Array) -> Array:
     """Rows to compare the fast path and the session on, shape (rows, columns).
 
-    They lie in the training range, around it, and far outside, where a link that clips or saturates shows; in some each
+    They are in the training range, around it, and far outside, where a link that clips or saturates shows; in some each
     feature alone is at its ends, and one is the middle.
     """
     middle, reach = minimum / 2 + maximum / 2, maximum / 2 - minimum / 2
