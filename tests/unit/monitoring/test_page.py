@@ -26,6 +26,8 @@ from tests.browser import browser, needs_chromium, serious
 from tests.conftest import MODEL
 from tests.unit.monitoring.logs import write_log
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 3, 1)
 
 

@@ -13,6 +13,9 @@ from tests.unit.training.test_models import parts, trained
 __all__ = ["parts"]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("methods", METHODS)
 def test_the_served_model_predicts_as_its_estimator_does(methods: str, parts: Split) -> None:
     """Forests and boosting too, although no version of theirs is published yet."""
