@@ -209,7 +209,7 @@ def _ports(stack: Stack) -> tuple[EnvoySplit, Any]:
     if stack.gateway is None:
         raise RuntimeError("the gateway comes first")
     state = running(stack.folder)
-    return EnvoySplit.of(stack.gateway, state), stack_metrics.pages(stack.gateway, state)
+    return EnvoySplit.from_state(stack.gateway, state), stack_metrics.pages(stack.gateway, state)
 
 
 def _rolled(

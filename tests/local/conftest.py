@@ -34,7 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def traffic(stack: Stack) -> Iterator[EnvoySplit]:
     """The split, given back as the manifests have it."""
-    found = EnvoySplit.of(gateway_of(stack.folder, running(stack.folder)), running(stack.folder))
+    found = EnvoySplit.from_state(gateway_of(stack.folder, running(stack.folder)), running(stack.folder))
     before = found.weights()
     yield found
     found.set_weights(before)

@@ -174,7 +174,7 @@ def ask(url: str, row: list[float], number: int, **headers: str) -> None:
 
 def test_every_replica_is_scraped_and_the_gateway_counts_what_the_split_sent(replicas: Stack, dataset: Dataset) -> None:
     gateway, state = gateway_of(replicas.folder, running(replicas.folder)), running(replicas.folder)
-    split, source = EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state)
+    split, source = EnvoySplit.from_state(gateway, state), stack_metrics.pages(gateway, state)
     row = dataset.features[0].tolist()
     before = source.scrape()
     split.set_weights({"1.2": 50, "2.0": 50})
@@ -206,7 +206,7 @@ def test_what_never_reached_a_server_is_a_failure_of_its_version_and_trouble(
         stack.start_predictors()
         gateway = stack.start_gateway()
         state = running(stack.folder)
-        EnvoySplit.of(gateway, state).set_weights({"2.0": 100})
+        EnvoySplit.from_state(gateway, state).set_weights({"2.0": 100})
         source = stack_metrics.pages(gateway, state)
         before = source.scrape()
         stack.servers[1].replicas[0].stop(seconds=10)
@@ -218,7 +218,7 @@ def test_what_never_reached_a_server_is_a_failure_of_its_version_and_trouble(
 
 def test_a_baseline_is_a_second_copy_that_gets_what_its_weight_says(replicas: Stack, dataset: Dataset) -> None:
     gateway, state = gateway_of(replicas.folder, running(replicas.folder)), running(replicas.folder)
-    split, source = EnvoySplit.of(gateway, state), stack_metrics.pages(gateway, state)
+    split, source = EnvoySplit.from_state(gateway, state), stack_metrics.pages(gateway, state)
     before = source.scrape()
     split.set_weights({"1.2-baseline": 50, "2.0": 50})
     ask(gateway.url, dataset.features[0].tolist(), 40)

@@ -100,7 +100,7 @@ def serve(demo: Demo) -> None:
     held_out = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed).held_out
     state = running(demo.stack.folder)
     demo.client = Client(gateway.url, demo.stack.model, held_out)
-    demo.traffic = EnvoySplit.of(gateway, state)
+    demo.traffic = EnvoySplit.from_state(gateway, state)
     demo.source = counters.pages(gateway, state)
 
 

@@ -28,7 +28,7 @@ class EnvoySplit:
         self._services = dict(services)
 
     @classmethod
-    def of(cls, gateway: Gateway, state: State) -> EnvoySplit:
+    def from_state(cls, gateway: Gateway, state: State) -> EnvoySplit:
         """The split of the stack with this gateway and state."""
         return cls(gateway, state.route, {server.version: server.service for server in state.servers})
 

@@ -58,7 +58,7 @@ class LocalPlatform:
     def split(self) -> EnvoySplit:
         """See `Platform.split`."""
         state = self._state()
-        return EnvoySplit.of(self._gateway(state), state)
+        return EnvoySplit.from_state(self._gateway(state), state)
 
     def source(self, prometheus: str | None = None) -> Source:
         """See `Platform.source`."""

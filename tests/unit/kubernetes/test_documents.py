@@ -61,7 +61,7 @@ def test_a_folder_that_is_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def stamped(change: Document) -> str:
-    """The digest that the pods of version 1.2 bear after a change to its predictor."""
+    """The digest that the pods of version 1.2 carry after a change to its predictor."""
     documents = documents_of(MODEL, Version(1, 2), namespace="sabia")
     predictor(documents).update(change)
     wanted = stamp(documents)
