@@ -152,14 +152,22 @@ def start_pod(script: str, *, labels: dict[str, str] | None = None, secret: str 
     return name
 
 
+# The last line of a pod's script.
+_END = "end of the script"
+
+
 def run_pod(script: str, *, secret: str) -> str:
     """What a Python script prints in a pod of its own, with a user's access to the store; it has to succeed."""
-    name = start_pod(script, secret=secret)
+    name = start_pod(f"{script}\nprint({_END!r})", secret=secret)
     eventually(lambda: get("pod", name)["status"]["phase"] in {"Succeeded", "Failed"})
-    said, phase = kubectl("logs", "-n", NAMESPACE, name), get("pod", name)["status"]["phase"]
+    phase = get("pod", name)["status"]["phase"]
+    # The node may still be copying the log of a container that has exited.
+    if phase == "Succeeded":
+        eventually(lambda: kubectl("logs", "-n", NAMESPACE, name).endswith(f"{_END}\n"))
+    output = kubectl("logs", "-n", NAMESPACE, name)
     kubectl("delete", "pod", "-n", NAMESPACE, name, "--wait=false")
-    assert phase == "Succeeded", said
-    return said
+    assert phase == "Succeeded", output
+    return output.removesuffix(f"{_END}\n")
 
 
 def ask(

