@@ -152,13 +152,13 @@ def start_pod(script: str, *, labels: dict[str, str] | None = None, secret: str 
     return name
 
 
-# The last line of a pod's script.
+# The last line that a pod's script prints, also if it ends by sys.exit.
 _END = "end of the script"
 
 
 def run_pod(script: str, *, secret: str) -> str:
     """What a Python script prints in a pod of its own, with a user's access to the store; it has to succeed."""
-    name = start_pod(f"{script}\nprint({_END!r})", secret=secret)
+    name = start_pod(f"import atexit; atexit.register(print, {_END!r})\n{script}", secret=secret)
     eventually(lambda: get("pod", name)["status"]["phase"] in {"Succeeded", "Failed"})
     phase = get("pod", name)["status"]["phase"]
     # The node may still be copying the log of a container that has exited.
