@@ -123,7 +123,7 @@ def latency(versions: Sequence[VersionReport]) -> str:
 
 
 def reliability(versions: Sequence[VersionReport]) -> str:
-    """Obversion frequency by predicted probability."""
+    """Observed frequency by predicted probability."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.7, 2.9), layout="constrained")
         axes = figure.subplots()
