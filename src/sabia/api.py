@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sabia.contract.layout import Version, version_prefix
-from sabia.registry.aliases import resolve
+from sabia.registry.aliases import find
 from sabia.registry.verification import read_artifact, read_version
 from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
@@ -81,5 +81,4 @@ def _version(source: str | Store, name: str | None, version: str | Version | Non
     store = _store(source)
     if isinstance(version, Version):
         return store, name, version
-    # No alias starts with a digit.
-    return store, name, Version.parse(version) if version[:1].isdigit() else resolve(store, name, version)
+    return store, name, find(store, name, version)

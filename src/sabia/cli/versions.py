@@ -10,7 +10,6 @@ import msgspec
 import typer
 
 from sabia.cli.context import JsonOption, StoreOption, open_store
-from sabia.contract.layout import Version
 from sabia.contract.manifest import Manifest
 from sabia.registry import aliases as registry_aliases
 from sabia.registry import catalogue
@@ -21,11 +20,6 @@ from sabia.terminal import log, print_json, print_line, print_table
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 Number = Annotated[str, typer.Argument(metavar="VERSION", help="MAJOR.MINOR, or an alias.")]
-
-
-def find(store: Store, name: str, text: str) -> Version:
-    """The version that `text` names: a number, or an alias."""
-    return Version.parse(text) if text[:1].isdigit() else registry_aliases.resolve(store, name, text)
 
 
 def train(
@@ -88,7 +82,7 @@ def _cell(value: object) -> str:
 def show(name: Name, version: Number, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Show one version: its card, or its manifest with --json. Every file is verified first."""
     opened = open_store(store)
-    number = find(opened, name, version)
+    number = registry_aliases.find(opened, name, version)
     catalogue.manifest_of(opened, name, number)
     artifact = read_version(opened, name, number)
     if as_json:
@@ -108,7 +102,7 @@ def diff(
 ) -> None:
     """Compare two versions: methods, data, hyper-parameters, metrics."""
     opened = open_store(store)
-    pair = [catalogue.manifest_of(opened, name, find(opened, name, text)) for text in (before, after)]
+    pair = [catalogue.manifest_of(opened, name, registry_aliases.find(opened, name, text)) for text in (before, after)]
     changes = differences(*pair)
     if as_json:
         print_json({"before": pair[0].version, "after": pair[1].version, "changes": changes})
@@ -158,7 +152,7 @@ def alias(
     if retire:
         registry_aliases.retire(opened, name, alias_name, at=now)
     elif version is not None:
-        registry_aliases.point(opened, name, alias_name, find(opened, name, version), at=now)
+        registry_aliases.point(opened, name, alias_name, registry_aliases.find(opened, name, version), at=now)
     history = registry_aliases.history(opened, name, alias_name)
     if as_json:
         print_json(history)

@@ -50,6 +50,16 @@ def resolve(store: Store, name: str, alias: str) -> Version:
     return version
 
 
+def find(store: Store, name: str, text: str) -> Version:
+    """The version that `text` names: a number, or an alias. No alias starts with a digit.
+
+    Raises:
+        InvalidName: it is neither.
+        AliasNotFound: the alias was never set, or is retired.
+    """
+    return Version.parse(text) if text[:1].isdigit() else resolve(store, name, text)
+
+
 def history(store: Store, name: str, alias: str) -> Alias:
     """The alias with every move.
 
