@@ -3,6 +3,7 @@
 ```
 ContractError
 ├── InvalidName             a model, version or alias is not written as the layout needs it
+├── InvalidSignature        inputs, outputs or bins contradict themselves, or have names that cannot be served
 └── InvalidFile             a stored file is not of its format
     ├── InvalidManifest     manifest.json
     ├── UnknownSchema       manifest.json of another release
@@ -27,6 +28,15 @@ class InvalidName(ContractError):
 
     def __init__(self, kind: str, given: str, rule: str) -> None:
         super().__init__(f"{kind} {given!r} is not valid: {rule}.")
+
+
+class InvalidSignature(ContractError):
+    """Inputs, outputs or bins contradict themselves, or have names that cannot be served."""
+
+    exit_code = 2
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The signature is not valid: {reason}.")
 
 
 class InvalidFile(ContractError):
