@@ -31,7 +31,7 @@ def _():
     store = Store.open((folder / "store").as_uri(), make=True)
     recipe = read(BREAST_CANCER)
     published = [done.manifest for _, done in run(recipe, store)]
-    [(each.version, each.methods.estimator[-1], round(each.metrics.accuracy, 4)) for each in published]
+    [(each.version, each.methods.estimator[-1], round(each.metrics.values["accuracy"], 4)) for each in published]
     return folder, published, recipe, store
 
 

@@ -19,10 +19,10 @@ FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "manifest.schema.json": json_schema(
-        manifest.Manifest, "Sabiá manifest.json", schema_version=manifest.SCHEMA_VERSION
+        manifest.Manifest, "Sabiá manifest.json", schema_versions=[manifest.SCHEMA_VERSION]
     ),
     "reference.schema.json": json_schema(
-        reference.Reference, "Sabiá reference.json", schema_version=reference.SCHEMA_VERSION
+        reference.Reference, "Sabiá reference.json", schema_versions=reference.READABLE
     ),
     "plan.schema.json": json_schema(Plan, "Sabiá rollout plan"),
     "rollout.schema.json": resource_json_schema(),

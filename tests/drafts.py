@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sabia.contract.manifest import Dataset, Evaluation, Feature, Prediction, Provenance, fingerprint
+from sabia.contract.manifest import Dataset, Evaluation, Provenance, fingerprint
+from sabia.contract.signature import Bins, Input, Output, Signature
 from sabia.registry.claim import Draft
 
-PROBABILITY = Prediction(kind="probability", unit="1", range=(0.0, 1.0))
+PROBABILITY = Output(name="prediction", dtype="float64", role="probability", range=(0.0, 1.0))
+SIGNATURE = Signature(
+    inputs=[Input(name="x", dtype="float64", unit="1", minimum=0.0, maximum=1.0)],
+    outputs=[PROBABILITY],
+    primary="prediction",
+    bins=Bins(kind="equal", count=20, range=(0.0, 1.0)),
+)
 EVALUATION = Evaluation(
+    task="binary",
     rows=10,
-    accuracy=0.9,
-    roc_auc=0.95,
-    log_loss=0.2,
-    brier_score=0.1,
-    calibration_error=0.05,
+    values={"accuracy": 0.9, "roc_auc": 0.95, "log_loss": 0.2, "brier_score": 0.1, "calibration_error": 0.05},
     parity_max_error=0.0,
 )
 PROVENANCE = Provenance(
@@ -31,17 +35,10 @@ def a_draft(methods: str = "linear", content: str = "a", *, name: str = "toy", *
     facts: dict[str, Any] = {
         "name": name,
         "created_at": "2026-01-01T00:00:00Z",
-        "methods": fingerprint(
-            estimator=[methods],
-            features=[("x", "float64", "1")],
-            target="y",
-            prediction="probability",
-            code_major=1,
-        ),
+        "methods": fingerprint(SIGNATURE, estimator=[methods]),
         "hyper_params": {},
-        "features": [Feature(name="x", dtype="float64", unit="1", minimum=0.0, maximum=1.0)],
+        "signature": SIGNATURE,
         "target": "y",
-        "prediction": PROBABILITY,
         "metrics": EVALUATION,
         "provenance": PROVENANCE,
         "files": {

@@ -14,6 +14,8 @@ ContractError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sabia.errors import SabiaError
 
 
@@ -55,7 +57,8 @@ class InvalidManifest(InvalidFile):
 class UnknownSchema(InvalidFile):
     """manifest.json was written by a release that this one does not know."""
 
-    def __init__(self, given: object, known: int) -> None:
+    def __init__(self, given: object, readable: Sequence[int]) -> None:
+        known = " and ".join(map(str, readable))
         super().__init__(f"manifest.json has schema_version {given!r}; this release reads {known}.")
 
 

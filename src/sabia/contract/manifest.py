@@ -1,21 +1,27 @@
 """manifest.json: the claim of a version, and the list of its files.
 
-The structs below are the format; `docs/schemas/manifest.schema.json` is made from them (`scripts/write_schema.py`).
-Readers refuse fields that they do not know: a new field, also an optional one, needs a higher `SCHEMA_VERSION`.
+The structs below are schema 2; `docs/schemas/manifest.schema.json` is made from them (`scripts/write_schema.py`). A
+manifest of schema 1 is read into the same structs: see `sabia.contract.manifest1`. Readers refuse fields that they do
+not know: a new field, also an optional one, needs a higher `SCHEMA_VERSION`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sabia.contract import manifest1
 from sabia.contract.errors import InvalidManifest, InvalidName, UnknownSchema
 from sabia.contract.layout import Version, check_model_name
+from sabia.contract.signature import Bins, Input, Name, Output, Signature, check
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
 
 MODEL_FILE = "model.onnx"
 STATE_FILE = "state.json"
@@ -29,45 +35,45 @@ FilePath = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}/[A-Za-z0-9][A-Za-z
 FileSize = Annotated[int, msgspec.Meta(gt=0)]
 
 
-class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One input column. `minimum` and `maximum` are those of the training rows, in `unit`."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    dtype: str
-    unit: str
-    minimum: float
-    maximum: float
-
-
-class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the model predicts: for `kind` "probability" a number in `range`, of `unit` 1."""
-
-    kind: str
-    unit: str
-    range: tuple[float, float] | None
+Task = Literal["binary", "multi-class", "regression", "multi-output", "custom"]
 
 
 class Methods(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The code of the model in readable parts, and the fingerprint that the version rule compares."""
+    """The fingerprint that the version rule compares, and its readable parts.
+
+    Attributes:
+        estimator: the chain of classes that was converted; empty for a graph that was published as it is.
+        graph: digest of the graph without its weights; None when there is no graph.
+        code_major: raised by the trainer when the same graph is to count as other methods.
+    """
 
     fingerprint: Sha256
-    estimator: list[str]
-    features: list[tuple[str, str, str]]
-    target: str
-    prediction: str
-    code_major: int
+    estimator: list[str] = []
+    graph: Sha256 | None = None
+    code_major: int = 1
 
 
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Measured on held-out rows by the estimator; `parity_max_error` is the served model's largest distance to it."""
+    """Metrics by name, measured on `rows` rows that training did not see (0: none were given).
 
-    rows: int
-    accuracy: float
-    roc_auc: float
-    log_loss: float
-    brier_score: float
-    calibration_error: float
-    parity_max_error: float
+    `parity_max_error` is the served model's largest distance to the estimator, or to the answers that were given.
+    """
+
+    task: Task
+    rows: Annotated[int, msgspec.Meta(ge=0)]
+    values: dict[str, float]
+    parity_max_error: float | None
+
+
+class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What answers: ONNX Runtime with the version's graph, or the class `model_class` in an image.
+
+    Only "onnx" is data. "kserve-model" runs the code in `image`, which is named by its digest.
+    """
+
+    kind: Literal["onnx", "kserve-model"] = "onnx"
+    image: str | None = None
+    model_class: str | None = None
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,7 +107,7 @@ class Git(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The origin of the version: data, code and libraries."""
 
-    dataset: Dataset
+    dataset: Dataset | None
     git: Git | None
     python: str
     libraries: dict[str, str]
@@ -117,13 +123,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     created_at: str
     methods: Methods
     hyper_params: dict[str, Any]
-    features: list[Feature]
+    inputs: Annotated[list[Input], msgspec.Meta(min_length=1)]
+    outputs: Annotated[list[Output], msgspec.Meta(min_length=1)]
+    primary: Name
+    bins: Bins
     target: str
-    prediction: Prediction
     metrics: Evaluation
     files: list[File]
     provenance: Provenance
     parent: str | None
+    runtime: Runtime = Runtime()
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs, outputs and bins."""
+        return Signature(inputs=self.inputs, outputs=self.outputs, primary=self.primary, bins=self.bins)
 
     def file(self, name: str) -> File:
         """The entry of the file called `name`.
@@ -162,24 +176,18 @@ def sha256(data: bytes) -> str:
 
 
 def fingerprint(
-    *, estimator: list[str], features: list[tuple[str, str, str]], target: str, prediction: str, code_major: int
+    signature: Signature, *, graph: str | None = None, estimator: Sequence[str] = (), code_major: int = 1
 ) -> Methods:
-    """The methods of a model and their fingerprint: estimator classes, feature schema (order included), code major."""
+    """The methods with their fingerprint: signature, graph without weights, estimator classes, code major."""
     parts = {
         "code_major": code_major,
-        "estimator": estimator,
-        "features": [list(feature) for feature in features],
-        "prediction": prediction,
-        "target": target,
+        "estimator": list(estimator),
+        "graph": graph,
+        "signature": signature.methods(),
     }
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return Methods(
-        fingerprint=sha256(canonical.encode()),
-        estimator=estimator,
-        features=features,
-        target=target,
-        prediction=prediction,
-        code_major=code_major,
+        fingerprint=sha256(canonical.encode()), estimator=list(estimator), graph=graph, code_major=code_major
     )
 
 
@@ -195,9 +203,8 @@ def decode(data: bytes) -> Manifest:
         UnknownSchema: another release wrote it.
         InvalidManifest: anything else that the schema does not allow.
     """
-    _check_schema_version(data)
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = _read(data)
         check_model_name(manifest.name)
         Version.parse(manifest.version)
     except (msgspec.ValidationError, InvalidName) as error:
@@ -206,8 +213,29 @@ def decode(data: bytes) -> Manifest:
     return manifest
 
 
-def _check_schema_version(data: bytes) -> None:
+def check_publishable(manifest: Manifest) -> None:
+    """Check what reading alone does not: a version that is claimed must be servable.
+
+    Raises:
+        InvalidSignature: inputs, outputs or bins contradict themselves, or a name cannot be served.
+        InvalidManifest: a metric is not a finite number, or the manifest cannot be read back.
+    """
+    check(manifest.signature)
+    for name, value in manifest.metrics.values.items():
+        if not math.isfinite(value):
+            raise InvalidManifest(f"metric {name!r} is not a finite number")
+    if decode(encode(manifest)) != manifest:
+        raise InvalidManifest("it does not read back as it was written")
+
+
+def _read(data: bytes) -> Manifest:
     # First, and alone: a later schema may differ in everything else, and the error should name the real reason.
+    if _schema_version(data) == 1:
+        return msgspec.convert(manifest1.upgrade(data), Manifest)
+    return msgspec.json.decode(data, type=Manifest)
+
+
+def _schema_version(data: bytes) -> int:
     try:
         head = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -215,8 +243,9 @@ def _check_schema_version(data: bytes) -> None:
     if not isinstance(head, dict):
         raise InvalidManifest("it is not a JSON object")
     given = head.get("schema_version")
-    if type(given) is not int or given != SCHEMA_VERSION:
-        raise UnknownSchema(given, SCHEMA_VERSION)
+    if type(given) is not int or given not in READABLE:
+        raise UnknownSchema(given, READABLE)
+    return given
 
 
 def _check_consistency(manifest: Manifest) -> None:
@@ -224,8 +253,10 @@ def _check_consistency(manifest: Manifest) -> None:
     folders = {entry.path.partition("/")[0] for entry in manifest.files}
     if len(set(names)) != len(names) or len(folders) != 1:
         raise InvalidManifest("its files must have one name each and be in one folder")
-    for needed in (MODEL_FILE, STATE_FILE, REFERENCE_FILE):
+    for needed in (MODEL_FILE, STATE_FILE, REFERENCE_FILE) if manifest.runtime.kind == "onnx" else (STATE_FILE,):
         manifest.file(needed)
-    feature_names = [feature.name for feature in manifest.features]
-    if not feature_names or len(set(feature_names)) != len(feature_names):
-        raise InvalidManifest("features must be named, each once")
+    input_names = [each.name for each in manifest.inputs]
+    if not input_names or len(set(input_names)) != len(input_names):
+        raise InvalidManifest("inputs must be named, each once")
+    if manifest.primary not in {each.name for each in manifest.outputs}:
+        raise InvalidManifest(f"its primary output {manifest.primary!r} is not one of its outputs")

@@ -30,11 +30,11 @@ Dimension = Annotated[int, msgspec.Meta(ge=1)]
 # The first dimension is the rows and always None; any other None is of any length.
 Shape = Annotated[list[Dimension | None], msgspec.Meta(min_length=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
-Values = list[str] | list[int]
+Values = list[str | int]
 
 SCALAR: list[int | None] = [None]
 PREDICTION_BINS = 20
-# Words of the protocols. An input of such a name could not be told from the protocol's own part of a request.
+# Words of the protocols. An input of such a name could not be distinguished from the protocol's own part of a request.
 RESERVED_INPUTS = frozenset({INPUT, OUTPUT, "instances", "inputs", "outputs", "predictions", "parameters"})
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -48,7 +48,7 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         shape: `null` for the rows, then the length of each further dimension, or `null` where it may be any.
         nullable: whether a value may be null or absent. A null float reaches the model as NaN; of another dtype as
             `fill`.
-        unit: such as "mm"; "1" is dimensionless, "unstated" is what nobody said.
+        unit: such as "mm"; "1" is dimensionless, "unstated" is an unknown one.
         minimum, maximum: of the training rows, null left out; of a timestamp in microseconds since 1970. Values
             outside are counted.
         categories: the values of the training rows, for strings and for integers that are codes. Others are counted.
@@ -135,12 +135,12 @@ class Bins(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         edges = [f"{edge:.6g}" for edge in self.inner_edges]
         return [f"{low} to {high}" for low, high in zip(["-∞", *edges], [*edges, "∞"], strict=True)]
 
-    def of(self, values: NDArray[np.generic] | Sequence[object]) -> NDArray[np.int64]:
+    def indices(self, values: NDArray[np.generic] | Sequence[object]) -> NDArray[np.int64]:
         """The bin of each value, shape (rows,), of values of shape (rows,), or of vectors of shape (rows, length)."""
         if self.kind == "none":
             return np.zeros(len(values), dtype=np.int64)
         if self.kind == "classes":
-            index = {value: at for at, value in enumerate(self.classes)}
+            index: dict[object, int] = {value: at for at, value in enumerate(self.classes)}
             flat = values.tolist() if isinstance(values, np.ndarray) else values
             return np.array([index.get(value, len(index)) for value in flat], dtype=np.int64)
         numbers = np.asarray(values, dtype=np.float64)
@@ -150,7 +150,7 @@ class Bins(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def counts(self, values: NDArray[np.generic] | Sequence[object]) -> NDArray[np.int64]:
         """The number of values in each bin, shape (bins,)."""
-        return np.bincount(self.of(values), minlength=len(self))
+        return np.bincount(self.indices(values), minlength=len(self))
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

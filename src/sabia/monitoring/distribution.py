@@ -85,7 +85,7 @@ def distribution(archive: Archive, manifest: Manifest, reference: Reference) -> 
 
 def _logged_columns(archive: Archive, manifest: Manifest, reference: Reference) -> dict[str, str]:
     logged = archive.columns_in("log")
-    columns = feature_columns(feature.name for feature in manifest.features)
+    columns = feature_columns(feature.name for feature in manifest.inputs)
     return {name: column for name, column in columns.items() if column in logged and name in reference.features}
 
 
@@ -97,10 +97,14 @@ def _by_day(
     DuckDB's histogram closes bins on the right, reference.json on the left. No number is between an edge and the
     number before it, so "at most that number" is "less than the edge".
     """
-    ranges = {feature.name: (feature.minimum, feature.maximum) for feature in manifest.features}
+    ranges = {
+        each.name: (each.minimum, each.maximum)
+        for each in manifest.inputs
+        if each.minimum is not None and each.maximum is not None
+    }
     inner = {name: histogram_of(reference, name).edges for name in [*columns, PREDICTION]}
     edges = {name: [_before(edge) for edge in inner[name]] for name in inner}
-    for name in columns:
+    for name in columns.keys() & ranges.keys():
         lowest, highest = ranges[name]
         edges[name] = sorted({*edges[name], _before(lowest), highest})
     by_day = {}

@@ -20,7 +20,7 @@ def measure_skew(archive: Archive, artifact: Artifact, columns: Mapping[str, str
 
     `columns` are the logged columns by feature.
     """
-    names = [feature.name for feature in artifact.manifest.features]
+    names = [feature.name for feature in artifact.manifest.inputs]
     if set(names) - columns.keys():
         return None
     logged, rows = queries.complete_rows(archive, artifact.manifest.version, [columns[name] for name in names], _ROWS)

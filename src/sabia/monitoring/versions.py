@@ -62,7 +62,7 @@ def report_version(archive: Archive, artifact: Artifact) -> VersionReport:
         features=_features(rows),
         drift=rows.drift,
         skew=measure_skew(archive, artifact, rows.columns),
-        published={"accuracy": manifest.metrics.accuracy, "roc_auc": manifest.metrics.roc_auc},
+        published=dict(manifest.metrics.values),
         quality=None if labelled is None else quality.measure(labelled.predictions, labelled.labels),
         sampled=labelled is not None and labelled.sampled,
         label_delay=by_level(queries.label_delay_quantiles(archive, version, LEVELS)),
@@ -71,7 +71,7 @@ def report_version(archive: Archive, artifact: Artifact) -> VersionReport:
 
 
 def _labelled(archive: Archive, manifest: Manifest) -> LabelledRows | None:
-    if manifest.prediction.kind != "probability":
+    if manifest.signature.primary_output.role != "probability":
         return None
     return queries.labelled_rows(archive, manifest.version, _LABELLED_ROWS)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sabia.contract.manifest import Dataset, Evaluation, Feature, Methods
+from sabia.contract.manifest import Dataset, Evaluation, Methods
+from sabia.contract.signature import Input
 
 _TEMPLATE = """\
 ---
@@ -55,17 +56,18 @@ def card(
     *,
     name: str,
     methods: Methods,
+    target: str,
     hyper_params: dict[str, Any],
-    features: list[Feature],
+    inputs: list[Input],
     metrics: Evaluation,
     dataset: Dataset,
 ) -> bytes:
     """The bytes of CARD.md."""
-    table = (f"| {item.name} | {item.unit} | {item.minimum:g} | {item.maximum:g} |" for item in features)
+    table = (f"| {item.name} | {item.unit} | {item.minimum:g} | {item.maximum:g} |" for item in inputs)
     text = _TEMPLATE.format(
         name=name,
-        target=methods.target,
-        columns=len(features),
+        target=target,
+        columns=len(inputs),
         estimator=" → ".join(methods.estimator),
         fingerprint=methods.fingerprint[:12],
         hyper_params=json.dumps(hyper_params, indent=2, sort_keys=True),
@@ -73,11 +75,11 @@ def card(
         dataset=dataset.uri,
         dataset_sha256=dataset.sha256,
         evaluated=metrics.rows,
-        accuracy=metrics.accuracy,
-        roc_auc=metrics.roc_auc,
-        log_loss=metrics.log_loss,
-        brier_score=metrics.brier_score,
-        calibration_error=metrics.calibration_error,
+        accuracy=metrics.values["accuracy"],
+        roc_auc=metrics.values["roc_auc"],
+        log_loss=metrics.values["log_loss"],
+        brier_score=metrics.values["brier_score"],
+        calibration_error=metrics.values["calibration_error"],
         parity_max_error=metrics.parity_max_error,
         features="\n".join(table),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sabia.contract import manifest1
 from sabia.contract import reference as references
 from sabia.contract import state as states
 from sabia.contract.manifest import (
@@ -12,23 +13,22 @@ from sabia.contract.manifest import (
     REFERENCE_FILE,
     STATE_FILE,
     Dataset,
-    Feature,
-    Methods,
-    Prediction,
     fingerprint,
 )
+from sabia.contract.signature import DType, Input, Output, Signature, bins_for
 from sabia.contract.state import State
+from sabia.contract.tensors import OUTPUT
 from sabia.publishing import gate
 from sabia.publishing.card import card
 from sabia.publishing.conversion import to_onnx
 from sabia.publishing.evaluation import evaluate
+from sabia.publishing.graph import graph_digest
 from sabia.publishing.model import Floor, LabelledRows, TrainedModel
 from sabia.publishing.provenance import provenance
 from sabia.publishing.reference import reference
 from sabia.registry.claim import Draft
 
 SPAN = (0.0, 1.0)
-PROBABILITY = Prediction(kind="probability", unit="1", range=SPAN)
 _NO_FLOOR = Floor()
 
 
@@ -67,7 +67,10 @@ def draft(
     gate.check_prediction(prediction)
     metrics = evaluate(held_out.target, prediction, parity_max_error=error)
     gate.check_floor(metrics, floor)
-    methods, features = methods_of(model, training), features_of(model, training)
+    signature = signature_of(model, training)
+    methods = fingerprint(
+        signature, graph=graph_digest(model_bytes), estimator=model.classes, code_major=model.code_major
+    )
     trained_on = Dataset(uri=training.uri, sha256=training.sha256, rows=len(training.target))
     reference_rows = reference(training.names, training.features, model.predict(training.features), SPAN)
     return Draft(
@@ -75,9 +78,8 @@ def draft(
         created_at=created_at or utc_now(),
         methods=methods,
         hyper_params=model.hyper_params,
-        features=features,
+        signature=signature,
         target=training.target_name,
-        prediction=PROBABILITY,
         metrics=metrics,
         provenance=provenance(trained_on),
         files={
@@ -87,36 +89,37 @@ def draft(
             CARD_FILE: card(
                 name=name,
                 methods=methods,
+                target=training.target_name,
                 hyper_params=model.hyper_params,
-                features=features,
+                inputs=signature.inputs,
                 metrics=metrics,
                 dataset=trained_on,
             ),
         },
+        former_fingerprint=former_fingerprint(model, training),
     )
 
 
-def methods_of(model: TrainedModel, rows: LabelledRows) -> Methods:
-    """The model's methods with their fingerprint."""
-    return fingerprint(
+def former_fingerprint(model: TrainedModel, rows: LabelledRows) -> str:
+    """The fingerprint of the same methods in a manifest of schema 1."""
+    return manifest1.fingerprint(
         estimator=model.classes,
         features=[(name, model.input_dtype, unit) for name, unit in zip(rows.names, rows.units, strict=True)],
         target=rows.target_name,
-        prediction=PROBABILITY.kind,
+        prediction="probability",
         code_major=model.code_major,
     )
 
 
-def features_of(model: TrainedModel, rows: LabelledRows) -> list[Feature]:
-    """The columns, each with the range of the training rows."""
+def signature_of(model: TrainedModel, rows: LabelledRows) -> Signature:
+    """The columns, each with the range of the training rows, and the probability that they give."""
     lowest, highest = rows.features.min(axis=0), rows.features.max(axis=0)
-    return [
-        Feature(
-            name=name,
-            dtype=model.input_dtype,
-            unit=rows.units[at],
-            minimum=float(lowest[at]),
-            maximum=float(highest[at]),
-        )
+    dtype: DType = "float64" if model.input_dtype == "float64" else "float32"
+    inputs = [
+        Input(name=name, dtype=dtype, unit=rows.units[at], minimum=float(lowest[at]), maximum=float(highest[at]))
         for at, name in enumerate(rows.names)
     ]
+    output = Output(name=OUTPUT, dtype=dtype, role="probability", range=SPAN)
+    bins = bins_for(output)
+    assert bins is not None, "bins of a probability follow from its range"
+    return Signature(inputs=inputs, outputs=[output], primary=OUTPUT, bins=bins)

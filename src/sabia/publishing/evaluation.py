@@ -15,11 +15,14 @@ Array = NDArray[np.float64]
 def evaluate(target: NDArray[np.int64], prediction: Array, *, parity_max_error: float) -> Evaluation:
     """Score probabilities of shape (rows,) against a 0/1 target of the same shape; decisions are taken at 0.5."""
     return Evaluation(
+        task="binary",
         rows=len(target),
-        accuracy=float(accuracy_score(target, prediction >= 0.5)),
-        roc_auc=float(roc_auc_score(target, prediction)),
-        log_loss=float(log_loss(target, prediction, labels=[0, 1])),
-        brier_score=float(brier_score_loss(target, prediction)),
-        calibration_error=calibration_error(prediction, target),
+        values={
+            "accuracy": float(accuracy_score(target, prediction >= 0.5)),
+            "roc_auc": float(roc_auc_score(target, prediction)),
+            "log_loss": float(log_loss(target, prediction, labels=[0, 1])),
+            "brier_score": float(brier_score_loss(target, prediction)),
+            "calibration_error": calibration_error(prediction, target),
+        },
         parity_max_error=parity_max_error,
     )

@@ -38,6 +38,6 @@ def check_prediction(prediction: Array) -> None:
 def check_floor(metrics: Evaluation, floor: Floor) -> None:
     """Raise FloorRefused when a metric is under its floor, or not a number."""
     for name, least in floor.metrics.items():
-        value = getattr(metrics, name)
+        value = metrics.values[name]
         if not value >= least:
             raise FloorRefused(name, value=value, floor=least)

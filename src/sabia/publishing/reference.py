@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sabia.contract.bins import counts_of
-from sabia.contract.reference import SCHEMA_VERSION, Histogram, Reference
+from sabia.contract.reference import Histogram, Reference, build
 
 Array = NDArray[np.float64]
 
@@ -23,8 +23,7 @@ def reference(names: tuple[str, ...], features: Array, prediction: Array, span: 
     """The reference of training rows of shape (rows, columns) and their predictions in `span`, shape (rows,)."""
     quantiles = np.linspace(0, 1, FEATURE_BINS + 1)[1:-1]
     columns = {name: np.unique(np.quantile(features[:, at], quantiles)) for at, name in enumerate(names)}
-    return Reference(
-        schema_version=SCHEMA_VERSION,
+    return build(
         rows=len(features),
         features={name: _histogram(features[:, at], columns[name]) for at, name in enumerate(names)},
         prediction=_histogram(prediction, prediction_edges(*span)),

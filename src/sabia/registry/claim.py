@@ -21,7 +21,8 @@ from typing import Any
 
 from sabia.contract import manifest as manifests
 from sabia.contract.layout import Version, manifest_key, version_prefix
-from sabia.contract.manifest import CARD_FILE, Evaluation, Feature, File, Manifest, Methods, Prediction, Provenance
+from sabia.contract.manifest import CARD_FILE, Evaluation, File, Manifest, Methods, Provenance, Runtime
+from sabia.contract.signature import Signature
 from sabia.registry.catalogue import manifests_of
 from sabia.registry.errors import ClaimsExhausted
 from sabia.store.errors import KeyTaken
@@ -42,20 +43,27 @@ class Change(enum.StrEnum):
     NOTHING = "nothing changed"
 
 
+_ONNX = Runtime()
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A version without a number: the content of its manifest, and its files by name."""
+    """A version without a number: the content of its manifest, and its files by name.
+
+    `former_fingerprint` is that of the same methods in a manifest of schema 1, if they could have been published then.
+    """
 
     name: str
     created_at: str
     methods: Methods
     hyper_params: dict[str, Any]
-    features: list[Feature]
+    signature: Signature
     target: str
-    prediction: Prediction
     metrics: Evaluation
     provenance: Provenance
     files: dict[str, bytes]
+    runtime: Runtime = _ONNX
+    former_fingerprint: str | None = None
 
     @property
     def digest(self) -> str:
@@ -89,7 +97,8 @@ def decide(draft: Draft, existing: Sequence[Manifest]) -> Decision:
     if not existing:
         return Decision(FIRST, Change.FIRST, None)
     newest = max(existing, key=lambda manifest: manifest.number)
-    if newest.methods.fingerprint == draft.methods.fingerprint:
+    fingerprint = draft.former_fingerprint if newest.schema_version == 1 else draft.methods.fingerprint
+    if newest.methods.fingerprint == fingerprint:
         return Decision(newest.number.next_minor, Change.STATE, newest.number)
     return Decision(newest.number.next_major, Change.METHODS, newest.number)
 
@@ -98,6 +107,7 @@ def publish(store: Store, draft: Draft) -> Published:
     """Give the draft a number and write it, or find the version that holds the same content.
 
     Raises:
+        InvalidSignature, InvalidManifest: the draft could not be served or read back; no number is given.
         StoreError: the store failed; publish again, nothing half-written counts.
         KeyTaken: a key named for a digest holds other bytes, which no publisher writes.
         ClaimsExhausted: other publishers claimed a hundred numbers meanwhile.
@@ -110,6 +120,7 @@ def publish(store: Store, draft: Draft) -> Published:
             return Published(same, decision.change, store.uri(version_prefix(draft.name, decision.version)))
         prefix = version_prefix(draft.name, decision.version)
         manifest = _manifest(draft, decision, _write_files(store, draft, prefix))
+        manifests.check_publishable(manifest)
         try:
             store.create(manifest_key(draft.name, decision.version), manifests.encode(manifest))
         except KeyTaken:
@@ -148,11 +159,14 @@ def _manifest(draft: Draft, decision: Decision, entries: list[File]) -> Manifest
         created_at=draft.created_at,
         methods=draft.methods,
         hyper_params=draft.hyper_params,
-        features=draft.features,
+        inputs=draft.signature.inputs,
+        outputs=draft.signature.outputs,
+        primary=draft.signature.primary,
+        bins=draft.signature.bins,
         target=draft.target,
-        prediction=draft.prediction,
         metrics=draft.metrics,
         files=entries,
         provenance=draft.provenance,
         parent=str(decision.parent) if decision.parent else None,
+        runtime=draft.runtime,
     )

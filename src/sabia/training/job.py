@@ -30,7 +30,7 @@ def train(store: Store, path: Path | None = None, *, log: Callable[[str], None])
                 "version": manifest.version,
                 "change": published.change,
                 "note": step.note,
-                "accuracy": round(manifest.metrics.accuracy, 4),
+                "accuracy": round(manifest.metrics.values["accuracy"], 4),
                 "uri": published.uri,
                 "digest": manifest.digest,
             }

@@ -59,6 +59,6 @@ def test_publishing_and_monitoring_report_the_same_error(rows: list[tuple[float,
     published = evaluate(labels, probabilities, parity_max_error=0.0)
     served = quality.measure(probabilities, labels.astype(float))
     assert served is not None
-    assert published.calibration_error == served.calibration_error
+    assert published.values["calibration_error"] == served.calibration_error
     by_bin = sum(abs(each.predicted - each.observed.value) * each.rows for each in served.calibration)
     assert by_bin / served.rows == pytest.approx(served.calibration_error)

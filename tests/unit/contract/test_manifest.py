@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from sabia.contract.errors import InvalidFile, InvalidManifest, UnknownSchema
 from sabia.contract.manifest import content_digest, decode, encode, fingerprint
+from sabia.contract.signature import Input
 from sabia.registry.claim import publish
 from sabia.registry.verification import Artifact
 from sabia.store.objects import Store
-from tests.drafts import a_draft
+from tests.drafts import SIGNATURE, a_draft
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "schemas" / "manifest.schema.json"
 
@@ -33,7 +35,7 @@ def test_a_real_manifest_follows_the_published_schema(linear: Artifact) -> None:
     jsonschema.validate(json.loads(encode(linear.manifest)), json.loads(PUBLISHED.read_text()))
 
 
-@pytest.mark.parametrize("found", [0, 2, "1", None, True, 1.0])
+@pytest.mark.parametrize("found", [0, 3, "1", None, True, 1.0])
 def test_another_schema_version_is_refused_by_that_reason_alone(found: object) -> None:
     with pytest.raises(UnknownSchema, match="schema_version"):
         decode(json.dumps({"schema_version": found, "everything": "else differs"}).encode())
@@ -51,8 +53,10 @@ def test_another_document_than_a_json_object_is_refused(data: bytes) -> None:
         ("name", "Not A Name"),
         ("version", "1"),
         ("files", []),
-        ("features", []),
-        ("metrics", {"accuracy": "high"}),
+        ("inputs", []),
+        ("outputs", []),
+        ("primary", "other"),
+        ("metrics", {"task": "binary", "rows": 1, "values": {"accuracy": "high"}}),
         ("surprise", 1),
         ("target", None),
     ],
@@ -101,9 +105,19 @@ def test_the_content_digest_covers_names_and_bytes_but_not_the_card() -> None:
 
 
 def test_the_order_of_the_features_is_part_of_the_methods() -> None:
-    columns = [("x", "float64", "1"), ("y", "float64", "1")]
+    columns = [Input(name="x", dtype="float64"), Input(name="y", dtype="float64")]
     one, other = (
-        fingerprint(estimator=["e"], features=order, target="t", prediction="p", code_major=1)
-        for order in (columns, columns[::-1])
+        fingerprint(msgspec.structs.replace(SIGNATURE, inputs=order)).fingerprint for order in (columns, columns[::-1])
     )
-    assert one.fingerprint != other.fingerprint
+    assert one != other
+
+
+@pytest.mark.parametrize("learned", [{"minimum": -1.0}, {"maximum": 9.0}, {"nullable": True}])
+def test_what_training_data_determined_is_not_part_of_the_methods(learned: dict[str, Any]) -> None:
+    changed = msgspec.structs.replace(SIGNATURE, inputs=[msgspec.structs.replace(SIGNATURE.inputs[0], **learned)])
+    assert fingerprint(changed) == fingerprint(SIGNATURE)
+
+
+@pytest.mark.parametrize("other", [{"graph": "0" * 64}, {"estimator": ["other"]}, {"code_major": 2}])
+def test_another_graph_estimator_or_code_major_is_other_methods(other: dict[str, Any]) -> None:
+    assert fingerprint(SIGNATURE, **other).fingerprint != fingerprint(SIGNATURE).fingerprint

@@ -65,7 +65,7 @@ def document(**changed: Any) -> bytes:
         (b"{", "truncated"),
         (b"\xff", "reference.json is not valid"),
         (b"{}", "missing required field"),
-        (document(schema_version=2), "it has schema_version 2; this release reads 1"),
+        (document(schema_version=3), "it has schema_version 3; this release reads 1 and 2"),
         (document(rows=-1), "rows"),
         (document(prediction={"edges": [0.5], "counts": [1]}), "'prediction' has 1 edges and 1 counts"),
         (document(features={"x": {"edges": [], "counts": []}}), "features"),

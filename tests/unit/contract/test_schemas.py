@@ -36,7 +36,7 @@ def test_a_published_schema_is_a_json_schema(name: str) -> None:
 def test_a_published_reference_follows_its_schema(linear: Artifact) -> None:
     document = json.loads(linear.files["reference.json"])
     jsonschema.validate(document, SCHEMAS["reference.schema.json"])
-    others: list[dict[str, Any]] = [{"schema_version": 2}, {"rows": -1}, {"prediction": {"edges": []}}]
+    others: list[dict[str, Any]] = [{"schema_version": 3}, {"rows": -1}, {"prediction": {"edges": []}}]
     for changed in others:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(document | changed, SCHEMAS["reference.schema.json"])

@@ -69,7 +69,7 @@ def test_linear_params_of_another_number_of_columns_are_refused(short: str) -> N
 
 def test_a_published_state_is_of_this_form(logistic: Artifact) -> None:
     found = state.decode(logistic.files["state.json"])
-    params = state.linear_params(found, len(logistic.manifest.features))
+    params = state.linear_params(found, len(logistic.manifest.inputs))
     assert params is not None
     assert found.hyper_params == logistic.manifest.hyper_params
     assert json.loads(logistic.files["state.json"]).keys() == {"params", "hyper_params"}

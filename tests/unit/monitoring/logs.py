@@ -36,7 +36,7 @@ def write_log(  # noqa: PLR0913  a log has this many properties
 ) -> list[str]:
     """Write one request per row, a millisecond apart from `at` on, and return the request ids."""
     manifest = artifact.manifest
-    names = tuple(feature.name for feature in manifest.features)
+    names = tuple(feature.name for feature in manifest.inputs)
     described = parquet.FileMetadata(manifest.name, manifest.version, manifest.digest, server, names, redacted=redacted)
     given = [uuid4().hex for _ in rows] if ids is None else list(ids)
     blocks = [Block(len(names))]

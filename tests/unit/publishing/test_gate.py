@@ -41,4 +41,4 @@ def test_a_metric_under_its_floor_is_refused(floor: Floor) -> None:
 
 
 def test_a_metric_at_its_floor_passes() -> None:
-    gate.check_floor(EVALUATION, Floor(accuracy=EVALUATION.accuracy, roc_auc=EVALUATION.roc_auc))
+    gate.check_floor(EVALUATION, Floor(accuracy=EVALUATION.values["accuracy"], roc_auc=EVALUATION.values["roc_auc"]))

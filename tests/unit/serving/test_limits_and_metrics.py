@@ -92,7 +92,7 @@ def test_every_prediction_is_counted_in_its_bin(client: Client, rows: NDArray[np
 
 
 def test_inputs_outside_the_training_range_are_counted_by_feature(client: Client) -> None:
-    features = client.artifact.manifest.features
+    features = client.artifact.manifest.inputs
     row = {feature.name: feature.minimum for feature in features}
     client.predict(json.dumps({"instances": [row, row | {"mean area": 1e9}, row | {"mean area": -1.0}]}).encode())
     assert client.value("sabia_inputs_out_of_range_total", feature="mean area") == 2

@@ -113,7 +113,7 @@ def test_a_version_with_right_digests_and_wrong_content_is_refused(
 
 
 def test_a_model_of_another_width_than_its_manifest_is_refused(logistic: Artifact) -> None:
-    narrow = msgspec.structs.replace(logistic.manifest, features=logistic.manifest.features[:29])
+    narrow = msgspec.structs.replace(logistic.manifest, inputs=logistic.manifest.inputs[:29])
     with pytest.raises(LoadFailed, match="29"):
         Model(Artifact(narrow, logistic.files))
 

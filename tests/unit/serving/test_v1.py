@@ -40,7 +40,7 @@ def error(response: Any) -> str:
 
 
 def test_rows_as_lists_and_as_objects_get_the_same_predictions(client: Client, rows: Rows) -> None:
-    names = [feature.name for feature in client.artifact.manifest.features]
+    names = [feature.name for feature in client.artifact.manifest.inputs]
     lists = client.predict(json.dumps({"instances": rows[:5].tolist()}).encode())
     shuffled = [dict(reversed(list(zip(names, row, strict=True)))) for row in rows[:5].tolist()]
     objects = client.predict(json.dumps({"instances": shuffled}).encode())

@@ -247,7 +247,7 @@ def test_metadata_lists_the_real_features_and_the_version(client: Client) -> Non
     assert (document["name"], document["versions"]) == ("breast-cancer", ["2.0"])
     (features,) = document["inputs"]
     assert (features["name"], features["datatype"], features["shape"]) == ("features", "FP64", [-1, 30])
-    assert features["parameters"]["features"] == [feature.name for feature in client.artifact.manifest.features]
+    assert features["parameters"]["features"] == [feature.name for feature in client.artifact.manifest.inputs]
     assert document["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": [-1]}]
 
 

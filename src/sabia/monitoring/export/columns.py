@@ -11,5 +11,5 @@ def columns_of(store: Store, model: str) -> dict[str, Type]:
     """The columns of a model's log: the fixed ones, and those of every feature that one of its versions has had."""
     columns = dict(LOG_COLUMNS)
     for manifest in catalogue.manifests_of(store, model):
-        columns |= dict.fromkeys(feature_columns(each.name for each in manifest.features).values(), Type.DOUBLE)
+        columns |= dict.fromkeys(feature_columns(each.name for each in manifest.inputs).values(), Type.DOUBLE)
     return columns

@@ -73,11 +73,11 @@ class Model:
         self.manifest = manifest
         self.name = manifest.name
         self.version = manifest.version
-        self.names = tuple(feature.name for feature in manifest.features)
+        self.names = tuple(feature.name for feature in manifest.inputs)
         self.width = len(self.names)
         self.column = {name: at for at, name in enumerate(self.names)}
-        self.minimum = np.array([feature.minimum for feature in manifest.features])
-        self.maximum = np.array([feature.maximum for feature in manifest.features])
+        self.minimum = np.array([feature.minimum for feature in manifest.inputs])
+        self.maximum = np.array([feature.maximum for feature in manifest.inputs])
         self._minima, self._maxima = np.tile(self.minimum, _BLOCK), np.tile(self.maximum, _BLOCK)
         self.bins = _prediction_edges(artifact.files[REFERENCE_FILE])
         self.linear = _linear(artifact.files[STATE_FILE], self.width)

@@ -332,7 +332,7 @@ def server_metadata() -> dict[str, str | list[str]]:
 
 def metadata(model: Model) -> dict[str, Any]:
     """The model's metadata: identity, inputs and outputs."""
-    features = model.manifest.features
+    features = model.manifest.inputs
     names = {
         "features": [feature.name for feature in features],
         "units": [feature.unit for feature in features],
