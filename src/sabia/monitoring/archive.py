@@ -26,7 +26,10 @@ SQL_TYPES = {
     Type.STRING: "VARCHAR",
     Type.INTEGER: "BIGINT",
     Type.DOUBLE: "DOUBLE",
+    Type.BOOLEAN: "BOOLEAN",
     Type.TIME: "TIMESTAMPTZ",
+    Type.FLOATS: "FLOAT[]",
+    Type.DOUBLES: "DOUBLE[]",
 }
 
 
@@ -100,10 +103,16 @@ class Archive:
             self._database.execute(f"CREATE TABLE {name} ({fields})")
             return
         listed = ", ".join(quoted(path) for path in paths)
-        self._database.execute(
-            f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], union_by_name = true, "
+        files = (
+            f"FROM read_parquet([{listed}], union_by_name = true, "
             "hive_partitioning = true, hive_types = {'dt': DATE, 'model': VARCHAR})"
         )
+        present = {column for (column,) in self.rows(f"SELECT column_name FROM (DESCRIBE {files})")}
+        # Old files lack the columns that were added to the format later.
+        added = [
+            f'CAST(NULL AS {SQL_TYPES[kind]}) AS "{each}"' for each, kind in columns.items() if each not in present
+        ]
+        self._database.execute(f"CREATE VIEW {name} AS SELECT {', '.join(['*', *added])} {files}")
 
 
 def _paths(store: Store, keys: Iterable[str], cache: Path) -> list[str]:

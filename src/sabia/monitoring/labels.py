@@ -131,7 +131,8 @@ def _with_times(table: pa.Table, added_at: datetime) -> pa.Table:
     """The labels in the columns of the format; without a time of observation, that is when they were added."""
     times = pa.repeat(pa.scalar(added_at, pa.timestamp("us", tz="UTC")), table.num_rows)
     columns = {name: table[name] for name in table.column_names}
-    columns = {"observed_at": times, **columns, "added_at": times}
+    classes = pa.nulls(table.num_rows, pa.string())
+    columns = {"observed_at": times, "class": classes, **columns, "added_at": times}
     return pa.table({name: columns[name] for name in LABEL_COLUMNS})
 
 

@@ -10,7 +10,7 @@ ROW = '"row"'
 LABEL_ORDER = "observed_at DESC, added_at DESC, label DESC"
 LABELS_VIEW = f"""
 CREATE VIEW labels AS
-SELECT request_id, {ROW}, label, observed_at, added_at FROM every_label
+SELECT request_id, {ROW}, label, class, observed_at, added_at FROM every_label
 QUALIFY row_number() OVER (PARTITION BY request_id, {ROW} ORDER BY {LABEL_ORDER}) = 1
 """
 

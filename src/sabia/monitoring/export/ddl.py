@@ -12,19 +12,41 @@ from sabia.store.objects import Store
 
 ENGINES = ("athena", "bigquery", "redshift", "trino")
 _TYPES: dict[str, dict[Type, str]] = {
-    "athena": {Type.STRING: "string", Type.INTEGER: "bigint", Type.DOUBLE: "double", Type.TIME: "timestamp"},
-    "bigquery": {Type.STRING: "STRING", Type.INTEGER: "INT64", Type.DOUBLE: "FLOAT64", Type.TIME: "TIMESTAMP"},
+    "athena": {
+        Type.STRING: "string",
+        Type.INTEGER: "bigint",
+        Type.DOUBLE: "double",
+        Type.BOOLEAN: "boolean",
+        Type.TIME: "timestamp",
+        Type.FLOATS: "array<float>",
+        Type.DOUBLES: "array<double>",
+    },
+    "bigquery": {
+        Type.STRING: "STRING",
+        Type.INTEGER: "INT64",
+        Type.DOUBLE: "FLOAT64",
+        Type.BOOLEAN: "BOOL",
+        Type.TIME: "TIMESTAMP",
+        Type.FLOATS: "ARRAY<FLOAT64>",
+        Type.DOUBLES: "ARRAY<FLOAT64>",
+    },
     "redshift": {
         Type.STRING: "varchar(65535)",
         Type.INTEGER: "bigint",
         Type.DOUBLE: "double precision",
+        Type.BOOLEAN: "boolean",
         Type.TIME: "timestamp",
+        Type.FLOATS: "array<real>",
+        Type.DOUBLES: "array<double precision>",
     },
     "trino": {
         Type.STRING: "varchar",
         Type.INTEGER: "bigint",
         Type.DOUBLE: "double",
+        Type.BOOLEAN: "boolean",
         Type.TIME: "timestamp(6) with time zone",
+        Type.FLOATS: "array(real)",
+        Type.DOUBLES: "array(double)",
     },
 }
 
@@ -121,6 +143,7 @@ WITH PARTITION COLUMNS (
 )
 OPTIONS (
   format = 'PARQUET',
+  enable_list_inference = true,
   uris = [{quoted(place + "*.parquet")}],
   hive_partition_uri_prefix = {quoted(place.rstrip("/"))}
 );
@@ -135,7 +158,7 @@ def _views(engine: str) -> Iterable[str]:
     row = "`row`" if engine == "bigquery" else ROW
     end = " WITH NO SCHEMA BINDING" if engine == "redshift" else ""
     yield f"""CREATE OR REPLACE VIEW {target}labels AS
-SELECT request_id, {row}, label, observed_at, added_at, model
+SELECT request_id, {row}, label, class, observed_at, added_at, model
 FROM (
   SELECT *, row_number() OVER (
     PARTITION BY model, request_id, {row} ORDER BY {LABEL_ORDER}

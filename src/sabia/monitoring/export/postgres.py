@@ -21,7 +21,10 @@ _TYPES: dict[Type, str] = {
     Type.STRING: "text",
     Type.INTEGER: "bigint",
     Type.DOUBLE: "double precision",
+    Type.BOOLEAN: "boolean",
     Type.TIME: "timestamptz",
+    Type.FLOATS: "real[]",
+    Type.DOUBLES: "double precision[]",
 }
 
 
@@ -95,7 +98,7 @@ def _copy(
 ) -> int:
     logged = archive.columns_in(source)
     present = [column for column in columns if column in logged]
-    listed = ", ".join(f'"{column}"' for column in present)
+    listed = ", ".join(_as_csv(column, columns[column]) for column in present)
     path = folder / f"{name}.csv"
     select = f"SELECT {quoted(archive.model)}, dt, {listed} FROM {source}"
     archive.execute(f"COPY ({select}) TO {quoted(str(path))} (FORMAT csv, HEADER false)")
@@ -106,6 +109,13 @@ def _copy(
             while data := file.read(1 << 20):
                 copy.write(data)
         return cursor.rowcount
+
+
+def _as_csv(column: str, kind: Type) -> str:
+    """The expression whose text PostgreSQL reads as a value of this type."""
+    if kind in (Type.FLOATS, Type.DOUBLES):
+        return f"""'{{' || array_to_string("{column}", ',') || '}}'"""
+    return f'"{column}"'
 
 
 def _postgres_views() -> Iterable[sql.SQL]:

@@ -22,7 +22,10 @@ ARROW: dict[Type, pa.DataType] = {
     Type.STRING: pa.string(),
     Type.INTEGER: pa.int64(),
     Type.DOUBLE: pa.float64(),
+    Type.BOOLEAN: pa.bool_(),
     Type.TIME: pa.timestamp("us", tz="UTC"),
+    Type.FLOATS: pa.list_(pa.field("element", pa.float32())),
+    Type.DOUBLES: pa.list_(pa.field("element", pa.float64())),
 }
 # Columns of few values; of measurements a dictionary would be larger than the values.
 _REPEATED = ("version", "server", "route", "status", "error", "sample_rate", "row")
@@ -94,6 +97,9 @@ def _table(blocks: Sequence[Block], metadata: FileMetadata) -> pa.Table:
         "status": status.astype(np.int64),
         "latency_us": np.rint(_joined(blocks, "seconds") * 1e6).astype(np.int64),
         "prediction": pa.array(_joined(blocks, "prediction"), mask=missing),
+        "predicted_class": pa.nulls(count, pa.string()),
+        "scores": pa.nulls(count, ARROW[Type.FLOATS]),
+        "prediction_digest": pa.nulls(count, pa.string()),
         "error": _sentences(blocks, count),
         "sample_rate": pa.repeat(metadata.sample_rate, count),
     }
