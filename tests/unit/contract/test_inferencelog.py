@@ -109,7 +109,7 @@ def test_a_vector_is_in_the_scores_or_has_a_digest() -> None:
 
 
 def test_probabilities_of_more_than_64_classes_have_a_digest_when_they_are_all_there_is() -> None:
-    classes = [f"class {at}" for at in range(65)]
+    classes: list[str | int] = [f"class {at}" for at in range(65)]
     many = Output(name="p", dtype="float32", shape=[None, 65], role="class-probabilities", classes=classes)
     assert prediction_columns(signature(many)) == PredictionColumns(digest="p")
     label = Output(name="label", dtype="string", role="label", classes=classes)
