@@ -14,7 +14,7 @@ from sabia.contract.manifest import Manifest
 from sabia.registry import aliases as registry_aliases
 from sabia.registry import catalogue
 from sabia.registry.errors import VersionNotFound
-from sabia.registry.verification import read_version
+from sabia.registry.verification import check_version, read_version
 from sabia.store.objects import Store
 from sabia.terminal import log, print_json, print_line, print_table
 
@@ -164,7 +164,7 @@ def doctor(name: Name, store: StoreOption = None, as_json: JsonOption = False) -
     """Verify every version of a model. Lists keys that no manifest names. Exit code 4 when a version is damaged."""
     opened = open_store(store)
     for number in catalogue.versions(opened, name):
-        read_version(opened, name, number)
+        check_version(opened, name, number)
     left = catalogue.unclaimed(opened, name)
     if as_json:
         print_json({"verified": [str(number) for number in catalogue.versions(opened, name)], "unclaimed": left})

@@ -5,7 +5,7 @@ Endpoint, region and credentials come from the standard environment names of eac
 
 Three kinds of writing, none of which overwrites what the caller does not know:
 
-- `create` puts an object under a key that holds nothing;
+- `create` puts an object under a key that holds nothing, and `create_file` does so with a file of any size;
 - `create_unique` does so under a key that no other writer chooses, and needs no right to read;
 - `swap` replaces the object that the caller has read, and fails if another writer replaced it first.
 
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az", "file", "memory")
 _ATTEMPTS = 3
+
+# Larger files are written and read in pieces: they are never in memory whole.
+LARGE_BYTES = 32 * 2**20
+_PIECE_BYTES = 8 * 2**20
+# Pieces of one upload that are in memory at once.
+_UPLOADS = 4
 
 # The library retries reads only, since create-only writes are not idempotent to it: `_persist` repeats those.
 _PATIENCE_SECONDS = 20.0
@@ -113,6 +119,33 @@ class Store:
             result = obstore.get(self._backend, key)
             return Tagged(bytes(result.bytes()), result.meta["e_tag"] or "")
 
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """The bytes under `key` in pieces of some megabytes, in order.
+
+        Raises:
+            KeyNotFound: the key holds nothing.
+            StoreError: the store failed, perhaps after some pieces.
+        """
+        with _translated(f"reading {key!r}", key=key):
+            for piece in obstore.get(self._backend, key).stream(min_chunk_size=_PIECE_BYTES):
+                yield bytes(piece)
+
+    def size(self, key: str) -> int:
+        """The number of bytes under `key`.
+
+        Raises:
+            KeyNotFound: the key holds nothing.
+            StoreError: the store failed.
+        """
+        with _translated(f"reading {key!r}", key=key):
+            return obstore.head(self._backend, key)["size"]
+
+    def file(self, key: str) -> Path | None:
+        """The file that holds `key` on this machine; None for a store elsewhere."""
+        if not isinstance(self._backend, LocalStore):
+            return None
+        return Path(str(self._backend.prefix)) / key
+
     def list(self, prefix: str) -> Iterator[Entry]:
         """Every object whose key starts with `prefix`, which ends with a slash."""
         with _translated(f"listing {prefix!r}"):
@@ -132,6 +165,31 @@ class Store:
         if self.get(key) == data:
             return False
         raise KeyTaken(key)
+
+    def create_file(self, key: str, path: Path) -> bool:
+        """Put the file at `path` under a key that holds nothing; True and False as `create` returns them.
+
+        No store offers to create an object by a multipart upload, so a file of more than `LARGE_BYTES` is written when
+        the key holds nothing, and the last of several simultaneous writers wins. The key must be named for a digest of
+        the content: then all of them write the same bytes.
+
+        Raises:
+            KeyTaken: the key holds other bytes; they stay.
+            StoreError: the store failed.
+        """
+        if path.stat().st_size <= LARGE_BYTES:
+            return self.create(key, path.read_bytes())
+        try:
+            size = self.size(key)
+        except KeyNotFound:
+            return self._persist(f"creating {key!r}", lambda: self._put_file(key, path))
+        if size == path.stat().st_size and self._holds(key, path):
+            return False
+        raise KeyTaken(key)
+
+    def _holds(self, key: str, path: Path) -> bool:
+        with path.open("rb") as file:
+            return all(piece == file.read(len(piece)) for piece in self.pieces(key))
 
     def create_unique(self, key: str, data: bytes) -> None:
         """Put `data` under a key that no other writer chooses, such as one with a UUID in it.
@@ -173,6 +231,10 @@ class Store:
             obstore.put(self._backend, key, data, mode="create", use_multipart=False)
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
             return False
+        return True
+
+    def _put_file(self, key: str, path: Path) -> bool:
+        obstore.put(self._backend, key, path, use_multipart=True, chunk_size=_PIECE_BYTES, max_concurrency=_UPLOADS)
         return True
 
     def _put_over(self, key: str, data: bytes, expected: Tagged) -> bool:

@@ -1,19 +1,33 @@
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sabia.contract.layout import Version
-from sabia.contract.manifest import encode
-from sabia.registry.errors import IntegrityError, MissingFile, MissingManifest, WrongDigest, WrongSize
-from sabia.registry.verification import Artifact, read_artifact, read_version, verify
-from sabia.store.objects import Store
+from sabia.contract.layout import Version, manifest_key, version_prefix
+from sabia.contract.manifest import File, encode
+from sabia.registry.claim import publish
+from sabia.registry.errors import (
+    IntegrityError,
+    MissingFile,
+    MissingManifest,
+    VersionNotFound,
+    WrongDigest,
+    WrongSize,
+)
+from sabia.registry.verification import Artifact, check_version, read_artifact, read_version, verify
+from sabia.store.objects import LARGE_BYTES, Store
+from tests.drafts import a_draft
 
 
-def a_copy(artifact: Artifact, **changed: bytes | None) -> Store:
+def a_copy(artifact: Artifact, url: str | None = None, **changed: bytes | None) -> Store:
     """A store that holds one version at its root, some files changed or (None) left out."""
-    store = Store.open("memory://")
+    store = Store.open(url or "memory://", make=True)
     for entry in artifact.manifest.files:
         data = changed.get(entry.name.partition(".")[0], artifact.files[entry.name])
         if data is not None:
@@ -68,6 +82,66 @@ def test_files_that_the_manifest_does_not_name_are_never_read(linear: Artifact) 
     store = a_copy(linear)
     store.create(f"{linear.manifest.digest}/extra.bin", b"who put this here")
     assert set(read_artifact(store).files) == set(linear.files)
+
+
+@pytest.fixture
+def large(linear: Artifact) -> Artifact:
+    """A version with a file that is read in pieces."""
+    weights = bytes(LARGE_BYTES + 1)
+    path = f"{linear.manifest.digest}/model.onnx.data"
+    entry = File(path=path, size=len(weights), sha256=hashlib.sha256(weights).hexdigest())
+    manifest = msgspec.structs.replace(linear.manifest, files=[*linear.manifest.files, entry])
+    return Artifact(manifest, linear.files | {entry.name: weights})
+
+
+@pytest.fixture(params=["elsewhere", "on this machine"])
+def with_large(request: pytest.FixtureRequest, large: Artifact, tmp_path: Path) -> Store:
+    """A store that holds it at its root."""
+    return a_copy(large, None if request.param == "elsewhere" else tmp_path.as_uri())
+
+
+def test_a_large_file_stays_on_disk_beside_the_others(with_large: Store, large: Artifact) -> None:
+    artifact = read_artifact(with_large)
+    assert artifact.folder is not None
+    assert {path.name: path.read_bytes() for path in artifact.folder.iterdir()} == large.files
+    assert artifact.files == {name: data for name, data in large.files.items() if name != "model.onnx.data"}
+    assert artifact.model == artifact.folder / "model.onnx"
+
+
+def test_a_folder_made_for_a_large_file_goes_with_the_artifact(with_large: Store, tmp_path: Path) -> None:
+    artifact = read_artifact(with_large)
+    folder = artifact.folder
+    assert folder is not None
+    assert artifact.is_temporary is not folder.is_relative_to(tmp_path)
+    del artifact
+    assert folder.exists() is folder.is_relative_to(tmp_path)
+
+
+def test_a_flipped_bit_of_a_large_file_is_noticed(large: Artifact, tmp_path: Path) -> None:
+    spoilt = Artifact(large.manifest, large.files | {"model.onnx.data": bytes(LARGE_BYTES) + b"1"})
+    for store in (a_copy(spoilt), a_copy(spoilt, tmp_path.as_uri())):
+        with pytest.raises(WrongDigest, match=r"model\.onnx\.data has sha256"):
+            read_artifact(store)
+
+
+def test_a_missing_file_beside_a_large_one_is_named(large: Artifact, tmp_path: Path) -> None:
+    for url in (None, tmp_path.as_uri()):
+        with pytest.raises(MissingFile, match=r"state\.json"):
+            read_artifact(a_copy(large, url, state=None))
+
+
+def test_a_version_is_checked_as_it_is_read(store: Store) -> None:
+    manifest = publish(store, a_draft()).manifest
+    check_version(store, "toy", manifest.number)
+    with pytest.raises(VersionNotFound):
+        check_version(store, "toy", Version(9, 9))
+    spoilt = replace(a_draft(), files=a_draft().files | {"state.json": b"[]"})
+    other = Store.open("memory://")
+    other.create(manifest_key("toy", manifest.number), encode(manifest))
+    for entry in manifest.files:
+        other.create(version_prefix("toy", manifest.number) + entry.path, spoilt.files[entry.name])
+    with pytest.raises(WrongDigest, match=r"state\.json"):
+        check_version(other, "toy", manifest.number)
 
 
 def test_every_integrity_error_is_one_kind(linear: Artifact) -> None:

@@ -16,7 +16,7 @@ from sabia.registry.catalogue import manifests_of, versions
 from sabia.registry.claim import publish
 from sabia.registry.errors import AliasMoved
 from sabia.store.errors import KeyNotFound, KeyTaken, StoreRefused
-from sabia.store.objects import Entry, Store
+from sabia.store.objects import LARGE_BYTES, Entry, Store
 from tests.drafts import a_draft
 from tests.stores import minio, minio_binary, seaweedfs
 
@@ -69,6 +69,49 @@ def test_nothing_is_ever_overwritten(any_store: Store) -> None:
     with pytest.raises(KeyTaken):
         any_store.create("a", b"2")
     assert any_store.get("a") == b"1"
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file that is written and read in pieces; its pieces differ."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(251)) * (LARGE_BYTES // 251 + 9))
+    return path
+
+
+def test_a_large_file_is_read_back_in_pieces(any_store: Store, large: Path) -> None:
+    assert any_store.create_file("a/b", large) is True
+    assert b"".join(any_store.pieces("a/b")) == large.read_bytes()
+    assert any_store.size("a/b") == large.stat().st_size
+
+
+def test_creating_a_large_file_again_is_success_and_writes_nothing(any_store: Store, large: Path) -> None:
+    any_store.create_file("a", large)
+    before = any_store.get_tagged("a").tag
+    assert any_store.create_file("a", large) is False
+    assert any_store.get_tagged("a").tag == before
+
+
+@pytest.mark.parametrize("other", [b"short", None], ids=["of another size", "of the same size"])
+def test_a_large_file_overwrites_nothing(any_store: Store, large: Path, other: bytes | None) -> None:
+    other = other or large.read_bytes()[:-1] + b"?"
+    any_store.create("a", other)
+    with pytest.raises(KeyTaken):
+        any_store.create_file("a", large)
+    assert any_store.get("a") == other
+
+
+def test_a_small_file_is_created_as_its_bytes_are(any_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"1")
+    assert any_store.create_file("a", tmp_path / "small") is True
+    assert any_store.create("a", b"1") is False
+
+
+def test_pieces_of_a_missing_key_are_not_found(any_store: Store) -> None:
+    with pytest.raises(KeyNotFound):
+        list(any_store.pieces("missing"))
+    with pytest.raises(KeyNotFound):
+        any_store.size("missing")
 
 
 def test_a_swap_replaces_only_what_was_read(any_store: Store) -> None:

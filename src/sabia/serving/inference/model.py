@@ -11,6 +11,7 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ from sabia.contract import reference as references
 from sabia.contract import state as states
 from sabia.contract.bins import counts_of
 from sabia.contract.errors import InvalidReference, InvalidState
-from sabia.contract.manifest import MODEL_FILE, REFERENCE_FILE, STATE_FILE
+from sabia.contract.manifest import REFERENCE_FILE, STATE_FILE
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, NotExplainable
@@ -81,7 +82,7 @@ class Model:
         self._minima, self._maxima = np.tile(self.minimum, _BLOCK), np.tile(self.maximum, _BLOCK)
         self.bins = _prediction_edges(artifact.files[REFERENCE_FILE])
         self.linear = _linear(artifact.files[STATE_FILE], self.width)
-        self._session = _session(artifact.files[MODEL_FILE])
+        self._session = _session(artifact.model)
         self.dtype = _input_dtype(self._session, self.width)
         self.largest = min(LARGEST, float(np.finfo(self.dtype).max) / 2)
         self._predict_row: Callable[[Sequence[float]], float] = _BoundSession(self._session, self.dtype, self.width)
@@ -320,7 +321,7 @@ def _seconds(call: Callable[[Array], object], rows: Array) -> float:
     return perf_counter() - started
 
 
-def _session(model: bytes) -> onnxruntime.InferenceSession:
+def _session(model: bytes | Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # One row is microseconds of work; a pool of threads would cost more than it saves, and fight other workers.
     options.intra_op_num_threads = 1

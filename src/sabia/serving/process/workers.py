@@ -81,6 +81,7 @@ def _read_apart(settings: Settings) -> Artifact:
     artifact: Artifact | str = pickle.loads(data)  # noqa: S301
     if isinstance(artifact, str):
         raise LoadFailed(artifact)
+    artifact.remove_with_the_artifact()  # it was read by a process that has ended
     return artifact
 
 
