@@ -40,6 +40,9 @@ MINIMUM_SHIFT = 0.07
 _DRAWS = 100_000
 # Chance this far below the minimum effect is not simulated.
 _CERTAIN = 0.7
+# The smallest probability whose quantile the draws resolve. More than fifty features need smaller ones: the quantile is
+# then extrapolated by the ratio of the quantiles of chi-square.
+_RESOLVED = 1e-4
 
 
 class FeatureDrift(msgspec.Struct, frozen=True):
@@ -155,12 +158,17 @@ def _index_by_chance(n: int, trained: tuple[int, ...], level: float) -> float:
     bins, m = len(trained), sum(trained)
     if bins < 2:
         return 0.0
-    # The index is about (1/n + 1/m) times a chi-square of bins - 1 degrees of freedom; Wilson and Hilferty's quantile.
-    z = NormalDist().inv_cdf(1 - level)
-    spread = 2 / (9 * (bins - 1))
-    about = (1 / n + 1 / m) * (bins - 1) * (1 - spread + z * math.sqrt(spread)) ** 3
-    if min(trained) > 0 and about < _CERTAIN * MINIMUM_INDEX:
+    # The index is about (1/n + 1/m) times a chi-square of bins - 1 degrees of freedom.
+    quantile = _chi_square_quantile(bins - 1, level)
+    if min(trained) > 0 and (1 / n + 1 / m) * quantile < _CERTAIN * MINIMUM_INDEX:
         return 0.0
+    if level >= _RESOLVED:
+        return _simulated(n, trained, level)
+    return _simulated(n, trained, _RESOLVED) * quantile / _chi_square_quantile(bins - 1, _RESOLVED)
+
+
+@lru_cache(maxsize=4096)
+def _simulated(n: int, trained: tuple[int, ...], level: float) -> float:
     source = np.random.default_rng(0)
     reference = np.asarray(trained, dtype=np.int64)
     shares = source.dirichlet(reference + 0.5, size=_DRAWS)
@@ -169,3 +177,9 @@ def _index_by_chance(n: int, trained: tuple[int, ...], level: float) -> float:
     expected = level * (_DRAWS + 1)
     exceeding = max(1, int(expected - 2 * math.sqrt(expected)))
     return float(np.partition(drawn, -exceeding)[-exceeding])
+
+
+def _chi_square_quantile(freedom: int, level: float) -> float:
+    """What chi-square exceeds with probability `level`, by Wilson and Hilferty's approximation."""
+    spread = 2 / (9 * freedom)
+    return freedom * (1 - spread + NormalDist().inv_cdf(1 - level) * math.sqrt(spread)) ** 3

@@ -25,6 +25,8 @@ BLUE, ORANGE, GREEN, PURPLE = "#2B85C0", "#D55E00", "#009E73", "#B8659A"
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D")
+# The plot of drift shows at most this many features.
+LARGEST = 40
 # Replaced by the colour of the page's text.
 _INK = "#010203"
 _STYLE: dict[Any, Any] = {
@@ -80,8 +82,8 @@ def rollout(rollout: Rollout) -> str:
 
 
 def drift(version: VersionReport) -> str:
-    """The stability index of each feature beside its threshold, the largest first."""
-    features = sorted(version.drift, key=lambda feature: feature.index)
+    """The stability index of each feature beside its threshold, the largest first; of many features the largest."""
+    features = sorted(version.drift, key=lambda feature: feature.index)[-LARGEST:]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.5, 0.9 + 0.19 * len(features)), layout="constrained")
         axes = figure.subplots()

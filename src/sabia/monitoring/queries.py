@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 _JOINED = 'FROM log JOIN labels USING (request_id, "row")'
 _SECONDS = "latency_us / 1e6"
+_COLUMNS_AT_ONCE = 64
 
 
 class Traffic(NamedTuple):
@@ -160,13 +161,21 @@ def complete_rows(archive: Archive, version: str, columns: Iterable[str], limit:
 
 
 def daily_histograms(archive: Archive, version: str, edges: Mapping[str, Sequence[float]]) -> list[DailyHistograms]:
-    """Histograms of some columns by day, in one pass over the log; bins are closed on the right."""
-    parts = ", ".join(f'histogram("{column}", {list(inner)!r})' for column, inner in edges.items())
-    found = archive.rows(
-        f"SELECT CAST(dt AS VARCHAR), count(*), {parts} FROM log "
-        f"WHERE version = {quoted(version)} AND status = 200 GROUP BY dt ORDER BY dt"
-    )
-    return [DailyHistograms(str(day), rows, [counts or {} for counts in maps]) for day, rows, *maps in found]
+    """Histograms of some columns by day; bins are closed on the right.
+
+    A query counts a limited number of columns: the database keeps every histogram of a query in memory at once.
+    """
+    by_day: dict[str, DailyHistograms] = {}
+    parts_of = [f'histogram("{column}", {list(inner)!r})' for column, inner in edges.items()]
+    for start in range(0, len(parts_of), _COLUMNS_AT_ONCE):
+        parts = ", ".join(parts_of[start : start + _COLUMNS_AT_ONCE])
+        for day, rows, *maps in archive.rows(
+            f"SELECT CAST(dt AS VARCHAR), count(*), {parts} FROM log "
+            f"WHERE version = {quoted(version)} AND status = 200 GROUP BY dt ORDER BY dt"
+        ):
+            counted = by_day.setdefault(str(day), DailyHistograms(str(day), rows, []))
+            counted.counts.extend(counts or {} for counts in maps)
+    return list(by_day.values())
 
 
 def distinct_rows(archive: Archive, version: str, columns: Iterable[str]) -> int:

@@ -44,6 +44,20 @@ def test_a_report_on_rows_without_drift_names_nothing_in_ninety_nine_of_a_hundre
     assert named <= 14
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "trained"), [(200, [45] * 10), (200, [400, 30, 20, 5, 1, 0])])
+def test_thresholds_of_thousands_of_features_hold_far_in_the_tail(n: int, trained: list[int]) -> None:
+    source, counts, features = np.random.default_rng(7), np.array(trained), 3000
+    level = drift.FALSE_ALARMS / (2 * features)
+    threshold = max(drift.MINIMUM_INDEX, drift.index_by_chance(n, counts, level))
+    exceeding, draws = 0, 3_000_000
+    for _ in range(draws // 100_000):
+        shares = source.dirichlet(counts + 0.5, size=100_000)
+        exceeding += int((drift.stability_index(source.multinomial(n, shares), counts) > threshold).sum())
+    # Five are expected at this level; more than 13 come with a probability of 0.07 %.
+    assert exceeding <= 13
+
+
 def test_a_shift_of_half_a_standard_deviation_is_flagged_from_two_hundred_rows_on() -> None:
     source = np.random.default_rng(5)
     flagged, worlds = 0, 300

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
 from sabia.monitoring import quality
+from sabia.monitoring.quality import binary
 
 ROWS = st.integers(2, 60).flatmap(
     lambda n: st.tuples(
@@ -55,7 +56,7 @@ def test_the_interval_of_the_auc_has_its_coverage() -> None:
     for _ in range(600):
         labels = (np.arange(200) % 2).astype(np.float64)
         scores = 1 / (1 + np.exp(-(source.normal(size=200) + labels)))
-        found = quality.auc(scores, labels == 1)
+        found = binary.auc(scores, labels == 1)
         assert found is not None
         covered += found.low <= truth <= found.high
     assert 0.925 <= covered / 600 <= 0.975

@@ -1,7 +1,6 @@
 """Quality of predicted probabilities by labels: accuracy, AUC, calibration, each with its interval. Pure.
 
-Intervals are of 95 %: Wilson's for shares (Wilson 1927), Newcombe's for their differences (Newcombe 1998, method 10),
-DeLong's for the AUC (DeLong, DeLong and Clarke-Pearson 1988, by midranks as Sun and Xu 2014).
+The interval of the AUC is DeLong's (DeLong, DeLong and Clarke-Pearson 1988, by midranks as Sun and Xu 2014).
 """
 
 from __future__ import annotations
@@ -13,20 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sabia.contract.calibration import BINS, EDGES, bins, calibration_error
+from sabia.monitoring.quality.estimates import Estimate, Z, share
 
 Array = NDArray[np.float64]
 
-_Z = 1.959963984540054
 _CURVE_POINTS = 200
 _SMALLEST = 1e-15
-
-
-class Estimate(msgspec.Struct, frozen=True):
-    """A value with its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Bin(msgspec.Struct, frozen=True):
@@ -39,7 +30,7 @@ class Bin(msgspec.Struct, frozen=True):
     observed: Estimate
 
 
-class Quality(msgspec.Struct, frozen=True):
+class Quality(msgspec.Struct, frozen=True, tag="binary", tag_field="task"):
     """Quality of predictions.
 
     Attributes:
@@ -59,6 +50,12 @@ class Quality(msgspec.Struct, frozen=True):
     calibration: list[Bin]
     calibration_error: float
     curve: list[tuple[float, float]]
+
+    @property
+    def scores(self) -> dict[str, Estimate]:
+        """The metrics that have an interval by name, those of a manifest; the first sums up the quality."""
+        scores = {"accuracy": self.accuracy}
+        return scores if self.auc is None else scores | {"roc_auc": self.auc}
 
 
 def measure(predictions: Array, labels: Array) -> Quality | None:
@@ -80,24 +77,6 @@ def measure(predictions: Array, labels: Array) -> Quality | None:
     )
 
 
-def share(count: int, total: int) -> Estimate:
-    """A share with Wilson's interval; with a total of 0 the interval is [0, 1]."""
-    if total == 0:
-        return Estimate(0.0, 0.0, 1.0)
-    p, square = count / total, _Z * _Z
-    middle = (p + square / (2 * total)) / (1 + square / total)
-    reach = _Z * math.sqrt(p * (1 - p) / total + square / (4 * total * total)) / (1 + square / total)
-    return Estimate(p, max(0.0, middle - reach), min(1.0, middle + reach))
-
-
-def difference(first: Estimate, second: Estimate) -> Estimate:
-    """`second` minus `first`, two shares of different rows, with Newcombe's interval."""
-    value = second.value - first.value
-    down = math.hypot(second.value - second.low, first.high - first.value)
-    up = math.hypot(second.high - second.value, first.value - first.low)
-    return Estimate(value, value - down, value + up)
-
-
 def auc(predictions: Array, truth: NDArray[np.bool_]) -> Estimate | None:
     """The area under the ROC curve, ties counted half; None if all labels are the same."""
     positive, negative = predictions[truth], predictions[~truth]
@@ -110,7 +89,7 @@ def auc(predictions: Array, truth: NDArray[np.bool_]) -> Estimate | None:
     below = 1 - (ranks[m:] - _midranks(negative)) / m
     value = float(above.mean())
     variance = (float(above.var(ddof=1)) / m if m > 1 else 0.25) + (float(below.var(ddof=1)) / n if n > 1 else 0.25)
-    reach = _Z * math.sqrt(variance)
+    reach = Z * math.sqrt(variance)
     return Estimate(value, max(0.0, value - reach), min(1.0, value + reach))
 
 
