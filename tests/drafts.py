@@ -49,3 +49,8 @@ def a_draft(methods: str = "linear", content: str = "a", *, name: str = "toy", *
         },
     }
     return Draft(**(facts | changed))
+
+
+def contents(draft: Draft) -> dict[str, bytes]:
+    """The files of a small draft."""
+    return {name: data for name, data in draft.files.items() if isinstance(data, bytes)}

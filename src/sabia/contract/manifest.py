@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -161,18 +162,26 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return self.files[0].path.partition("/")[0]
 
 
-def content_digest(files: dict[str, bytes]) -> str:
+def content_digest(files: Mapping[str, bytes | Path]) -> str:
     """Sha256 over the sorted lines `<sha256 of the file>  <name>` of every file except the card.
 
     The card is prose about the content. Were it part of the digest, a better sentence would be a new version.
     """
-    lines = [f"{sha256(data)}  {name}\n" for name, data in sorted(files.items()) if name != CARD_FILE]
+    return digest_of({name: sha256(data) for name, data in files.items() if name != CARD_FILE})
+
+
+def digest_of(digests: Mapping[str, str]) -> str:
+    """The content digest of files whose own digests are known, by name; the card is left out."""
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items()) if name != CARD_FILE]
     return sha256("".join(lines).encode())
 
 
-def sha256(data: bytes) -> str:
-    """The digest that manifests use, in lower-case hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(data: bytes | Path) -> str:
+    """The digest that manifests use, in lower-case hexadecimal; a file is read in pieces."""
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest()
+    with data.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(

@@ -15,8 +15,10 @@ listings of two publishers of the same content, that content may get two numbers
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from sabia.contract import manifest as manifests
@@ -46,10 +48,11 @@ class Change(enum.StrEnum):
 _ONNX = Runtime()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Draft:
     """A version without a number: the content of its manifest, and its files by name.
 
+    A large file is a path: it is digested and written in pieces, and must not change before the version is claimed.
     `former_fingerprint` is that of the same methods in a manifest of schema 1, if they could have been published then.
     """
 
@@ -61,14 +64,19 @@ class Draft:
     target: str
     metrics: Evaluation
     provenance: Provenance
-    files: dict[str, bytes]
+    files: Mapping[str, bytes | Path]
     runtime: Runtime = _ONNX
     former_fingerprint: str | None = None
 
-    @property
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The digest of each file, by name."""
+        return {name: manifests.sha256(data) for name, data in self.files.items()}
+
+    @cached_property
     def digest(self) -> str:
         """The content digest: the name of the folder that will hold the files."""
-        return manifests.content_digest(self.files)
+        return manifests.digest_of(self.digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,10 @@ def _write_files(store: Store, draft: Draft, prefix: str) -> list[File]:
     entries = []
     for name, data in sorted(draft.files.items()):
         path = f"{draft.digest}/{name}"
+        if isinstance(data, Path):
+            store.create_file(prefix + path, data)
+            entries.append(File(path=path, size=data.stat().st_size, sha256=draft.digests[name]))
+            continue
         written = _create_card(store, prefix + path, data) if name == CARD_FILE else _create(store, prefix + path, data)
         entries.append(File(path=path, size=len(written), sha256=manifests.sha256(written)))
     return entries

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from sabia.registry.catalogue import manifests_of, unclaimed, versions
 from sabia.registry.claim import Change, publish
 from sabia.registry.verification import read_version
 from sabia.store.errors import KeyTaken, StoreUnavailable
-from sabia.store.objects import Store
-from tests.drafts import a_draft
+from sabia.store.objects import LARGE_BYTES, Store
+from tests.drafts import a_draft, contents
 
 drafts = st.builds(a_draft, st.sampled_from(["linear", "logistic", "trees"]), st.sampled_from(list("abcdef")))
 
@@ -42,8 +43,27 @@ def test_the_same_content_is_the_version_that_holds_it_and_nothing_is_written(st
 def test_another_wording_of_the_card_does_not_make_a_version(store: Store) -> None:
     draft = a_draft()
     publish(store, draft)
-    reworded = replace(draft, files=draft.files | {"CARD.md": b"# better words\n"})
+    reworded = replace(draft, files=contents(draft) | {"CARD.md": b"# better words\n"})
     assert publish(store, reworded).change is Change.NOTHING
+
+
+def test_a_file_given_by_its_path_is_the_content_that_its_bytes_are(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(contents(a_draft())["model.onnx"])
+    by_path = replace(a_draft(), files=contents(a_draft()) | {"model.onnx": tmp_path / "model"})
+    first = publish(store, by_path)
+    assert read_version(store, "toy", first.manifest.number).files == contents(a_draft())
+    assert publish(store, a_draft()).change is Change.NOTHING
+
+
+def test_a_large_file_is_published_and_read_back(store: Store, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(range(256)) * (LARGE_BYTES // 256 + 1))
+    draft = replace(a_draft(), files=contents(a_draft()) | {"model.onnx.data": weights})
+    manifest = publish(store, draft).manifest
+    artifact = read_version(store, "toy", manifest.number)
+    assert artifact.folder is not None
+    assert (artifact.folder / "model.onnx.data").read_bytes() == weights.read_bytes()
+    assert publish(store, draft).change is Change.NOTHING
 
 
 @given(st.lists(drafts, min_size=1, max_size=12))
@@ -68,7 +88,7 @@ def test_the_version_rule_holds_for_every_history(history: list[object]) -> None
 def test_a_publisher_that_died_before_its_manifest_has_claimed_nothing(store: Store) -> None:
     draft = a_draft()
     left = f"{version_prefix('toy', Version(1, 0))}{draft.digest}/model.onnx"
-    store.create(left, draft.files["model.onnx"])
+    store.create(left, contents(draft)["model.onnx"])
     assert versions(store, "toy") == []
     assert unclaimed(store, "toy") == [left]
     assert publish(store, draft).manifest.version == "1.0"
@@ -78,7 +98,7 @@ def test_a_publisher_that_died_before_its_manifest_has_claimed_nothing(store: St
 def test_what_a_dead_publisher_left_under_a_number_does_not_block_other_content(store: Store) -> None:
     dead = a_draft("L", "dead")
     left = f"{version_prefix('toy', Version(1, 0))}{dead.digest}/model.onnx"
-    store.create(left, dead.files["model.onnx"])
+    store.create(left, contents(dead)["model.onnx"])
     assert publish(store, a_draft("L", "alive")).manifest.version == "1.0"
     assert unclaimed(store, "toy") == [left]
 

@@ -22,7 +22,7 @@ from sabia.registry.errors import (
 )
 from sabia.registry.verification import Artifact, check_version, read_artifact, read_version, verify
 from sabia.store.objects import LARGE_BYTES, Store
-from tests.drafts import a_draft
+from tests.drafts import a_draft, contents
 
 
 def a_copy(artifact: Artifact, url: str | None = None, **changed: bytes | None) -> Store:
@@ -135,11 +135,11 @@ def test_a_version_is_checked_as_it_is_read(store: Store) -> None:
     check_version(store, "toy", manifest.number)
     with pytest.raises(VersionNotFound):
         check_version(store, "toy", Version(9, 9))
-    spoilt = replace(a_draft(), files=a_draft().files | {"state.json": b"[]"})
+    spoilt = replace(a_draft(), files=contents(a_draft()) | {"state.json": b"[]"})
     other = Store.open("memory://")
     other.create(manifest_key("toy", manifest.number), encode(manifest))
     for entry in manifest.files:
-        other.create(version_prefix("toy", manifest.number) + entry.path, spoilt.files[entry.name])
+        other.create(version_prefix("toy", manifest.number) + entry.path, contents(spoilt)[entry.name])
     with pytest.raises(WrongDigest, match=r"state\.json"):
         check_version(other, "toy", manifest.number)
 
