@@ -61,6 +61,11 @@ class Version:
         return Version(self.major + 1, 0)
 
 
+def is_model_name(text: str) -> bool:
+    """Whether a model may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_model_name(name: str) -> str:
     """Return the name, or raise InvalidName."""
     if not _NAME.fullmatch(name):
@@ -107,3 +112,12 @@ def version_of_manifest(key: str, name: str) -> Version | None:
         return None
     middle = key[len(prefix) : -len(MANIFEST) - 1]
     return Version.parse(middle) if _VERSION.fullmatch(middle) else None
+
+
+def alias_of_key(key: str, name: str) -> str | None:
+    """The alias whose file is stored under this key, or None when the key is not of an alias of the model."""
+    prefix = alias_prefix(name)
+    if not (key.startswith(prefix) and key.endswith(".json")):
+        return None
+    alias = key.removeprefix(prefix).removesuffix(".json")
+    return alias if _ALIAS.fullmatch(alias) else None

@@ -153,6 +153,15 @@ class Store:
                 for meta in batch:
                     yield Entry(meta["path"], meta["size"])
 
+    def folders(self, prefix: str) -> list[str]:
+        """What stands between `prefix`, which ends with a slash, and the next slash of each key: as prefixes, sorted.
+
+        They are given without their last slash.
+        """
+        with _translated(f"listing {prefix!r}"):
+            found = obstore.list_with_delimiter(self._backend, prefix=prefix)
+            return sorted(folder.rstrip("/") for folder in found["common_prefixes"])
+
     def create(self, key: str, data: bytes) -> bool:
         """Put `data` under a key that holds nothing. True when this call wrote it, False when the same bytes exist.
 
