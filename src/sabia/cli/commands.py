@@ -30,7 +30,10 @@ COMMANDS = {
     "versions": Command("sabia.cli.versions", "versions", None, "List the versions of a model, or of every model."),
     "show": Command("sabia.cli.versions", "show", None, "Show one version: its card, or its manifest with --json."),
     "diff": Command(
-        "sabia.cli.versions", "diff", None, "Compare two versions: methods, data, hyper-parameters, metrics."
+        "sabia.cli.versions",
+        "diff",
+        None,
+        "Compare two versions: methods, data, hyper-parameters, parameters, metrics.",
     ),
     "alias": Command("sabia.cli.versions", "alias", None, "Show or move the aliases of a model."),
     "doctor": Command("sabia.cli.versions", "doctor", None, "Verify every version of a model."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from sabia.contract.layout import Version, alias_key, alias_prefix
+from sabia.contract.layout import Version, alias_key, alias_of_key, alias_prefix
 from sabia.registry.catalogue import manifest_of
 from sabia.registry.errors import AliasMoved, AliasNotFound, InvalidAlias
 from sabia.store.errors import KeyNotFound, KeyTaken
@@ -74,8 +74,8 @@ def history(store: Store, name: str, alias: str) -> Alias:
 
 def aliases(store: Store, name: str) -> dict[str, Version]:
     """The versions that a model's aliases point to, by alias; retired aliases are left out."""
-    prefix = alias_prefix(name)
-    names = sorted(entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix))
+    keys = (alias_of_key(entry.key, name) for entry in store.list(alias_prefix(name)))
+    names = sorted(alias for alias in keys if alias is not None)
     versions = {alias: history(store, name, alias).version for alias in names}
     return {alias: version for alias, version in versions.items() if version is not None}
 

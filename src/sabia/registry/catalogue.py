@@ -5,6 +5,7 @@ A version that cannot be read is claimed, and its number is never given again; i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -76,7 +77,7 @@ def content(store: Store, name: str) -> Content:
     )
 
 
-def contents(store: Store, names: list[str]) -> list[Content]:
+def contents(store: Store, names: Sequence[str]) -> list[Content]:
     """What the store holds of each of these models."""
     return in_parallel(partial(content, store), names)
 
@@ -131,7 +132,8 @@ def unclaimed(store: Store, name: str) -> list[str]:
     """
     found = content(store, name)
     aliases, kept, named = alias_prefix(name), [], set()
-    for version, manifest in zip(found.versions, in_parallel(partial(attempt, store, name), found.versions)):
+    manifests = in_parallel(partial(attempt, store, name), found.versions)
+    for version, manifest in zip(found.versions, manifests, strict=True):
         prefix = version_prefix(name, version)
         if isinstance(manifest, Unreadable):
             kept.append(prefix)

@@ -4,6 +4,9 @@
 - the methods of the newest version → its next MINOR;
 - other methods → the next MAJOR.
 
+A version whose manifest cannot be read keeps its number, and says nothing about its methods: the other versions of its
+MAJOR do, and where there is none, the draft counts as other methods.
+
 A claim is one create-only put of the manifest, written after the files that it names. If two publishers claim the
 same number, one succeeds, and the other applies the rule again to the versions that the store holds then. A publisher
 that dies before it writes the manifest has claimed nothing and blocks no other.
@@ -25,7 +28,7 @@ from sabia.contract import manifest as manifests
 from sabia.contract.layout import Version, manifest_key, version_prefix
 from sabia.contract.manifest import CARD_FILE, Evaluation, File, Manifest, Methods, Provenance, Runtime
 from sabia.contract.signature import Signature
-from sabia.registry.catalogue import manifests_of
+from sabia.registry.catalogue import read_all
 from sabia.registry.errors import ClaimsExhausted
 from sabia.store.errors import KeyTaken
 from sabia.store.objects import Store
@@ -97,18 +100,22 @@ class Published:
     uri: str
 
 
-def decide(draft: Draft, existing: Sequence[Manifest]) -> Decision:
-    """The version rule. `existing` is in any order."""
+def decide(draft: Draft, existing: Sequence[Manifest], unreadable: Sequence[Version] = ()) -> Decision:
+    """The version rule. `existing` is in any order; `unreadable` are claimed versions whose manifest is unknown."""
     same = [manifest.number for manifest in existing if manifest.digest == draft.digest]
     if same:
         return Decision(min(same), Change.NOTHING, None)
-    if not existing:
+    claimed = [*(manifest.number for manifest in existing), *unreadable]
+    if not claimed:
         return Decision(FIRST, Change.FIRST, None)
-    newest = max(existing, key=lambda manifest: manifest.number)
+    last = max(claimed)
+    newest = max(existing, key=lambda manifest: manifest.number, default=None)
+    if newest is None:
+        return Decision(last.next_major, Change.METHODS, None)
     fingerprint = draft.former_fingerprint if newest.schema_version == 1 else draft.methods.fingerprint
-    if newest.methods.fingerprint == fingerprint:
-        return Decision(newest.number.next_minor, Change.STATE, newest.number)
-    return Decision(newest.number.next_major, Change.METHODS, newest.number)
+    if newest.number.major == last.major and newest.methods.fingerprint == fingerprint:
+        return Decision(last.next_minor, Change.STATE, newest.number)
+    return Decision(last.next_major, Change.METHODS, newest.number)
 
 
 def publish(store: Store, draft: Draft) -> Published:
@@ -121,8 +128,8 @@ def publish(store: Store, draft: Draft) -> Published:
         ClaimsExhausted: other publishers claimed a hundred numbers meanwhile.
     """
     for _ in range(_TRIES):
-        existing = manifests_of(store, draft.name)
-        decision = decide(draft, existing)
+        existing, unreadable = read_all(store, draft.name)
+        decision = decide(draft, existing, [each.version for each in unreadable])
         if decision.change is Change.NOTHING:
             same = next(manifest for manifest in existing if manifest.number == decision.version)
             return Published(same, decision.change, store.uri(version_prefix(draft.name, decision.version)))

@@ -74,7 +74,7 @@ def read_artifact(store: Store, prefix: str = "") -> Artifact:
     """
     manifest = read_manifest(store, prefix)
     if all(entry.size <= LARGE_BYTES for entry in manifest.files):
-        return Artifact(manifest, {entry.name: _read_verified(store, prefix, entry) for entry in manifest.files})
+        return Artifact(manifest, {entry.name: read_file(store, prefix, entry) for entry in manifest.files})
     artifact = _in_place(store, prefix, manifest) or _downloaded(store, prefix, manifest)
     artifact.remove_with_the_artifact()
     return artifact
@@ -157,7 +157,13 @@ def _verified(entry: File, pieces: Iterable[bytes]) -> Iterator[bytes]:
     _compare(entry, size, digest.hexdigest())
 
 
-def _read_verified(store: Store, prefix: str, entry: File) -> bytes:
+def read_file(store: Store, prefix: str, entry: File) -> bytes:
+    """One file of the version under `prefix`, verified.
+
+    Raises:
+        IntegrityError: it is missing, of another size or of another digest.
+        StoreError: the store failed.
+    """
     try:
         data = store.get(prefix + entry.path)
     except KeyNotFound as error:

@@ -146,13 +146,6 @@ class Store:
             return None
         return Path(str(self._backend.prefix)) / key
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Every object whose key starts with `prefix`, which ends with a slash."""
-        with _translated(f"listing {prefix!r}"):
-            for batch in obstore.list(self._backend, prefix=prefix):
-                for meta in batch:
-                    yield Entry(meta["path"], meta["size"])
-
     def folders(self, prefix: str) -> list[str]:
         """What stands between `prefix`, which ends with a slash, and the next slash of each key: as prefixes, sorted.
 
@@ -161,6 +154,13 @@ class Store:
         with _translated(f"listing {prefix!r}"):
             found = obstore.list_with_delimiter(self._backend, prefix=prefix)
             return sorted(folder.rstrip("/") for folder in found["common_prefixes"])
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Every object whose key starts with `prefix`, which ends with a slash."""
+        with _translated(f"listing {prefix!r}"):
+            for batch in obstore.list(self._backend, prefix=prefix):
+                for meta in batch:
+                    yield Entry(meta["path"], meta["size"])
 
     def create(self, key: str, data: bytes) -> bool:
         """Put `data` under a key that holds nothing. True when this call wrote it, False when the same bytes exist.

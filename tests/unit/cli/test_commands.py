@@ -16,7 +16,6 @@ import pytest
 
 import sabia as sabia_package
 from sabia.cli.errors import CliError
-from sabia.cli.versions import differences
 from sabia.errors import SabiaError
 from sabia.store.objects import Store
 from sabia.training.recipe import BREAST_CANCER, read
@@ -73,9 +72,9 @@ def test_a_version_is_shown_as_its_card_or_as_its_manifest(sabia: Sabia) -> None
 @pytest.mark.parametrize(
     ("before", "after", "changed"),
     [
-        ("1.0", "1.1", {"data", "metrics"}),
-        ("1.1", "1.2", {"hyper-parameters", "metrics"}),
-        ("1.2", "2.0", {"methods", "data", "hyper-parameters", "metrics"}),
+        ("1.0", "1.1", {"data", "parameters", "metrics"}),
+        ("1.1", "1.2", {"hyper-parameters", "parameters", "metrics"}),
+        ("1.2", "2.0", {"methods", "data", "hyper-parameters", "parameters", "metrics"}),
         ("2.0", "2.0", set()),
     ],
 )
@@ -85,12 +84,35 @@ def test_diff_lists_what_changed(sabia: Sabia, before: str, after: str, changed:
     assert (found["before"], found["after"]) == (before, after)
 
 
-def test_diff_gives_both_values_of_what_changed(published: Store) -> None:
-    from sabia.contract.layout import Version
-    from sabia.registry.catalogue import manifest_of
+def test_a_table_of_differences_says_how_many_more_there_are(sabia: Sabia) -> None:
+    printed = sabia("diff", MODEL, "1.1", "1.2").stdout
+    assert "alpha" in printed
+    assert "more parameters differ; all of them: --json" in printed
 
-    pair = [manifest_of(published, MODEL, Version(1, minor)) for minor in (1, 2)]
-    assert differences(*pair)["hyper-parameters"] == {"alpha": (1.0, 30.0)}
+
+def test_versions_are_filtered_and_listed_in_pages(sabia: Sabia) -> None:
+    rows = facts(sabia("versions", "breast-*", "--newest", "--json"))
+    assert [row["version"] for row in rows] == ["2.2"]
+    rows = facts(sabia("versions", "--limit", "2", "--after", f"{MODEL}/1.1", "--json"))
+    assert [row["version"] for row in rows] == ["1.2", "2.0"]
+    assert f"4 more; the next ones: --after {MODEL}/1.1" in sabia("versions", "--limit", "2").stdout
+    assert sabia("versions", "--after", "1.1").returncode == 2
+
+
+def test_an_unreadable_version_is_a_row_and_ends_no_command_but_its_own(sabia: Sabia, tmp_path: Path) -> None:
+    url = (tmp_path / "store").as_uri()
+    assert sabia("train", store=url).returncode == 0
+    (tmp_path / "store" / "models" / MODEL / "1.1" / "manifest.json").write_text('{"schema_version": 2}')
+    rows = facts(sabia("versions", "--json", store=url))
+    assert [row["version"] for row in rows if row["problem"] is None] == ["1.0", "1.2", "2.0", "2.1", "2.2"]
+    assert "manifest.json is not valid" in re.sub(r"[\s│┃]+", " ", sabia("versions", store=url).stdout)
+    assert sabia("show", MODEL, "1.0", store=url).returncode == 0
+    shown = sabia("show", MODEL, "1.1", store=url)
+    assert (shown.returncode, shown.stderr.startswith("error: manifest.json is not valid")) == (4, True)
+    checked = sabia("doctor", MODEL, "--json", store=url)
+    assert checked.returncode == 4
+    assert json.loads(checked.stdout)["verified"] == ["1.0", "1.2", "2.0", "2.1", "2.2"]
+    assert list(json.loads(checked.stdout)["damaged"]) == ["1.1"]
 
 
 def test_an_alias_is_set_shown_used_and_retired(sabia: Sabia) -> None:
