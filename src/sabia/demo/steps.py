@@ -25,6 +25,7 @@ from sabia.monitoring import table
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.labels import add as add_labels
 from sabia.monitoring.page import to_html, to_json
+from sabia.monitoring.quality import Quality
 from sabia.monitoring.report import generate
 from sabia.registry import catalogue
 from sabia.registry.claim import Change
@@ -226,7 +227,11 @@ def report(demo: Demo) -> None:
     for served in facts.versions:
         mine = [reply for reply in successful if reply.version == served.version]
         quality, accuracy = served.quality, client.accuracy(mine)
-        same = quality is not None and quality.rows == len(mine) and abs(quality.accuracy.value - accuracy) < 1e-12
+        same = (
+            isinstance(quality, Quality)
+            and quality.rows == len(mine)
+            and abs(quality.accuracy.value - accuracy) < 1e-12
+        )
         name = f"the report's accuracy of {served.version} is the client's"
         demo.checks.add(name, same, f"{accuracy:.4f} of {len(mine):,}")
     same = all(served.skew is not None and served.skew.largest_difference < 1e-9 for served in facts.versions)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -14,39 +14,89 @@ from sabia.contract.bins import bins_of
 from sabia.contract.inferencelog import feature_columns
 from sabia.contract.manifest import REFERENCE_FILE, Manifest
 from sabia.contract.reference import Histogram, Reference
-from sabia.contract.tensors import OUTPUT
+from sabia.contract.signature import Input, Output
 from sabia.monitoring import drift, queries
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import InvalidReference
+from sabia.monitoring.sql import category_number, class_number, norm, number
 from sabia.registry.verification import Artifact
 
-PREDICTION = OUTPUT
+PREDICTION = "prediction"
+OTHER, MISSING = "other", "missing"
 
 
-def reference_of(artifact: Artifact) -> Reference:
-    """The distribution of a version's training rows.
+def reference_of(artifact: Artifact) -> Reference | None:
+    """The distribution of a version's training rows; None if it was published without.
 
     Raises:
         InvalidReference: reference.json cannot be read.
     """
+    if REFERENCE_FILE not in artifact.files:
+        return None
     try:
         return references.decode(artifact.files[REFERENCE_FILE])
     except errors.InvalidReference as error:
         raise InvalidReference(artifact.manifest.version, error) from error
 
 
-def histogram_of(reference: Reference, name: str) -> Histogram:
-    """The training rows by bin, of a feature or of the prediction."""
-    return reference.prediction if name == PREDICTION else reference.features[name]
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One input, or the prediction, as a report counts it.
 
+    Attributes:
+        name: in the report.
+        column: in the log; None for the prediction.
+        expression: the value as a number, in SQL; NULL where it is missing.
+        edges: of the query's histogram, each bin closed on the right.
+        trained: the training rows by bin.
+        nullable: whether a missing value is a value like others, and not one that was not logged.
+        limits: the least and the largest training value, if they are known.
+    """
 
-def trained(reference: Reference, name: str) -> list[int]:
-    """The counts of training rows by bin, of a feature or of the prediction."""
-    return histogram_of(reference, name).counts
+    name: str
+    column: str | None
+    expression: str
+    edges: list[float]
+    trained: Histogram
+    nullable: bool = False
+    limits: tuple[float, float] | None = None
+
+    def bins(self, histogram: Mapping[float, int]) -> list[int]:
+        """Counts of values "at most an edge of the query" as counts by the bins of the training rows."""
+        bins = [0] * len(self.trained.counts)
+        for edge, count in histogram.items():
+            at = int(edge) if self.trained.categories is not None else bins_of(self.trained.edges, [edge])[0]
+            bins[at] += count
+        return bins
+
+    def outside(self, histogram: Mapping[float, int]) -> int:
+        """The number of values outside the limits, both of which are edges of the query, or in no category."""
+        if self.trained.categories is not None:
+            return histogram.get(float(len(self.trained.categories)), 0)
+        if self.limits is None:
+            return 0
+        lowest, highest = self.limits
+        return sum(count for edge, count in histogram.items() if edge < lowest or edge > highest)
+
+    def pair(self, served: list[int], rows: int) -> drift.Pair:
+        """Served and training rows by bin, with a bin for missing values where they are values like others."""
+        expected, names = self.trained.counts, self._names()
+        if not self.nullable:
+            return drift.Pair(served, expected, self._ordered(), names)
+        missing = rows - sum(served)
+        return drift.Pair([*served, missing], [*expected, self.trained.missing], self._ordered(), [*names, MISSING])
+
+    def _ordered(self) -> int:
+        return len(self.trained.counts) if self.trained.categories is None else 0
+
+    def _names(self) -> list[str]:
+        if self.trained.categories is None:
+            return [""] * len(self.trained.counts)
+        return [*map(str, self.trained.categories), OTHER]
 
 
 class BinCounts(msgspec.Struct):
-    """Some rows: their number and, by name, the counts by bin and the number outside the training range."""
+    """Some rows: their number and, by name, the counts by bin and the number of values outside or unknown."""
 
     rows: int
     bins: dict[str, list[int]]
@@ -58,82 +108,129 @@ class Distribution:
     """The predicted rows of one version.
 
     Attributes:
-        columns: by feature, its column in the log; features without a column or a reference are left out.
+        watched: what is counted: the prediction, and inputs with a column and a reference.
         by_day: rows by bin, by day (ISO text).
         total: rows by bin, of all days.
         drift: the comparison with the training rows.
+        unwatched: by reason, the inputs that cannot be compared.
     """
 
-    columns: dict[str, str]
+    watched: list[Watched]
     by_day: dict[str, BinCounts]
     total: BinCounts
     drift: list[drift.FeatureDrift]
+    unwatched: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """By input, its column in the log."""
+        return {each.name: each.column for each in self.watched if each.column is not None}
 
 
-def distribution(archive: Archive, manifest: Manifest, reference: Reference) -> Distribution:
+def distribution(archive: Archive, manifest: Manifest, reference: Reference | None) -> Distribution:
     """Count the predicted rows of a version by bin and compare them with its training rows."""
-    columns = _logged_columns(archive, manifest, reference)
-    by_day = _by_day(archive, manifest, reference, columns)
+    watched, unwatched = _watched(archive, manifest, reference)
+    by_day = _by_day(archive, manifest.version, watched)
     total = _sum(by_day.values())
-    pairs = {}
-    for name in [*columns, PREDICTION]:
-        expected = trained(reference, name)
-        pairs[name] = (total.bins.get(name, [0] * len(expected)), expected)
-    distinct = queries.distinct_rows(archive, manifest.version, columns.values()) if columns else None
-    return Distribution(columns, by_day, total, drift.compare(pairs, distinct))
+    pairs = {
+        each.name: each.pair(total.bins.get(each.name, [0] * len(each.trained.counts)), total.rows) for each in watched
+    }
+    columns = [each.column for each in watched if each.column is not None]
+    distinct = queries.distinct_rows(archive, manifest.version, columns) if columns else None
+    return Distribution(watched, by_day, total, drift.compare(pairs, distinct), unwatched)
 
 
-def _logged_columns(archive: Archive, manifest: Manifest, reference: Reference) -> dict[str, str]:
+def _watched(
+    archive: Archive, manifest: Manifest, reference: Reference | None
+) -> tuple[list[Watched], dict[str, list[str]]]:
+    unwatched: dict[str, list[str]] = {}
+    if reference is None:
+        return [], {"was published without training rows": [each.name for each in manifest.inputs]}
     logged = archive.columns_in("log")
-    columns = feature_columns(feature.name for feature in manifest.inputs)
-    return {name: column for name, column in columns.items() if column in logged and name in reference.features}
+    watched = []
+    for each, column in zip(
+        manifest.inputs, feature_columns(each.name for each in manifest.inputs).values(), strict=True
+    ):
+        reason = _why_not(each, column in logged, each.name in reference.features)
+        if reason:
+            unwatched.setdefault(reason, []).append(each.name)
+        else:
+            watched.append(_watched_input(each, column, reference.features[each.name]))
+    watched.append(_watched_prediction(manifest.signature.primary_output, reference.prediction))
+    return watched, unwatched
 
 
-def _by_day(
-    archive: Archive, manifest: Manifest, reference: Reference, columns: dict[str, str]
-) -> dict[str, BinCounts]:
+def _why_not(each: Input, logged: bool, known: bool) -> str:
+    if not each.is_scalar:
+        return "is a tensor"
+    if each.log != "column":
+        return "is logged as a hash" if each.log == "hash" else "is not logged"
+    if not known:
+        return "has no distribution of training rows"
+    return "" if logged else "has no column in the log"
+
+
+def _watched_input(each: Input, column: str, trained: Histogram) -> Watched:
+    # An input of an older version may be called as the prediction is.
+    name = f"{each.name} (input)" if each.name == PREDICTION else each.name
+    if trained.categories is not None:
+        expression = category_number(column, [str(category) for category in trained.categories])
+        return Watched(name, column, expression, _indices(trained), trained, each.nullable)
+    edges = [_before(edge) for edge in trained.edges]
+    limits = None
+    if each.minimum is not None and each.maximum is not None:
+        limits = (each.minimum, each.maximum)
+        edges = sorted({*edges, _before(each.minimum), each.maximum})
+    return Watched(name, column, number(column, each.dtype), edges, trained, each.nullable, limits)
+
+
+def _watched_prediction(output: Output, trained: Histogram) -> Watched:
+    if trained.categories is not None:
+        expression = class_number([str(category) for category in trained.categories])
+        return Watched(PREDICTION, None, expression, _indices(trained), trained)
+    expression = norm("scores") if output.role == "vector" else "prediction"
+    return Watched(PREDICTION, None, expression, [_before(edge) for edge in trained.edges], trained)
+
+
+def _indices(trained: Histogram) -> list[float]:
+    return [float(at) for at in range(len(trained.counts))]
+
+
+def _by_day(archive: Archive, version: str, watched: list[Watched]) -> dict[str, BinCounts]:
     """Rows by bin, by day.
 
     DuckDB's histogram closes bins on the right, reference.json on the left. No number is between an edge and the
     number before it, so "at most that number" is "less than the edge".
     """
-    ranges = {
-        each.name: (each.minimum, each.maximum)
-        for each in manifest.inputs
-        if each.minimum is not None and each.maximum is not None
-    }
-    inner = {name: histogram_of(reference, name).edges for name in [*columns, PREDICTION]}
-    edges = {name: [_before(edge) for edge in inner[name]] for name in inner}
-    for name in columns.keys() & ranges.keys():
-        lowest, highest = ranges[name]
-        edges[name] = sorted({*edges[name], _before(lowest), highest})
     by_day = {}
-    by_column = {columns.get(name, PREDICTION): of_name for name, of_name in edges.items()}
-    for day, rows, histograms in queries.daily_histograms(archive, manifest.version, by_column):
+    counted = queries.daily_histograms(archive, version, [(each.expression, each.edges) for each in watched])
+    for day, rows, histograms in counted:
         counts = BinCounts(rows, {}, {})
-        for name, histogram in zip(inner, histograms, strict=True):
-            counts.bins[name] = _binned(histogram, inner[name])
-            counts.outside[name] = _outside(histogram, *ranges[name]) if name in ranges else 0
+        for each, histogram in zip(watched, histograms, strict=True):
+            counts.bins[each.name] = each.bins(histogram)
+            counts.outside[each.name] = each.outside(histogram)
         by_day[day] = counts
     return by_day
+
+
+def largest_index(rows: Distribution, day: str) -> tuple[float, str]:
+    """The largest stability index of a day and what it is of; 0 and "" for no rows."""
+    counts = rows.by_day.get(day)
+    if counts is None:
+        return 0.0, ""
+    pairs = {each.name: each.pair(counts.bins[each.name], counts.rows) for each in rows.watched}
+    indices = {
+        name: float(drift.stability_index(np.asarray(pair.served), np.asarray(pair.trained)))
+        for name, pair in pairs.items()
+        if sum(pair.served)
+    }
+    worst = max(indices, key=lambda name: indices[name], default="")
+    return (indices[worst], worst) if indices.get(worst, 0.0) > 0 else (0.0, "")
 
 
 def _before(edge: float) -> float:
     """The largest number less than an edge."""
     return float(np.nextafter(edge, -np.inf))
-
-
-def _binned(histogram: dict[float, int], edges: list[float]) -> list[int]:
-    """Counts of values "at most an edge of the query" as counts by the bins of the reference."""
-    bins = [0] * (len(edges) + 1)
-    for edge, count in histogram.items():
-        bins[bins_of(edges, [edge])[0]] += count
-    return bins
-
-
-def _outside(histogram: dict[float, int], lowest: float, highest: float) -> int:
-    """The number of values outside [lowest, highest]; both limits are edges of the query."""
-    return sum(count for edge, count in histogram.items() if edge < lowest or edge > highest)
 
 
 def _sum(parts: Iterable[BinCounts]) -> BinCounts:

@@ -6,14 +6,17 @@ import msgspec
 
 from sabia.monitoring import drift
 from sabia.monitoring.drift import FeatureDrift
-from sabia.monitoring.quality import Estimate, Quality
+from sabia.monitoring.quality import AnyQuality, Estimate
 from sabia.monitoring.rollouts import Rollout
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One feature of the predicted rows: shares of missing values and of values outside the training range."""
+    """One feature of the predicted rows: shares of missing values, and of values that training did not see.
+
+    `out_of_range` is of numbers outside the training range, or of categories that no training row had.
+    """
 
     name: str
     column: str
@@ -29,7 +32,11 @@ class Skew(msgspec.Struct, frozen=True):
 
 
 class Day(msgspec.Struct, frozen=True):
-    """One day of one version; `index` is the largest stability index of that day, and `worst` its feature."""
+    """One day of one version.
+
+    `index` is the largest stability index of that day, and `worst` its feature. `scores` are the metrics by name, those
+    with an interval.
+    """
 
     day: str
     requests: float
@@ -37,8 +44,7 @@ class Day(msgspec.Struct, frozen=True):
     rows: int
     index: float
     worst: str
-    accuracy: Estimate | None
-    auc: Estimate | None
+    scores: dict[str, Estimate]
 
 
 class VersionReport(msgspec.Struct, frozen=True):
@@ -51,7 +57,9 @@ class VersionReport(msgspec.Struct, frozen=True):
         latency: seconds by quantile, of requests that followed the weights.
         latency_cdf: seconds and shares, for the plot.
         refusals: the most frequent error messages, with their counts.
-        published: accuracy and AUC at publishing.
+        task: what it predicts, as its manifest names it; `unit` is that of the prediction.
+        published: metrics at publishing, by name.
+        notes: what the report cannot judge, and why; one sentence each.
         sampled: whether quality is computed from a sample of the labelled rows.
         label_delay: seconds from request to label, by quantile.
     """
@@ -71,8 +79,11 @@ class VersionReport(msgspec.Struct, frozen=True):
     features: list[Feature]
     drift: list[FeatureDrift]
     skew: Skew | None
+    task: str
+    unit: str
     published: dict[str, float]
-    quality: Quality | None
+    quality: AnyQuality | None
+    notes: list[str]
     sampled: bool
     label_delay: dict[str, float]
     days: list[Day]
@@ -94,10 +105,12 @@ class Comparison(msgspec.Struct, frozen=True):
     Attributes:
         failed: difference of the shares of failed requests, second minus first.
         latency: ratio of the quantiles, second over first.
-        accuracy: difference, second minus first; None unless both have labels.
+        accuracy: difference of the shares of correct predictions, second minus first; None unless both have labels.
+        error: difference of the mean absolute errors of predicted numbers, second minus first; None as for accuracy.
         pairs: rows that both predicted because requests were mirrored.
-        mean_distance: mean absolute difference of the pairs' predictions.
-        agreement: share of pairs on the same side of 0.5; None without pairs.
+        mean_distance: mean absolute difference of the pairs' predictions; None without pairs, and for classes.
+        agreement: share of pairs that predict the same class; None without pairs, and for numbers.
+        note: why predictions are not compared; empty if they are.
     """
 
     first: str
@@ -108,9 +121,11 @@ class Comparison(msgspec.Struct, frozen=True):
     failed: Estimate
     latency: dict[str, float]
     accuracy: Estimate | None
+    error: Estimate | None
     pairs: int
-    mean_distance: float
+    mean_distance: float | None
     agreement: Estimate | None
+    note: str
 
 
 class Report(msgspec.Struct, frozen=True):

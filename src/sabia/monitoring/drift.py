@@ -4,7 +4,7 @@ Two statistics are compared with their distributions without drift:
 
 - the population stability index, sum of (p - q) ln(p / q) over the bins, which detects any change of shape;
 - the shift, P(served > trained) - 1/2 with ties counted half (Mann and Whitney), which detects a move to one side and
-  needs half the rows for it.
+  needs half the rows for it. Categories have no order, and no shift; missing values are a bin of the index.
 
 Fixed thresholds are wrong for few rows: of 100 rows in ten bins without drift, every third sample has an index over
 0.10. Here a threshold is the larger of the minimum effect and of what chance exceeds with a small probability, shared
@@ -20,6 +20,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from statistics import NormalDist
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,8 +53,9 @@ class FeatureDrift(msgspec.Struct, frozen=True):
         counts, expected: served and training rows by bin.
         index, index_threshold: the population stability index and its threshold.
         shift, shift_threshold: P(served > trained) - 1/2, negative when values became smaller, and the threshold of its
-            size.
+            size; missing values are left out. None for values without an order.
         drifted: the verdict; it and both thresholds are None when there are too few rows.
+        changed: the bin that contributes most to the index, if it has a name: a category, "other" or "missing".
     """
 
     name: str
@@ -61,40 +63,68 @@ class FeatureDrift(msgspec.Struct, frozen=True):
     expected: list[int]
     index: float
     index_threshold: float | None
-    shift: float
+    shift: float | None
     shift_threshold: float | None
     drifted: bool | None
+    changed: str = ""
 
 
-def compare_feature(
-    name: str, served: Sequence[int], trained: Sequence[int], level: float, distinct: int | None = None
-) -> FeatureDrift:
+class Pair(NamedTuple):
+    """Served and training rows by bin; the same number of bins, at least one.
+
+    `ordered` is the number of leading bins that have an order, all by default. `names` are those of the bins; a bin in
+    an order has none.
+    """
+
+    served: Sequence[int]
+    trained: Sequence[int]
+    ordered: int | None = None
+    names: Sequence[str] = ()
+
+
+AnyPair = Pair | tuple[Sequence[int], Sequence[int]]
+
+
+def compare_feature(name: str, pair: AnyPair, level: float, distinct: int | None = None) -> FeatureDrift:
     """Compare one feature. Its drift is named when a statistic, index or shift, exceeds its threshold.
 
     A threshold is the larger of the minimum effect and of what chance exceeds with probability `level`. With fewer than
     50 (distinct) rows there is no verdict.
     """
+    served, trained, ordered, names = Pair(*pair)
     counts, expected = np.asarray(served, dtype=np.int64), np.asarray(trained, dtype=np.int64)
     total = int(counts.sum())
     rows = total if distinct is None else min(total, distinct)
-    index, shift = float(stability_index(counts, expected)), shift_of(counts, expected)
+    index, changed = float(stability_index(counts, expected)), _largest_part(counts, expected, names)
+    # Without an order there is no shift.
+    values, trained_values = counts[:ordered], expected[:ordered]
+    shift = shift_of(values, trained_values) if len(values) else None
     if rows < MINIMUM_ROWS:
-        return FeatureDrift(name, counts.tolist(), expected.tolist(), index, None, shift, None, None)
+        return FeatureDrift(name, counts.tolist(), expected.tolist(), index, None, shift, None, None, changed)
     index_threshold = max(MINIMUM_INDEX, index_by_chance(rows, expected, level))
-    shift_threshold = max(MINIMUM_SHIFT, shift_by_chance(rows, counts, expected, level))
-    drifted = index > index_threshold or abs(shift) > shift_threshold
+    drifted, shift_threshold = index > index_threshold, None
+    present = rows * int(values.sum()) // total
+    if shift is not None and present >= MINIMUM_ROWS and trained_values.any():
+        shift_threshold = max(MINIMUM_SHIFT, shift_by_chance(present, values, trained_values, level))
+        drifted = drifted or abs(shift) > shift_threshold
     return FeatureDrift(
-        name, counts.tolist(), expected.tolist(), index, index_threshold, shift, shift_threshold, drifted
+        name,
+        counts.tolist(),
+        expected.tolist(),
+        index,
+        index_threshold,
+        shift,
+        shift_threshold,
+        drifted,
+        changed,
     )
 
 
-def compare(
-    pairs: Mapping[str, tuple[Sequence[int], Sequence[int]]], distinct: int | None = None
-) -> list[FeatureDrift]:
+def compare(pairs: Mapping[str, AnyPair], distinct: int | None = None) -> list[FeatureDrift]:
     """Compare all features of one report.
 
     Args:
-        pairs: by name, served and training rows by bin; the same number of bins, at least one.
+        pairs: by name, served and training rows by bin.
         distinct: the number of different served rows, if known. Chance is then that of this many rows, because a
             repeated row carries no new evidence (a load test may repeat a few). It is ignored where there are so few
             bins that different cases have the same row.
@@ -102,7 +132,7 @@ def compare(
     level = FALSE_ALARMS / (2 * max(1, len(pairs)))
     if distinct is not None and not _bins_identify_rows(pairs):
         distinct = None
-    return [compare_feature(name, served, trained, level, distinct) for name, (served, trained) in pairs.items()]
+    return [compare_feature(name, pair, level, distinct) for name, pair in pairs.items()]
 
 
 def names(compared: Sequence[FeatureDrift]) -> list[str]:
@@ -121,6 +151,15 @@ def stability_index(served: Counts, trained: Counts) -> Array:
     p = (served + 0.5) / (served.sum(axis=-1, keepdims=True) + bins / 2)
     q = (trained + 0.5) / (trained.sum(axis=-1, keepdims=True) + bins / 2)
     return np.asarray(((p - q) * np.log(p / q)).sum(axis=-1), dtype=np.float64)
+
+
+def _largest_part(served: Counts, trained: Counts, names: Sequence[str]) -> str:
+    """The name of the bin that contributes most to the index, if it has one."""
+    if not len(names) or not served.any():
+        return ""
+    p = (served + 0.5) / (served.sum() + len(served) / 2)
+    q = (trained + 0.5) / (trained.sum() + len(trained) / 2)
+    return names[int(np.argmax((p - q) * np.log(p / q)))]
 
 
 def shift_of(served: Counts, trained: Counts) -> float:
@@ -146,10 +185,10 @@ def shift_by_chance(rows: int, served: Counts, trained: Counts, level: float) ->
     return NormalDist().inv_cdf(1 - level / 2) * math.sqrt(variance)
 
 
-def _bins_identify_rows(pairs: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> bool:
+def _bins_identify_rows(pairs: Mapping[str, AnyPair]) -> bool:
     """Whether there are a million times more combinations of bins than rows."""
-    most = max((sum(served) for served, _ in pairs.values()), default=0)
-    cells = sum(math.log10(len(trained)) for _, trained in pairs.values())
+    most = max((sum(pair[0]) for pair in pairs.values()), default=0)
+    cells = sum(math.log10(len(pair[1])) for pair in pairs.values())
     return cells >= math.log10(max(most, 1)) + 6
 
 

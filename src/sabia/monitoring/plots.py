@@ -15,16 +15,23 @@ from typing import Any, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from sabia.monitoring.document import VersionReport
 from sabia.monitoring.drift import MINIMUM_INDEX, FeatureDrift
+from sabia.monitoring.quality import ClassQuality, Quality, ValueQuality
 from sabia.monitoring.rollouts import Rollout
 
 BLUE, ORANGE, GREEN, PURPLE = "#2B85C0", "#D55E00", "#009E73", "#B8659A"
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D")
+# The colours of the confusion matrix, from no rows (the page's background) to all of them: readable under its text on a
+# light and on a dark page.
+_TINTS = [(0.17, 0.52, 0.75, 0.0), (0.17, 0.52, 0.75, 0.55)]
+# Longer names of classes are cut.
+_LONGEST = 18
 # The plot of drift shows at most this many features.
 LARGEST = 40
 # Replaced by the colour of the page's text.
@@ -131,7 +138,7 @@ def reliability(versions: Sequence[VersionReport]) -> str:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5)
         for at, version in enumerate(versions):
-            if version.quality is None:
+            if not isinstance(version.quality, Quality):
                 continue
             bins = version.quality.calibration
             observed = np.array([each.observed.value for each in bins])
@@ -163,7 +170,7 @@ def roc(versions: Sequence[VersionReport]) -> str:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5)
         for at, version in enumerate(versions):
-            if version.quality is None or not version.quality.curve or version.quality.auc is None:
+            if not isinstance(version.quality, Quality) or version.quality.auc is None:
                 continue
             false, true = zip(*version.quality.curve, strict=True)
             label = f"{version.version}: {version.quality.auc.value:.3f}"
@@ -174,11 +181,56 @@ def roc(versions: Sequence[VersionReport]) -> str:
         return _svg(figure, "roc")
 
 
+def confusion(version: VersionReport) -> str:
+    """The share of each label's rows by predicted class; in every cell the number of rows."""
+    quality = version.quality
+    if not isinstance(quality, ClassQuality):
+        raise TypeError(version.task)
+    matrix = np.asarray(quality.confusion)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    size = max(2.6, 0.9 + 0.42 * len(matrix))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+        axes = figure.subplots()
+        axes.pcolormesh(shares, cmap=LinearSegmentedColormap.from_list("share", _TINTS), vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                axes.annotate(f"{count:,}", (column + 0.5, row + 0.5), ha="center", va="center", fontsize=7)
+        ticks = np.arange(len(matrix)) + 0.5
+        names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in quality.names]
+        axes.set_xticks(ticks, names, rotation=45, ha="right", fontsize=7)
+        axes.set_yticks(ticks, names, fontsize=7)
+        axes.invert_yaxis()
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("label")
+        return _svg(figure, f"confusion-{version.version}")
+
+
+def residuals(versions: Sequence[VersionReport]) -> str:
+    """Label minus prediction by prediction: the median, the middle half, and nine tenths of the rows."""
+    measured = [(each.version, each.quality) for each in versions if isinstance(each.quality, ValueQuality)]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.5, 2.9), layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(0, color=_INK, linewidth=0.8, alpha=0.5)
+        for at, (name, quality) in enumerate(measured):
+            colour, predicted = _COLOURS[at % 4], [each.predicted for each in quality.residuals]
+            low, lower, median, upper, high = np.asarray([each.quantiles for each in quality.residuals]).T
+            axes.fill_between(predicted, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.fill_between(predicted, lower, upper, color=colour, alpha=0.25, linewidth=0)
+            axes.plot(predicted, median, color=colour, marker=_MARKERS[at % 4], markersize=3.5, label=name)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("label minus prediction")
+        _finish(axes)
+        return _svg(figure, "residuals")
+
+
 def days(versions: Sequence[VersionReport]) -> str:
-    """Accuracy and the largest stability index, day by day."""
+    """The first metric of quality and the largest stability index, day by day."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.5, 3.2), layout="constrained")
-        accuracy, index = figure.subplots(1, 2)
+        metric, index = figure.subplots(1, 2)
+        names = [name for version in versions for day in version.days for name in list(day.scores)[:1]]
         for at, version in enumerate(versions):
             style: dict[str, Any] = {
                 "color": _COLOURS[at % 4],
@@ -186,14 +238,14 @@ def days(versions: Sequence[VersionReport]) -> str:
                 "markersize": 4,
                 "label": version.version,
             }
-            known = [day for day in version.days if day.accuracy is not None]
-            accuracy.plot(
-                [day.day[5:] for day in known], [day.accuracy.value for day in known if day.accuracy], **style
-            )
+            known = [
+                (day.day[5:], day.scores[names[0]].value) for day in version.days if names and names[0] in day.scores
+            ]
+            metric.plot([day for day, _ in known], [value for _, value in known], **style)
             index.plot([day.day[5:] for day in version.days], [day.index for day in version.days], **style)
-        accuracy.set_ylabel("accuracy")
+        metric.set_ylabel(names[0].replace("_", " ") if names else "quality")
         index.set_ylabel("largest stability index")
-        for axes in (accuracy, index):
+        for axes in (metric, index):
             axes.grid(visible=True)
             axes.tick_params(axis="x", rotation=30)
             if axes.get_legend_handles_labels()[0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sabia.contract.names import SPLIT
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.sql import ANY, FAILED, REFUSED, quoted, requests_where
+from sabia.monitoring.truth import Truth
 
 Array = NDArray[np.float64]
 
@@ -43,11 +44,16 @@ class DailyTraffic(NamedTuple):
 class LabelledRows(NamedTuple):
     """Predictions, labels and days (ISO text) of rows with a label, shape (rows,) each.
 
-    `sampled` is true if there were more rows than the limit.
+    Attributes:
+        predictions: numbers, or indices of classes.
+        labels: as the predictions.
+        probabilities: the predicted probability of the label, NaN where it is unknown; None for numbers.
+        sampled: whether there were more rows than the limit.
     """
 
     predictions: Array
     labels: Array
+    probabilities: Array | None
     days: NDArray[Any]
     sampled: bool
 
@@ -60,16 +66,17 @@ class Period(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """One version in a comparison: requests and failed ones, labelled rows and correct ones."""
+    """One version in a comparison: requests and failed ones; labelled rows, their mean score and its variance."""
 
     requests: int
     failed: int
     labelled: int
-    correct: int
+    score: float
+    variance: float
 
 
 class Pairs(NamedTuple):
-    """Rows that two versions both predicted: their number, mean distance, and how many fall on the same side of 0.5."""
+    """Rows that two versions both predicted: their number, mean distance, and how many agree."""
 
     rows: int
     mean_distance: float
@@ -137,16 +144,27 @@ def label_delay_quantiles(archive: Archive, version: str, levels: Sequence[float
     return _quantiles(archive, source, "epoch(observed_at) - epoch(ts)", levels)
 
 
-def labelled_rows(archive: Archive, version: str, limit: int) -> LabelledRows | None:
+def label_count(archive: Archive, version: str) -> int:
+    """The number of predicted rows of a version with a label."""
+    return int(archive.rows(f"SELECT count(*) {_JOINED} WHERE version = {quoted(version)} AND status = 200")[0][0])
+
+
+def labelled_rows(archive: Archive, version: str, truth: Truth, limit: int) -> LabelledRows | None:
     """Rows of a version with a label, at most about `limit`, sampled by request id; None if there are none."""
-    joined = f"{_JOINED} WHERE version = {quoted(version)} AND status = 200 AND prediction IS NOT NULL"
+    joined = (
+        f"FROM (SELECT *, {truth.prediction} AS predicted, {truth.label} AS truth "
+        f"{_JOINED} WHERE version = {quoted(version)} AND status = 200) "
+        "WHERE predicted IS NOT NULL AND truth IS NOT NULL AND isfinite(predicted)"
+    )
     count = int(archive.rows(f"SELECT count(*) {joined}")[0][0])
     if count == 0:
         return None
     share = min(1.0, limit / count)
     sample = "" if share == 1.0 else f" AND hash(request_id) / 18446744073709551616.0 < {share!r}"
-    found = archive.arrays(f"SELECT prediction, label, CAST(dt AS VARCHAR) AS dt {joined}{sample}")
-    return LabelledRows(found["prediction"], found["label"], found["dt"], share < 1)
+    score = "scores[CAST(truth AS BIGINT) + 1]::DOUBLE" if truth.classes else "NULL::DOUBLE"
+    found = archive.arrays(f"SELECT predicted, truth, {score} AS score, CAST(dt AS VARCHAR) AS dt {joined}{sample}")
+    scores = np.ma.filled(np.ma.asarray(found["score"], dtype=np.float64), np.nan) if truth.classes else None
+    return LabelledRows(_plain(found["predicted"]), _plain(found["truth"]), scores, found["dt"], share < 1)
 
 
 def complete_rows(archive: Archive, version: str, columns: Iterable[str], limit: int) -> tuple[Array, Array]:
@@ -160,15 +178,17 @@ def complete_rows(archive: Archive, version: str, columns: Iterable[str], limit:
     return values[:, 0], np.ascontiguousarray(values[:, 1:])
 
 
-def daily_histograms(archive: Archive, version: str, edges: Mapping[str, Sequence[float]]) -> list[DailyHistograms]:
-    """Histograms of some columns by day; bins are closed on the right.
+def daily_histograms(
+    archive: Archive, version: str, wanted: Sequence[tuple[str, Sequence[float]]]
+) -> list[DailyHistograms]:
+    """Histograms by day, each of an expression by its edges; bins are closed on the right.
 
-    A query counts a limited number of columns: the database keeps every histogram of a query in memory at once.
+    A query counts a limited number of them: the database keeps every histogram of a query in memory at once.
     """
     by_day: dict[str, DailyHistograms] = {}
-    parts_of = [f'histogram("{column}", {list(inner)!r})' for column, inner in edges.items()]
-    for start in range(0, len(parts_of), _COLUMNS_AT_ONCE):
-        parts = ", ".join(parts_of[start : start + _COLUMNS_AT_ONCE])
+    histograms = [f"histogram({expression}, {list(edges)!r})" for expression, edges in wanted] or ["NULL"]
+    for start in range(0, len(histograms), _COLUMNS_AT_ONCE):
+        parts = ", ".join(histograms[start : start + _COLUMNS_AT_ONCE])
         for day, rows, *maps in archive.rows(
             f"SELECT CAST(dt AS VARCHAR), count(*), {parts} FROM log "
             f"WHERE version = {quoted(version)} AND status = 200 GROUP BY dt ORDER BY dt"
@@ -195,29 +215,38 @@ def periods(archive: Archive) -> dict[str, Period]:
     }
 
 
-def arm(archive: Archive, version: str, period: Period) -> Arm:
-    """Requests and labelled rows of a version in a period, over the requests that followed the weights."""
+def arm(archive: Archive, version: str, period: Period, truth: Truth | None) -> Arm:
+    """Requests and labelled rows of a version in a period, over the requests that followed the weights.
+
+    Without `truth` labels are not compared.
+    """
     routed = _routed(version, period)
     requests, failed = archive.rows(
         f'SELECT count(*), count(*) FILTER (WHERE {FAILED}) FROM log WHERE {routed} AND "row" = 0'
     )[0]
-    labelled, correct = archive.rows(
-        f"""SELECT count(*), count(*) FILTER (WHERE (prediction >= 0.5) = (label >= 0.5))
-            {_JOINED} WHERE {routed} AND status = 200"""
+    if truth is None:
+        return Arm(requests, failed, 0, 0.0, 0.0)
+    labelled, score, variance = archive.rows(
+        f"""SELECT count(score), coalesce(avg(score), 0), coalesce(var_samp(score), 0)
+            FROM (SELECT {truth.score} AS score {_JOINED} WHERE {routed} AND status = 200)"""
     )[0]
-    return Arm(requests, failed, labelled, correct)
+    return Arm(requests, failed, labelled, float(score), float(variance))
 
 
-def pairs(archive: Archive, first: str, second: str) -> Pairs:
+def pairs(archive: Archive, first: str, second: str, truth: Truth) -> Pairs:
     """Rows that two versions both predicted because requests were mirrored."""
+    predicted = f'SELECT request_id, "row", {truth.prediction} AS predicted FROM log WHERE status = 200'
     rows, distance, agreeing = archive.rows(
-        f"""SELECT count(*), coalesce(avg(abs(a.prediction - b.prediction)), 0),
-            count(*) FILTER (WHERE (a.prediction >= 0.5) = (b.prediction >= 0.5))
-            FROM (SELECT request_id, "row", prediction FROM log WHERE version = {quoted(first)} AND status = 200) a
-            JOIN (SELECT request_id, "row", prediction FROM log WHERE version = {quoted(second)} AND status = 200) b
-            USING (request_id, "row")"""
+        f"""SELECT count(*), coalesce(avg(abs(a.predicted - b.predicted)), 0), count(*) FILTER (WHERE {truth.agreement})
+            FROM ({predicted} AND version = {quoted(first)}) a
+            JOIN ({predicted} AND version = {quoted(second)}) b USING (request_id, "row")
+            WHERE a.predicted IS NOT NULL AND b.predicted IS NOT NULL"""
     )[0]
     return Pairs(rows, float(distance), agreeing)
+
+
+def _plain(values: Any) -> Array:
+    return np.asarray(values, dtype=np.float64)
 
 
 def _routed(version: str, period: Period | None) -> str:

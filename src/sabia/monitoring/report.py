@@ -30,7 +30,7 @@ def generate(
     with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
         artifacts, unknown = logged_artifacts(store, archive)
         versions = [report_version(archive, artifact) for artifact in artifacts.values()]
-        comparisons = compare_versions(archive, list(artifacts))
+        comparisons = compare_versions(archive, {version: each.manifest for version, each in artifacts.items()})
         histories = rollouts(store, model)
         return Report(
             schema_version=SCHEMA_VERSION,

@@ -15,15 +15,18 @@ from sabia.serving.inference.model import Model
 _ROWS = 1000
 
 
-def measure_skew(archive: Archive, artifact: Artifact, columns: Mapping[str, str]) -> Skew | None:
-    """Predict some logged rows again and compare; None if the log has no complete row.
+def measure_skew(archive: Archive, artifact: Artifact, columns: Mapping[str, str]) -> Skew | str:
+    """Predict some logged rows again and compare; or the reason why they cannot be.
 
     `columns` are the logged columns by feature.
     """
-    names = [feature.name for feature in artifact.manifest.inputs]
+    manifest = artifact.manifest
+    if not manifest.signature.is_scalar:
+        return "its inputs or outputs are not single floats"
+    names = [each.name for each in manifest.inputs]
     if set(names) - columns.keys():
-        return None
-    logged, rows = queries.complete_rows(archive, artifact.manifest.version, [columns[name] for name in names], _ROWS)
+        return "not every feature is in the log"
+    logged, rows = queries.complete_rows(archive, manifest.version, [columns[name] for name in names], _ROWS)
     if not len(rows):
-        return None
+        return "the log has no row with every feature"
     return Skew(len(rows), float(np.abs(Model(artifact).predict(rows) - logged).max()))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+
 # Conditions on a row of the log.
 ANY, FAILED, REFUSED = "TRUE", "status >= 500", "status BETWEEN 400 AND 499"
 # The column `row`, a reserved word, as most engines quote it.
@@ -18,6 +21,70 @@ QUALIFY row_number() OVER (PARTITION BY request_id, {ROW} ORDER BY {LABEL_ORDER}
 def quoted(text: str) -> str:
     """A string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def literals(values: Iterable[str | float | None]) -> str:
+    """A list of literals."""
+    return "[" + ", ".join(_literal(value) for value in values) + "]"
+
+
+def number(column: str, dtype: str) -> str:
+    """A column of the log as a number: of a timestamp the microseconds since 1970, of a boolean 0 or 1; not NaN."""
+    if dtype == "timestamp":
+        return f'epoch_us(TRY_CAST("{column}" AS TIMESTAMPTZ))::DOUBLE'
+    return f"nullif(TRY_CAST(\"{column}\" AS DOUBLE), 'nan'::DOUBLE)"
+
+
+def category_number(column: str, categories: Sequence[str]) -> str:
+    """The index of a column's category, from 0; their number for other values."""
+    text = f'CAST("{column}" AS VARCHAR)'
+    return f"CASE WHEN {text} IS NOT NULL THEN {_position(literals(categories), text, len(categories))} END"
+
+
+def class_number(classes: Sequence[str]) -> str:
+    """The index of the predicted class, from 0; the number of classes for other values, and NULL without a prediction.
+
+    The class is logged as such, or as a number, or is the one of the largest score.
+    """
+    k = len(classes)
+    known = [
+        f"list_position({literals(classes)}, predicted_class)",
+        f"list_position({literals(map(_number_of, classes))}, prediction)",
+        "list_position(scores, list_max(scores))",
+    ]
+    index = ", ".join(f"nullif({each}, 0)" for each in known)
+    predicted = "predicted_class IS NOT NULL OR prediction IS NOT NULL OR scores IS NOT NULL"
+    return f"CASE WHEN {predicted} THEN CAST(coalesce({index}, {k + 1}) - 1 AS DOUBLE) END"
+
+
+def label_number(classes: Sequence[str]) -> str:
+    """The index of the label's class, from 0; the number of classes for other labels."""
+    by_name = f"list_position({literals(classes)}, class)"
+    by_number = f"list_position({literals(map(_number_of, classes))}, label)"
+    return f"CAST(coalesce(nullif({by_name}, 0), nullif({by_number}, 0), {len(classes) + 1}) - 1 AS DOUBLE)"
+
+
+def norm(column: str) -> str:
+    """The Euclidean norm of a column of lists."""
+    return f'sqrt(list_sum(list_transform("{column}", value -> value * value)))::DOUBLE'
+
+
+def _position(values: str, value: str, default: int) -> str:
+    return f"CAST(coalesce(nullif(list_position({values}, {value}), 0), {default + 1}) - 1 AS DOUBLE)"
+
+
+def _number_of(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _literal(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    return "NULL::DOUBLE" if value is None else f"{value!r}::DOUBLE"
 
 
 def requests_where(condition: str, row: str = ROW) -> str:

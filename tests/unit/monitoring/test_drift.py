@@ -83,7 +83,7 @@ def test_a_change_of_spread_alone_is_flagged_by_the_index() -> None:
     assert found.drifted
     assert found.index_threshold is not None
     assert found.index > found.index_threshold
-    assert abs(found.shift) < 0.07
+    assert found.shift == pytest.approx(0, abs=0.07)
 
 
 @pytest.mark.parametrize(("n", "verdict"), [(0, None), (49, None), (50, True)])

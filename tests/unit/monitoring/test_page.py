@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sabia.monitoring import labels
 from sabia.monitoring.document import Report
 from sabia.monitoring.page import to_html, to_json
+from sabia.monitoring.quality import Quality
 from sabia.monitoring.report import generate
 from sabia.registry.verification import Artifact
 from sabia.rollout import engine
@@ -93,7 +94,7 @@ def test_the_page_shows_the_report(report: Report) -> None:
     for served in report.versions:
         assert f"{served.requests:,.0f} requests" in text
         assert "mean texture" in served.drifted
-        assert served.quality is not None
+        assert isinstance(served.quality, Quality)
         assert f"{served.quality.accuracy.value:.3f} ({served.quality.accuracy.low:.3f}" in text
     assert "Not this." in text
     assert report.rollouts[0].summary in text

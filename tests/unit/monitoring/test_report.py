@@ -15,6 +15,7 @@ from sabia.contract.layout import Version
 from sabia.monitoring import labels
 from sabia.monitoring.document import Report
 from sabia.monitoring.errors import DriftDetected, NothingLogged
+from sabia.monitoring.quality import Quality
 from sabia.monitoring.report import generate
 from sabia.registry.verification import Artifact, read_version
 from sabia.serving.inference.model import Model
@@ -108,11 +109,11 @@ def test_late_labels_are_joined(store: Store, logistic: Artifact, tmp_path: Path
     ids = write_log(store, logistic, data.features, predictions)
     labels.add(store, MODEL, label_file(tmp_path, ids, data.target.astype(np.float64)), now=NOON + timedelta(days=40))
     (served,) = report(store).versions
-    assert served.quality is not None
+    assert isinstance(served.quality, Quality)
     assert served.quality.rows == len(data.target)
     assert served.quality.accuracy.value == pytest.approx(np.mean((predictions >= 0.5) == data.target))
     assert served.label_delay["0.5"] == pytest.approx(24 * 3600, rel=0.01)
-    assert served.days[0].accuracy == served.quality.accuracy
+    assert served.days[0].scores["accuracy"] == served.quality.accuracy
 
 
 @pytest.mark.slow
