@@ -12,9 +12,19 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from sabia.cli.context import FolderOption, JsonOption, ModelOption, NamespaceOption, StoreOption, choose, user
+from sabia.cli.context import (
+    FolderOption,
+    JsonOption,
+    ModelOption,
+    NamespaceOption,
+    StoreOption,
+    choose,
+    open_store,
+    user,
+)
 from sabia.cli.errors import CliError
 from sabia.platforms import DEFAULT_FOLDER, Platform, RolloutView
+from sabia.registry.comparable import require_comparable
 from sabia.rollout import events, record, summary
 from sabia.rollout.counters import difference
 from sabia.rollout.events import Action
@@ -44,12 +54,18 @@ def plan(
     errors: Annotated[
         float | None, typer.Option(min=0.0, max=100.0, help="Percent of them that fail today; measured without it.")
     ] = None,
+    store: StoreOption = None,
     folder: FolderOption = DEFAULT_FOLDER,
     namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report before the start what can be detected at this traffic, when, and what cannot."""
+    """Report before the start what can be detected at this traffic, when, and what cannot.
+
+    Where a store is named, versions that cannot be compared are refused as at the start.
+    """
     rules = parse(path.read_text())
+    if store is not None:
+        require_comparable(open_store(store), rules.model, rules.versions)
     measured = (
         None if rate is not None and errors is not None else _measure(choose(namespace, folder, model=rules.model))
     )

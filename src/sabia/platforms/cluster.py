@@ -16,6 +16,7 @@ from sabia.kubernetes.prometheus import Prometheus
 from sabia.platforms.errors import ModelUnnamed, NoModel, NotOffered
 from sabia.platforms.port import Address, Deployment, RolloutView, Status
 from sabia.platforms.store import open_store
+from sabia.registry.comparable import require_comparable
 from sabia.rollout import summary
 from sabia.rollout.events import Action
 from sabia.rollout.plan import Plan
@@ -128,8 +129,14 @@ class ClusterPlatform:
         deployment.undeploy(self._cluster, self.model, version, silence, log=self._log)
 
     def start_rollout(self, plan: Plan, *, name: str | None, actor: str) -> str:
-        """See `Platform.start_rollout`. A resource is applied by the cluster's user, not by `actor`."""
+        """See `Platform.start_rollout`. A resource is applied by the cluster's user, not by `actor`.
+
+        The operator compares the versions, and shows in the resource why it refuses them; here they are compared only
+        where a store is named, as a user of the cluster need not reach it.
+        """
         del actor
+        if self._url is not None:
+            require_comparable(self.store(), plan.model, plan.versions)
         return resources.create(self._cluster, plan, name)
 
     def carry_out(self, name: str | None, *, foreground: bool, prometheus: str | None) -> None:

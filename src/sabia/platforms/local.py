@@ -20,6 +20,7 @@ from sabia.local.state import State
 from sabia.platforms.errors import NotOffered
 from sabia.platforms.port import Address, Deployment, RolloutView, Status
 from sabia.platforms.store import open_store
+from sabia.registry.comparable import require_comparable
 from sabia.rollout import engine, record, summary
 from sabia.rollout.events import Action
 from sabia.rollout.plan import Plan
@@ -103,6 +104,7 @@ class LocalPlatform:
 
     def start_rollout(self, plan: Plan, *, name: str | None, actor: str) -> str:
         """See `Platform.start_rollout`."""
+        require_comparable(self.store(), plan.model, plan.versions)
         return engine.start(self.store(), plan, self.split().weights(), actor=actor, name=name).name
 
     def carry_out(self, name: str | None, *, foreground: bool, prometheus: str | None) -> None:

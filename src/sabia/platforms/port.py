@@ -138,7 +138,11 @@ class Platform(Protocol):
         """
 
     def start_rollout(self, plan: Plan, *, name: str | None, actor: str) -> str:
-        """Start a rollout and return its name; no weight has moved yet."""
+        """Start a rollout and return its name; no weight has moved yet.
+
+        Raises:
+            Incomparable: the plan's versions differ in what they predict.
+        """
 
     def carry_out(self, name: str | None, *, foreground: bool, prometheus: str | None) -> None:
         """Carry out a rollout (None: the latest) until it ends; `foreground` does so in this process.

@@ -5,6 +5,7 @@ RegistryError
 ├── VersionNotFound     no manifest claims this version
 ├── AliasNotFound       the alias points to no version
 ├── AliasMoved          another writer moved the alias first
+├── Incomparable        two versions differ in what they predict
 ├── ClaimsExhausted     other publishers took every number that was tried
 └── IntegrityError      the store holds something else than was published
     ├── MissingManifest
@@ -47,6 +48,15 @@ class AliasMoved(RegistryError):
 
     def __init__(self, name: str, alias: str) -> None:
         super().__init__(f"Alias {alias!r} of {name!r} was moved by another writer; read it again before moving it.")
+
+
+class Incomparable(RegistryError):
+    """Two versions differ in what they predict, so that no evidence can compare them."""
+
+    exit_code = 2
+
+    def __init__(self, model: str, first: str, second: str, reason: str) -> None:
+        super().__init__(f"Versions {first} and {second} of {model!r} cannot be compared: {reason}.")
 
 
 class ClaimsExhausted(RegistryError):

@@ -5,18 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from sabia.contract.layout import Version
+from sabia.contract.signature import Bins
 from sabia.kubernetes.cluster import Cluster, Deployed
 from sabia.kubernetes.errors import NotCounted
 from sabia.local.errors import NotRunning
 from sabia.platforms import Deployment, Platform, choose, open_store
 from sabia.platforms.cluster import ClusterPlatform
 from sabia.platforms.errors import ModelUnnamed, NoModel, NoStore, NotOffered
+from sabia.registry.claim import publish
+from sabia.registry.errors import Incomparable
 from sabia.rollout import engine
 from sabia.rollout.plan import from_mapping
 from sabia.store.objects import Store
+from tests.drafts import SIGNATURE, a_draft
 
 PLAN = from_mapping({"model": "toy", "stable": "1.0", "canary": "2.0"})
 
@@ -132,6 +137,17 @@ def test_the_status_of_a_cluster_has_weights_trouble_and_the_requests_that_can_b
         },
     ]
     assert len(log) == 1
+
+
+def test_a_plan_over_versions_that_cannot_be_compared_is_refused_by_both_platforms(url: str, tmp_path: Path) -> None:
+    store = Store.open(url)
+    coarse = msgspec.structs.replace(SIGNATURE, bins=Bins(kind="equal", count=10, range=(0.0, 1.0)))
+    publish(store, a_draft())
+    publish(store, a_draft("other", signature=coarse))
+    cluster = ClusterPlatform(cast("Cluster", FakeCluster(STABLE)), store=url, model="toy")
+    for platform in (choose(None, folder=tmp_path / "stack", store=url), cluster):
+        with pytest.raises(Incomparable, match="counted in different bins"):
+            platform.start_rollout(PLAN, name=None, actor="a test")
 
 
 def test_the_operator_carries_out_the_rollouts_of_a_cluster() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import kopf
 
+from sabia.contract.errors import InvalidFile
 from sabia.contract.names import API_GROUP, API_VERSION
 from sabia.kubernetes import counters as cluster_metrics
 from sabia.kubernetes import resources
@@ -24,6 +25,8 @@ from sabia.kubernetes.errors import ClusterRefused, ClusterUnreachable, RouteNot
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.kubernetes.operator import status
 from sabia.kubernetes.prometheus import Prometheus
+from sabia.registry.comparable import require_comparable
+from sabia.registry.errors import Incomparable
 from sabia.rollout.engine import Engine, start
 from sabia.rollout.errors import AlreadyRollingOut, EntryTaken, InvalidPlan, RolloutError, RolloutNotFound
 from sabia.rollout.events import Acted
@@ -102,7 +105,7 @@ def carry_out(
         return
     try:
         record = _record(cluster, store, body)
-    except InvalidPlan as error:
+    except (InvalidPlan, Incomparable, InvalidFile) as error:
         _reject(cluster, body, error)
         return
     except (AlreadyRollingOut, RouteNotFound, ClusterUnreachable, ClusterRefused, StoreError) as error:
@@ -159,6 +162,7 @@ def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
 
     Raises:
         InvalidPlan: the plan cannot be carried out.
+        Incomparable, InvalidFile: its versions cannot be compared, or a manifest cannot be read.
         AlreadyRollingOut: another rollout of the model is under way.
         RolloutError, StoreError: the route or the store is unavailable.
     """
@@ -168,6 +172,7 @@ def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
         head = record.head()
     except RolloutNotFound:
         weights = HttpRouteSplit(cluster, plan.model).weights()
+        require_comparable(store, plan.model, plan.versions)
         actor = f"rollout/{body.metadata.name}"
         return start(store, plan, weights, actor=actor, name=record.name)
     if head.plan != plan:
