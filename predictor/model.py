@@ -18,8 +18,10 @@ from kserve.errors import InvalidInput as KServeInvalidInput
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.serving.errors import InvalidInput, LoadFailed, NotReady, RequestError
 from sabia.serving.inference.loading import load
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served, TypedModel
+from sabia.serving.protocols import typedrows, typedtensors, v2
 from sabia.serving.protocols.instances import parse_instances
+from sabia.serving.protocols.parsers import parsers_of
 from sabia.serving.settings import Settings, parse
 
 
@@ -29,10 +31,10 @@ class Predictor(kserve.Model):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.model_name or "unnamed")
         self._settings = settings
-        self._model: Model | None = None
+        self._model: Served | None = None
 
     @property
-    def loaded(self) -> Model:
+    def loaded(self) -> Served:
         """The loaded version.
 
         Raises:
@@ -67,26 +69,65 @@ class Predictor(kserve.Model):
         try:
             if isinstance(payload, kserve.InferRequest):
                 return self._infer(payload)
-            prediction = self.loaded.predict(parse_instances(payload, self.loaded))
+            return {"predictions": self._predictions(payload)}
         except RequestError as error:
             if error.http_status >= 500:
                 raise
             raise KServeInvalidInput(str(error)) from error
-        return {"predictions": prediction.tolist()}
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """The V2 metadata of the inputs."""
-        return [{"name": INPUT, "datatype": "FP64", "shape": [-1, self.loaded.width]}]
+        return [_plain(each) for each in self._metadata["inputs"]]
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """The V2 metadata of the outputs."""
-        return [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}]
+        return [_plain(each) for each in self._metadata["outputs"]]
+
+    @property
+    def _metadata(self) -> dict[str, Any]:
+        return parsers_of(self.loaded).metadata(self.loaded)
+
+    def _predictions(self, payload: dict[str, Any]) -> list[Any]:
+        model = self.loaded
+        if isinstance(model, TypedModel):
+            return typedrows.writer(model.signature)(model.predict(typedrows.read(payload, model.signature)))
+        predictions: list[Any] = model.predict(parse_instances(payload, model)).tolist()
+        return predictions
 
     def _infer(self, request: kserve.InferRequest) -> kserve.InferResponse:
-        rows = parse_instances({"instances": _values(request)}, self.loaded)
-        prediction = self.loaded.predict(rows)
-        output = kserve.InferOutput(OUTPUT, [len(prediction)], "FP64", data=prediction.tolist())
-        return kserve.InferResponse(request.id, self.name, model_version=self.loaded.version, infer_outputs=[output])
+        model = self.loaded
+        if isinstance(model, TypedModel):
+            outputs = _typed_outputs(request, model)
+        else:
+            prediction = model.predict(parse_instances({"instances": _values(request)}, model))
+            outputs = [kserve.InferOutput(OUTPUT, [len(prediction)], "FP64", data=prediction.tolist())]
+        return kserve.InferResponse(request.id, self.name, model_version=model.version, infer_outputs=outputs)
+
+
+def _plain(tensor: dict[str, Any]) -> dict[str, Any]:
+    return {key: tensor[key] for key in ("name", "datatype", "shape")}
+
+
+def _typed_outputs(request: kserve.InferRequest, model: TypedModel) -> list[kserve.InferOutput]:
+    inputs = []
+    for at, tensor in enumerate(request.inputs):
+        given = v2.Input(tensor.name, list(tensor.shape), tensor.datatype)
+        try:
+            given.data = tensor.data if isinstance(tensor.data, list) else tensor.as_numpy().ravel().tolist()
+        except ValueError as error:
+            raise InvalidInput(f"inputs[{at}]", "has data that does not fit its shape") from error
+        inputs.append(given)
+    batch = typedtensors.read(inputs, memoryview(b""), model.signature)
+    predicted = model.predict(batch)
+    return [
+        kserve.InferOutput(
+            each.name,
+            list(predicted[each.name].shape),
+            typedtensors.DATATYPES[each.dtype],
+            data=typedtensors.json_data(each, predicted[each.name]),
+        )
+        for each in model.signature.outputs
+    ]
 
 
 def _values(request: kserve.InferRequest) -> Any:

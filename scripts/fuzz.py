@@ -52,12 +52,13 @@ def fuzz_parsers(seconds: int) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["sabia.serving"]):
-        from sabia.serving.inference.loading import load
+        from sabia.serving.inference.loading import load_artifact
+        from sabia.serving.inference.model import Model
         from sabia.serving.settings import Settings
         from tests.unit.serving.replay import Bodies, seeds
 
     with tempfile.TemporaryDirectory() as folder:
-        bodies = Bodies(load(Settings(source=str(version(Path(folder))))))
+        bodies = Bodies(Model(load_artifact(Settings(source=str(version(Path(folder)))))))
     CORPUS.mkdir(exist_ok=True)
     for at, seed in enumerate(seeds()):
         (CORPUS / f"seed-{at:02}").write_bytes(seed)

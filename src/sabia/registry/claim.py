@@ -144,6 +144,19 @@ def publish(store: Store, draft: Draft) -> Published:
     raise ClaimsExhausted(draft.name, _TRIES)
 
 
+def provisional(draft: Draft) -> Manifest:
+    """The manifest that the draft would have as a first version, to try it before it has a number."""
+    entries = [
+        File(
+            path=f"{draft.digest}/{name}",
+            size=data.stat().st_size if isinstance(data, Path) else len(data),
+            sha256=draft.digests[name],
+        )
+        for name, data in sorted(draft.files.items())
+    ]
+    return _manifest(draft, Decision(FIRST, Change.FIRST, None), entries)
+
+
 def _write_files(store: Store, draft: Draft, prefix: str) -> list[File]:
     entries = []
     for name, data in sorted(draft.files.items()):

@@ -17,7 +17,7 @@ from sabia.serving.endpoints import Endpoints
 from sabia.serving.errors import RequestError, WrongMethod, as_request_error
 from sabia.serving.http import requestid
 from sabia.serving.http.messages import Request, Response, error_response
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served
 from sabia.serving.predictions import Predictions
 from sabia.serving.readiness import Readiness
 from sabia.serving.routes import Endpoint, Router
@@ -43,7 +43,7 @@ class App:
 
     def __init__(
         self,
-        model: Model,
+        model: Served,
         settings: Settings,
         registry: CollectorRegistry,
         metrics: VersionMetrics,

@@ -11,10 +11,11 @@ from prometheus_client import CollectorRegistry, exposition
 
 from sabia.serving.errors import NotReady, UnknownVerb, as_request_error
 from sabia.serving.http.messages import Request, Response, error_response
-from sabia.serving.inference.model import Model
 from sabia.serving.inference.pool import Pool
+from sabia.serving.inference.typed import Served
 from sabia.serving.predictions import Predictions
-from sabia.serving.protocols import openapi, v1, v2
+from sabia.serving.protocols import openapi, v2
+from sabia.serving.protocols.parsers import parsers_of
 from sabia.serving.readiness import Readiness
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.recorder import Recorder
@@ -25,7 +26,7 @@ class Endpoints:
 
     def __init__(
         self,
-        model: Model,
+        model: Served,
         settings: Settings,
         registry: CollectorRegistry,
         recorder: Recorder,
@@ -33,6 +34,7 @@ class Endpoints:
         readiness: Readiness,
     ) -> None:
         self._model = model
+        self._parsers = parsers_of(model)
         self._registry, self._recorder = registry, recorder
         self._predictions, self._readiness = predictions, readiness
         self._timeout = settings.request_timeout_seconds
@@ -46,17 +48,17 @@ class Endpoints:
     def predict_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         """`POST /v1/models/<m>:predict`."""
         del captured
-        return self._predictions.respond("predict", request, v1.parse_plain, v1.parse_predict)
+        return self._predictions.respond("predict", request, self._parsers.predict_plain, self._parsers.predict)
 
     def explain_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         """`POST /v1/models/<m>:explain`."""
         del captured
-        return self._predictions.respond("explain", request, None, v1.parse_explain)
+        return self._predictions.respond("explain", request, None, self._parsers.explain)
 
     def infer_v2(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         """`POST /v2/models/<m>/infer`."""
         del captured
-        return self._predictions.respond("predict", request, v2.parse_plain, v2.parse)
+        return self._predictions.respond("predict", request, self._parsers.infer_plain, self._parsers.infer)
 
     def model_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v1/models/<m>`, and every other path that asks whether it is ready."""
@@ -88,7 +90,7 @@ class Endpoints:
         del request, captured
         if not self._readiness.model_ready:
             raise NotReady(self._model.name)
-        return _json(v2.metadata(self._model))
+        return _json(self._parsers.metadata(self._model))
 
     def openapi_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v1/openapi.json`."""

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter, thread_time
+from typing import Any
 
 import numpy as np
 
@@ -26,16 +27,14 @@ from sabia.serving.errors import NotReady, RequestError, as_request_error
 from sabia.serving.http.messages import Request, Response, error_response
 from sabia.serving.inference import faults
 from sabia.serving.inference.batching import Batcher
-from sabia.serving.inference.model import Model
 from sabia.serving.inference.pool import Pool
+from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.protocols import headers
 from sabia.serving.protocols.jobs import Job, Row
+from sabia.serving.protocols.parsers import Parse, ParsePlain
 from sabia.serving.readiness import Readiness
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.recorder import Measured, Recorder
-
-ParsePlain = Callable[[Request, Model], Row | Job | None]
-Parse = Callable[[Request, Model], Job]
 
 # What a request may cost on the event loop: the longest that health, metrics and other requests wait behind it.
 _ON_LOOP_SECONDS = 0.001
@@ -53,8 +52,11 @@ class Predictions:
         recorder: records what is answered later; what `respond` returns at once, its caller records.
     """
 
-    def __init__(self, model: Model, settings: Settings, recorder: Recorder, readiness: Readiness) -> None:
-        self._model, self._recorder, self._readiness = model, recorder, readiness
+    def __init__(self, model: Served, settings: Settings, recorder: Recorder, readiness: Readiness) -> None:
+        # Its rows are those that its parsers make, whichever kind of model it is.
+        self._model: Any = model
+        self._primary = model.primary if isinstance(model, TypedModel) else None
+        self._recorder, self._readiness = recorder, readiness
         self._timeout = settings.request_timeout_seconds
         self._pool: Pool[Response] = Pool(settings.threads, settings.queue)
         self._faults = faults.parse(settings.faults)
@@ -150,14 +152,14 @@ class Predictions:
         parsed = (parse_plain(request, model) if parse_plain is not None else None) or parse(request, model)
         return self._rows(stage, parsed.job() if isinstance(parsed, Row) else parsed, started)
 
-    def _rows(self, stage: str, job: Job, started: float, parse_seconds: float | None = None) -> Response:
+    def _rows(self, stage: str, job: Job[Any, Any], started: float, parse_seconds: float | None = None) -> Response:
         """Rows of any number; `parse_seconds` when they were parsed before, elsewhere."""
         parsed, used = perf_counter(), thread_time()
         fault: str | None = None
         if self._faults is None:
             prediction = self._model.predict(job.rows)
         else:
-            prediction, fault = self._faults(self._model.predict, job.rows)
+            prediction, fault = self._faults(self._model.predict, job.rows, self._primary)
         predicted = perf_counter()
         # By this thread's own clock: on a busy machine the wall clock counts others too.
         self._model.record_duration(len(job.rows), thread_time() - used)

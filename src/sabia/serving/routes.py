@@ -16,7 +16,7 @@ from sabia.contract.names import METRICS_PATH, v1_model, v1_predict, v2_infer, v
 from sabia.serving.endpoints import Endpoints
 from sabia.serving.errors import UnknownModel, UnknownPath, UnknownVersion
 from sabia.serving.http.messages import Request, Response
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served
 from sabia.serving.settings import Settings
 
 Endpoint = Callable[[Request, Mapping[str, str]], "Response | asyncio.Future[Response]"]
@@ -65,7 +65,7 @@ class Router:
         exact: the few targets that carry the load, found without matching, each with what its path captured.
     """
 
-    def __init__(self, model: Model, settings: Settings, endpoints: Endpoints) -> None:
+    def __init__(self, model: Served, settings: Settings, endpoints: Endpoints) -> None:
         self._name, self._version = model.name, model.version
         self._routes = [
             Route(re.compile(path), methods, MethodType(endpoint, endpoints), recorded=methods == _POST)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -17,7 +17,7 @@ from sabia.registry.verification import Artifact
 from sabia.serving.app import App
 from sabia.serving.http.connection import Connection
 from sabia.serving.http.pool import ConnectionPool
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.loading import open_model
 from sabia.serving.process.server import connection_pool
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
@@ -59,7 +59,7 @@ class Client:
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.model = Model(self.artifact)
+        self.model: Any = open_model(self.artifact)  # either kind
         self.metrics = VersionMetrics(self.model, self.registry)
         self.app = App(self.model, self.settings, self.registry, self.metrics)
 
@@ -91,7 +91,7 @@ class Client:
         """A metric's value now; of what came by the split, where routes are counted apart."""
         if metric.startswith(("sabia_requests", "sabia_request_", "sabia_decision", "sabia_predictions")):
             labels = {"route": "split"} | labels
-        found = self.sample(metric, {"model": MODEL, "version": self.artifact.manifest.version, **labels})
+        found = self.sample(metric, {"model": self.model.name, "version": self.model.version, **labels})
         assert found is not None, f"there is no {metric}{labels}"
         return found
 

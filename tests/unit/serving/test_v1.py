@@ -229,7 +229,7 @@ def test_while_draining_readiness_is_off_and_each_response_closes_its_connection
 
 
 def test_a_model_that_fails_is_a_500_that_reveals_nothing(client: Client) -> None:
-    client.model.predict_row = _failing  # type: ignore[method-assign]  # a model that fails is hard to train
+    client.model.predict_row = _failing  # a model that fails is hard to train
     response = client.predict(instances("1"))
     assert response.status_code == 500
     assert error(response) == "The model failed on this request; the server's log says why."

@@ -6,7 +6,7 @@ Off unless set. `faults` names them, with commas between: `errors=0.05,delay=200
 |---|---|
 | `errors=SHARE` | this share of the requests gets a 500 |
 | `delay=TIME` | every prediction takes this much longer |
-| `wrong=SHARE` | this share of the requests gets the opposite prediction (1 - prediction) |
+| `wrong=SHARE` | this share of the requests gets the opposite prediction, another class, or the negative value |
 | `constant=VALUE` | every prediction is this value |
 | `leak=BYTES` | every request leaks this much memory |
 | `after=CALLS` | the first requests, this many, are answered correctly |
@@ -22,16 +22,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sabia.contract.durations import parse_duration
 from sabia.contract.names import FAULT_HEADER
+from sabia.contract.signature import Output
 from sabia.serving.errors import ModelFailed
-
-Array = NDArray[np.float64]
 
 
 class InjectedFailure(ModelFailed):
@@ -92,8 +93,15 @@ class Faults:
     kept: list[bytes] = field(default_factory=list)
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(self, predict: Callable[[Array], Array], rows: Array) -> tuple[Array, str | None]:
+    def __call__(
+        self, predict: Callable[[Any], Any], rows: Any, primary: Output | None = None
+    ) -> tuple[Any, str | None]:
         """The prediction, and the fault that changed it, if any.
+
+        Args:
+            predict: of a scalar model, or of a typed one, which returns a dictionary of outputs.
+            rows: what it takes.
+            primary: the output of a typed model that is changed; None for a scalar model.
 
         Raises:
             InjectedFailure: this request is one of the share that fails.
@@ -113,10 +121,36 @@ class Faults:
             self.kept.append(bytes(self.leak))
             fault = "leak"
         if self.constant is not None:
-            return np.full_like(prediction, self.constant), "constant"
+            return _changed(prediction, primary, partial(_constant, value=self.constant)), "constant"
         if self.wrong and random.random() < self.wrong:  # noqa: S311
-            return 1 - prediction, "wrong"
+            return _changed(prediction, primary, _wrong), "wrong"
         return prediction, fault
+
+
+def _changed(prediction: Any, primary: Output | None, change: Callable[[NDArray[Any], Output | None], Any]) -> Any:
+    if primary is None:
+        return change(prediction, None)
+    return prediction | {primary.name: change(prediction[primary.name], primary)}
+
+
+def _constant(values: NDArray[Any], primary: Output | None, *, value: float) -> NDArray[Any]:
+    """The value everywhere; of a label, the class of that number."""
+    if primary is not None and primary.classes:
+        return np.full_like(values, primary.classes[int(value) % len(primary.classes)])
+    return values if values.dtype.kind == "O" else np.full_like(values, value)
+
+
+def _wrong(values: NDArray[Any], primary: Output | None) -> NDArray[Any]:
+    """The opposite of a probability, the next class of a label, the probabilities of other classes, minus a value."""
+    if primary is None or primary.role == "probability":
+        return np.asarray(1 - values)
+    if primary.role == "label":
+        classes = primary.classes or []
+        following = dict(zip(classes, [*classes[1:], *classes[:1]], strict=True))
+        return np.array([following.get(value, value) for value in values.tolist()], dtype=values.dtype)
+    if primary.role == "class-probabilities":
+        return np.roll(values, 1, axis=-1)
+    return -values if values.dtype.kind in "if" else values
 
 
 def parse(text: str) -> Faults | None:

@@ -11,9 +11,8 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -24,9 +23,11 @@ from sabia.contract import state as states
 from sabia.contract.bins import counts_of
 from sabia.contract.errors import InvalidReference, InvalidState
 from sabia.contract.manifest import REFERENCE_FILE, STATE_FILE
+from sabia.contract.signature import Signature
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, NotExplainable
+from sabia.serving.inference.session import open_session
 
 Array = NDArray[np.float64]
 
@@ -62,27 +63,35 @@ class Model:
 
     Attributes:
         names: the features, in the order of the columns.
-        minimum, maximum: the training rows' range, shape (columns,).
+        nullable: the features that may be null; a null is NaN.
+        minimum, maximum: the training rows' range, shape (columns,); infinite where it is not known.
         bins: the inner edges of the prediction's bins.
+        bin_count: the number of them.
+        content_digest: of the version's files.
         dtype: the precision that the model reads its input in.
         largest: values further from zero are refused: the arithmetic could overflow.
         linear: the parts of an explanation, or None when the methods have none.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession | None = None) -> None:
         manifest = artifact.manifest
         self.manifest = manifest
         self.name = manifest.name
         self.version = manifest.version
+        self.content_digest = manifest.digest
         self.names = tuple(feature.name for feature in manifest.inputs)
         self.width = len(self.names)
         self.column = {name: at for at, name in enumerate(self.names)}
-        self.minimum = np.array([feature.minimum for feature in manifest.inputs])
-        self.maximum = np.array([feature.maximum for feature in manifest.inputs])
+        self.nullable = frozenset(each.name for each in manifest.inputs if each.nullable)
+        self._nullable = np.array([each.nullable for each in manifest.inputs])
+        self.minimum = np.array([-np.inf if each.minimum is None else each.minimum for each in manifest.inputs])
+        self.maximum = np.array([np.inf if each.maximum is None else each.maximum for each in manifest.inputs])
         self._minima, self._maxima = np.tile(self.minimum, _BLOCK), np.tile(self.maximum, _BLOCK)
-        self.bins = _prediction_edges(artifact.files[REFERENCE_FILE])
+        check_reference(artifact.files[REFERENCE_FILE])
+        self.bins = manifest.bins.inner_edges
+        self.bin_count = len(self.bins) + 1
         self.linear = _linear(artifact.files[STATE_FILE], self.width)
-        self._session = _session(artifact.model)
+        self._session = session or open_session(artifact.model)
         self.dtype = _input_dtype(self._session, self.width)
         self.largest = min(LARGEST, float(np.finfo(self.dtype).max) / 2)
         self._predict_row: Callable[[Sequence[float]], float] = _BoundSession(self._session, self.dtype, self.width)
@@ -92,18 +101,21 @@ class Model:
         self._call_cost, self._row_cost = self._time()
 
     def predict(self, rows: Array) -> Array:
-        """Predictions of shape (rows,) for float64 rows of shape (rows, columns).
+        """Predictions of shape (rows,) for float64 rows of shape (rows, columns); NaN is a null.
 
         The same row gets the same prediction, up to `FAST_PATH_TOLERANCE` where a linear fast path exists.
 
         Raises:
-            InvalidInput: a value is not a finite number, or larger than `largest`.
+            InvalidInput: a value is not a finite number (a feature that may be null may be NaN), or larger than
+                `largest`.
             ModelFailed: the model raised, or predicted something that is not a number.
         """
         # NaN compares as false, so it fails here as well.
-        if not (rows.max() <= self.largest and rows.min() >= -self.largest):
-            self._raise_invalid(rows)
-        if self._fast_path is None:
+        complete = rows.max() <= self.largest and rows.min() >= -self.largest
+        if not complete:
+            self._check(rows)
+        # Only the graph says what becomes of a null.
+        if self._fast_path is None or not complete:
             response = self._predict(rows)
         elif len(rows) == 1:  # the same prediction as predict_row
             response = np.array([self._fast_path(rows[0].tolist())])
@@ -136,7 +148,7 @@ class Model:
             ModelFailed: the model raised, or predicted something that is not a number.
         """
         if max(row) > self.largest or min(row) < -self.largest:
-            self._raise_invalid(np.array([row], dtype=np.float64))
+            self._check(np.array([row], dtype=np.float64))
         try:
             prediction = self._predict_row(row)
         except Exception as error:  # as in predict()
@@ -185,14 +197,17 @@ class Model:
         """The number of predictions in each bin; shape (bins,)."""
         return counts_of(self.bins, prediction)
 
-    def _raise_invalid(self, rows: Array) -> NoReturn:
-        """Name the first value that is not a number, or too large."""
-        row, column = np.argwhere(~(np.abs(rows) <= self.largest))[0]
+    def _check(self, rows: Array) -> None:
+        """Raise InvalidInput for the first value that is too large, or not a number where it must be one."""
+        wrong = ~(np.abs(rows) <= self.largest) & ~(np.isnan(rows) & self._nullable)
+        if not wrong.any():
+            return
+        row, column = np.argwhere(wrong)[0]
         problem = f"is larger than {self.largest:.3g}" if np.isfinite(rows[row, column]) else "is not a finite number"
         raise InvalidInput(f'row {row}, feature "{self.names[column]}"', problem)
 
     def _smoke_test(self) -> None:
-        middle = (self.minimum / 2 + self.maximum / 2).reshape(1, -1)
+        middle = self._middle()
         try:
             together, alone = self._predict(middle), self.predict_row(middle[0].tolist())
         except (ModelFailed, InvalidInput) as error:
@@ -200,9 +215,15 @@ class Model:
         if not math.isfinite(alone) or together[0] != alone:
             raise LoadFailed("the model predicts differently for a row alone and among others.")
 
+    def _middle(self) -> Array:
+        """A row from the middle of the training range, 0 where it has no end; shape (1, columns)."""
+        bounded = np.isfinite(self.minimum) & np.isfinite(self.maximum)
+        with np.errstate(invalid="ignore"):
+            return np.where(bounded, self.minimum / 2 + self.maximum / 2, 0.0).reshape(1, -1)
+
     def _linear_fast_path(self) -> LinearFastPath | None:
         """The fast path of a linear version, if its predictions are the session's."""
-        if self.linear is None:
+        if self.linear is None or not np.isfinite([self.minimum, self.maximum]).all():
             return None
         rows = _probes(self.minimum, self.maximum)
         expected = self._predict(rows)
@@ -217,7 +238,7 @@ class Model:
 
     def _time(self) -> tuple[float, float]:
         """Seconds for a call, and for each row, the best of a few."""
-        middle = (self.minimum / 2 + self.maximum / 2).reshape(1, -1)
+        middle = self._middle()
         one, many = (
             min(_seconds(self._predict, rows) for _ in range(3))
             for rows in (middle, middle.repeat(_TIMED_ROWS, axis=0))
@@ -306,12 +327,15 @@ def _probes(minimum: Array, maximum: Array) -> Array:
     """Rows to compare the fast path and the session on, shape (rows, columns).
 
     They are in the training range, around it, and far outside, where a link that clips or saturates shows; in some each
-    feature alone is at its ends, and one is the middle.
+    feature alone is at its ends, and one is the middle. Of more features than `_PROBES`, some are at their ends
+    together: the memory that this takes is proportional to their number, not to its square.
     """
     middle, reach = minimum / 2 + maximum / 2, maximum / 2 - minimum / 2
     draws = np.random.default_rng(0).uniform(-1, 1, (_PROBES, len(middle)))
     spread = np.geomspace(1, 100, _PROBES).reshape(-1, 1)
-    corners = np.concatenate([np.diag(reach), -np.diag(reach)])
+    groups = np.arange(len(middle)) % _PROBES
+    alone = np.where(np.arange(min(_PROBES, len(middle))).reshape(-1, 1) == groups, reach, 0.0)
+    corners = np.concatenate([alone, -alone])
     return np.concatenate([middle + reach * draws * spread, middle + corners, middle.reshape(1, -1)])
 
 
@@ -321,16 +345,10 @@ def _seconds(call: Callable[[Array], object], rows: Array) -> float:
     return perf_counter() - started
 
 
-def _session(model: bytes | Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # One row is microseconds of work; a pool of threads would cost more than it saves, and fight other workers.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # as in predict(): its classes have no common base of their own
-        raise LoadFailed("model.onnx is not a model that ONNX Runtime can load.") from error
+def is_scalar(signature: Signature, session: onnxruntime.InferenceSession) -> bool:
+    """Whether `Model` serves this: floats in and one number out, unless the graph has an input for each of them."""
+    named = {node.name for node in session.get_inputs()} == {each.name for each in signature.inputs}
+    return signature.is_scalar and signature.primary == OUTPUT and not named
 
 
 def _input_dtype(session: onnxruntime.InferenceSession, width: int) -> type[np.floating[Any]]:
@@ -344,9 +362,14 @@ def _input_dtype(session: onnxruntime.InferenceSession, width: int) -> type[np.f
     return _FLOATS[node.type]
 
 
-def _prediction_edges(data: bytes) -> Array:
+def check_reference(data: bytes) -> None:
+    """Check that reference.json can be read; predictions do not need it, and monitoring does.
+
+    Raises:
+        LoadFailed: it cannot.
+    """
     try:
-        return np.array(references.decode(data).prediction.edges)
+        references.decode(data)
     except InvalidReference as error:
         raise LoadFailed(str(error)) from error
 

@@ -25,7 +25,7 @@ from sabia.contract.inferencelog import log_key
 from sabia.contract.names import ROUTES
 from sabia.errors import SabiaError
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served
 from sabia.serving.log import parquet
 from sabia.serving.log.records import Block
 from sabia.serving.log.spool import Spool
@@ -57,13 +57,13 @@ class InferenceLog:
     """
 
     def __init__(
-        self, model: Model, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
+        self, model: Served, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
     ) -> None:
-        self._name, self._width = model.name, model.width
+        self._name, self._width = model.name, len(model.names)
         self._metadata = parquet.FileMetadata(
             model=model.name,
             version=model.version,
-            digest=model.manifest.digest,
+            digest=model.content_digest,
             server=settings.log_server or socket.gethostname(),
             features=model.names,
             sample_rate=settings.log_sample,
@@ -276,7 +276,7 @@ class _Sender:
         return True
 
 
-def open_log(model: Model, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
+def open_log(model: Served, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
     """The log of these settings, in the store at this URL; nothing is written before it is started.
 
     Raises:

@@ -30,7 +30,7 @@ from sabia.serving.http.connection import Connection
 from sabia.serving.http.limits import MEBIBYTE, Limits
 from sabia.serving.http.pool import ConnectionPool
 from sabia.serving.inference.loading import load
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 
@@ -57,7 +57,7 @@ def serve(settings: Settings) -> None:
     run(app, settings, listener, on_ready=lambda: log_address(model, settings, listener))
 
 
-def build_app(model: Model, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
+def build_app(model: Served, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
     """One process's application, with its inference log if one is set.
 
     Raises:
@@ -85,7 +85,7 @@ def listen(settings: Settings) -> socket.socket:
         raise LoadFailed(f"cannot listen on {settings.host}:{settings.http_port} ({error.strerror}).") from error
 
 
-def log_address(model: Model, settings: Settings, listener: socket.socket) -> None:
+def log_address(model: Served, settings: Settings, listener: socket.socket) -> None:
     """Log the listening address.
 
     Logged last: supervisors treat this line as "ready" and may signal immediately.

@@ -26,8 +26,8 @@ from prometheus_client import CollectorRegistry
 
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.loading import load_artifact
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.loading import load_artifact, open_model
+from sabia.serving.inference.typed import Served
 from sabia.serving.process.server import LOG_SECONDS, build_app, listen, log_address, run
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import DIED, STUCK, VersionMetrics
@@ -47,7 +47,7 @@ def serve(settings: Settings) -> None:
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    model = Model(_read_apart(settings))
+    model = open_model(_read_apart(settings))
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         raise LoadFailed(f"{threads} threads run where workers are to be forked; only one may.")
@@ -98,7 +98,7 @@ class _Supervisor:
 
     def __init__(
         self,
-        model: Model,
+        model: Served,
         settings: Settings,
         listener: socket.socket,
         metrics: VersionMetrics,

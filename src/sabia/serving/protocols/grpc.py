@@ -24,9 +24,12 @@ from sabia.serving.app import App
 from sabia.serving.errors import InvalidInput, LoadFailed, RequestError, UnknownModel, UnknownVersion
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.model import Model
-from sabia.serving.protocols import messages, v2
+from sabia.serving.inference.session import Outputs
+from sabia.serving.inference.typed import Served, TypedModel
+from sabia.serving.protocols import messages, typedtensors, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE
+from sabia.serving.protocols.parsers import parsers_of
 from sabia.serving.settings import Settings
 
 Array = NDArray[np.float64]
@@ -133,7 +136,7 @@ class Service:
         """The model's inputs and outputs."""
         request = await _parsed(messages.ModelMetadataRequest, body, context)
         await self._check(request.name, request.version, context)
-        metadata = v2.metadata(self._model)
+        metadata = parsers_of(self._model).metadata(self._model)
         tensors = {
             side: [
                 messages.ModelMetadataResponse.TensorMetadata(
@@ -184,7 +187,7 @@ class Service:
             await _abort(context, error)
 
 
-def check_identity(name: str, version: str, model: Model) -> None:
+def check_identity(name: str, version: str, model: Served) -> None:
     """Refuse a request for what is not served here; an empty version is any.
 
     Raises:
@@ -196,7 +199,7 @@ def check_identity(name: str, version: str, model: Model) -> None:
         raise UnknownVersion(version, model.version)
 
 
-def parse(request: Request, model: Model) -> Job:
+def parse(request: Request, model: Served) -> Job[Any, Any]:
     """Parse an infer request from its bytes.
 
     Raises:
@@ -214,6 +217,11 @@ def parse(request: Request, model: Model) -> Job:
     if not infer.inputs:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
     inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(infer.inputs)]
+    if isinstance(model, TypedModel):
+        batch = typedtensors.read(inputs, memoryview(b"".join(raw)), model.signature)
+        requested = [v2.RequestedOutput(output.name) for output in infer.outputs]
+        wanted = typedtensors.wanted(requested, model.signature, binary=bool(raw))
+        return Job(batch, partial(_write_typed, infer.id, wanted, model))
     v2.check_outputs(output.name for output in infer.outputs)
     rows = v2.parse_rows(inputs, memoryview(b"".join(raw)), model)
     return Job(rows, partial(_write, infer.id, bool(raw), model))
@@ -243,6 +251,19 @@ def _write(request_id: str, raw: bool, model: Model, prediction: Array) -> Respo
         response.raw_output_contents.append(prediction.astype("<f8").tobytes())
     else:
         tensor.contents.fp64_contents.extend(prediction.tolist())
+    return Response(body=_bytes(response), media_type="application/grpc")
+
+
+def _write_typed(request_id: str, wanted: list[typedtensors.Wanted], model: TypedModel, outputs: Outputs) -> Response:
+    response = messages.ModelInferResponse(model_name=model.name, model_version=model.version, id=request_id)
+    for each in wanted:
+        column, kind = outputs[each.output.name], typedtensors.DATATYPES[each.output.dtype]
+        tensor = response.outputs.add(name=each.name, datatype=kind, shape=column.shape)
+        if each.binary:
+            response.raw_output_contents.append(typedtensors.binary_data(each.output, column))
+        else:
+            values = typedtensors.encoded(each.output, column) if kind == "BYTES" else column.ravel().tolist()
+            getattr(tensor.contents, _CONTENTS[kind]).extend(values)
     return Response(body=_bytes(response), media_type="application/grpc")
 
 

@@ -12,19 +12,11 @@ from numpy.typing import NDArray
 from sabia.serving.errors import InvalidInput, quote
 from sabia.serving.inference.model import Model
 from sabia.serving.protocols import pieces
+from sabia.serving.protocols.values import KINDS
 
 Array = NDArray[np.float64]
 
 _NUMBERS = frozenset({int, float})
-_JSON_NAMES = {
-    type(None): "null",
-    bool: "a boolean",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-    int: "a number",
-    float: "a number",
-}
 
 
 class _Lists(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -59,7 +51,17 @@ def parse_lists(body: bytes, width: int) -> list[float] | Array | None:
 
 
 def parse_instances(document: object, model: Model) -> Array:
-    """Rows of shape (rows, columns) from a decoded V1 body.
+    """Rows of shape (rows, columns) from a decoded V1 body; a feature that is null or absent, and may be, is NaN.
+
+    Raises:
+        InvalidInput: names the first field that is wrong.
+    """
+    field, instances = instances_of(document)
+    return np.array([_row(f"{field}[{at}]", row, model) for at, row in enumerate(instances)], dtype=np.float64)
+
+
+def instances_of(document: object) -> tuple[str, list[Any]]:
+    """The instances of a decoded V1 body, at least one, and the key that they came under.
 
     `inputs` stands for `instances`, as the protocol allows. Other keys beside them are left alone: V1 clients send
     `signature_name` and the like. Of a key given twice, the last one counts.
@@ -79,10 +81,10 @@ def parse_instances(document: object, model: Model) -> Array:
         raise InvalidInput(f'"{field}"', f"is {_kind(instances)}; a list of rows is needed")
     if not instances:
         raise InvalidInput(f'"{field}"', "is empty; send at least one row")
-    return np.array([_row(f"{field}[{at}]", row, model) for at, row in enumerate(instances)], dtype=np.float64)
+    return field, instances
 
 
-def _row(field: str, row: object, model: Model) -> list[float]:
+def _row(field: str, row: object, model: Model) -> list[float | None]:
     if isinstance(row, dict):
         return _named_row(field, row, model)
     if not isinstance(row, list):
@@ -90,20 +92,22 @@ def _row(field: str, row: object, model: Model) -> list[float]:
     if len(row) != model.width:
         raise InvalidInput(field, f"has {len(row)} values; the model takes {model.width}")
     if not set(map(type, row)) <= _NUMBERS:
-        for at, cell in enumerate(row):
-            _check_number(f"{field}[{at}]", cell)
+        for at, (name, cell) in enumerate(zip(model.names, row, strict=True)):
+            if cell is not None or name not in model.nullable:
+                _check_number(f"{field}[{at}]", cell)
     return row
 
 
-def _named_row(field: str, row: dict[str, Any], model: Model) -> list[float]:
+def _named_row(field: str, row: dict[str, Any], model: Model) -> list[float | None]:
     for name, cell in row.items():
         if name not in model.column:
             raise InvalidInput(field, f"has an unknown feature {quote(name)}")
-        _check_number(f'{field}["{name}"]', cell)
+        if cell is not None or name not in model.nullable:
+            _check_number(f'{field}["{name}"]', cell)
     for name in model.names:
-        if name not in row:
+        if name not in row and name not in model.nullable:
             raise InvalidInput(field, f'lacks feature "{name}"')
-    return [row[name] for name in model.names]
+    return [row.get(name) for name in model.names]
 
 
 def _check_number(field: str, cell: object) -> None:
@@ -112,4 +116,4 @@ def _check_number(field: str, cell: object) -> None:
 
 
 def _kind(value: object) -> str:
-    return _JSON_NAMES[type(value)]
+    return KINDS[type(value)]

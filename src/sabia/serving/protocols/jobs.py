@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,12 +15,16 @@ from sabia.serving.http.messages import Response
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A checked request: rows of shape (rows, columns), and what writes the response to their predictions."""
+Rows = TypeVar("Rows", bound=Sized)
+Predicted = TypeVar("Predicted")
 
-    rows: Array
-    write: Callable[[Array], Response]
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[Rows, Predicted]):
+    """A checked request: its rows as the model takes them, and what writes the response to their predictions."""
+
+    rows: Rows
+    write: Callable[[Predicted], Response]
 
 
 class Row(msgspec.Struct, gc=False):
@@ -33,6 +38,6 @@ class Row(msgspec.Struct, gc=False):
         """The body; `repr` of a finite float is JSON, and reads back as the same float."""
         return b"%b%b%b" % (self.before, repr(prediction).encode(), self.after)
 
-    def job(self) -> Job:
+    def job(self) -> Job[Array, Array]:
         """The same request in the form of many rows."""
         return Job(np.array([self.values]), lambda prediction: Response(body=self.write(prediction.item())))

@@ -12,6 +12,8 @@ from typing import Any
 from sabia.contract.names import PIN_HEADER, v1_explain, v1_model, v1_predict, v2_infer, v2_model
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served, TypedModel
+from sabia.serving.protocols import schemas
 from sabia.serving.protocols.v2 import DATATYPES
 
 Document = dict[str, Any]
@@ -53,7 +55,7 @@ _ANY = (400, 404, 405, 408, 431, 503)
 _BODY = (413, 415, 500, 504)
 
 
-def v1(model: Model) -> Document:
+def v1(model: Served) -> Document:
     """The document of the V1 protocol, and of the platforms' names for it."""
     path = v1_model(model.name)
     predict = _post("Predict", _rows(), _ref("Predictions"), *_BODY)
@@ -70,13 +72,13 @@ def v1(model: Model) -> Document:
         },
         {
             "Row": _row(model),
-            "Predictions": _object(predictions={"type": "array", "items": {"type": "number"}}),
+            "Predictions": _object(predictions={"type": "array", "items": _prediction(model)}),
             "Explanations": _object(explanations={"type": "array", "items": _explanation()}),
         },
     )
 
 
-def v2(model: Model) -> Document:
+def v2(model: Served) -> Document:
     """The document of the Open Inference Protocol."""
     path = v2_model(model.name)
     version = f"{path}/versions/{model.version}"
@@ -114,12 +116,12 @@ def v2(model: Model) -> Document:
                 outputs={"type": "array", "items": {"type": "object"}},
             ),
             "InferRequest": _infer_request(model),
-            "InferResponse": _infer_response(),
+            "InferResponse": _infer_response(model),
         },
     )
 
 
-def _document(model: Model, protocol: str, paths: Document, schemas: Document) -> Document:
+def _document(model: Served, protocol: str, paths: Document, schemas: Document) -> Document:
     return {
         "openapi": "3.1.0",
         "info": {
@@ -184,7 +186,13 @@ def _number(model: Model) -> Document:
     return {"type": "number", "minimum": -model.largest, "maximum": model.largest}
 
 
-def _row(model: Model) -> Document:
+def _prediction(model: Served) -> Document:
+    return schemas.prediction(model.signature) if isinstance(model, TypedModel) else {"type": "number"}
+
+
+def _row(model: Served) -> Document:
+    if isinstance(model, TypedModel):
+        return schemas.row(model.signature)
     number = _number(model)
     return {
         "oneOf": [
@@ -209,26 +217,13 @@ def _explanation() -> Document:
     )
 
 
-def _infer_request(model: Model) -> Document:
+def _infer_request(model: Served) -> Document:
     parameters = {"type": ["object", "null"]}
-    tensor = {
-        "type": "object",
-        "description": (
-            f'One tensor "{INPUT}" of shape [rows, {model.width}], or one for each feature of shape [rows]; the '
-            "data fits the shape."
-        ),
-        "properties": {
-            "name": {"enum": [INPUT, *model.names]},
-            "shape": {"type": "array", "items": {"type": "integer", "minimum": -1, "maximum": 2**31}, "maxItems": 2},
-            "datatype": {"enum": [name for name in DATATYPES if name != "FP16"]},
-            "data": {"type": "array", "minItems": 1},
-            "parameters": parameters,
-        },
-        "required": ["name", "shape", "datatype", "data"],
-    }
+    tensor = schemas.tensor(model.signature) if isinstance(model, TypedModel) else _features(model)
+    name = schemas.output_names(model.signature) if isinstance(model, TypedModel) else {"const": OUTPUT}
     output = {
         "type": "object",
-        "properties": {"name": {"const": OUTPUT}, "parameters": parameters},
+        "properties": {"name": name, "parameters": parameters},
         "required": ["name"],
     }
     return {
@@ -243,13 +238,34 @@ def _infer_request(model: Model) -> Document:
     }
 
 
-def _infer_response() -> Document:
-    output = _object(
-        name={"const": OUTPUT},
-        shape={"type": "array", "items": {"type": "integer"}},
-        datatype={"const": "FP64"},
-        data={"type": "array", "items": {"type": "number"}},
-    )
+def _features(model: Model) -> Document:
+    return {
+        "type": "object",
+        "description": (
+            f'One tensor "{INPUT}" of shape [rows, {model.width}], or one for each feature of shape [rows]; the '
+            "data fits the shape."
+        ),
+        "properties": {
+            "name": {"enum": [INPUT, *model.names]},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": -1, "maximum": 2**31}, "maxItems": 2},
+            "datatype": {"enum": [name for name in DATATYPES if name != "FP16"]},
+            "data": {"type": "array", "minItems": 1},
+            "parameters": {"type": ["object", "null"]},
+        },
+        "required": ["name", "shape", "datatype", "data"],
+    }
+
+
+def _infer_response(model: Served) -> Document:
+    if isinstance(model, TypedModel):
+        output = schemas.output_tensor(model.signature)
+    else:
+        output = _object(
+            name={"const": OUTPUT},
+            shape={"type": "array", "items": {"type": "integer"}},
+            datatype={"const": "FP64"},
+            data={"type": "array", "items": {"type": "number"}},
+        )
     response = _object(
         model_name={"type": "string"}, model_version={"type": "string"}, outputs={"type": "array", "items": output}
     )

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 _BEFORE, _AFTER = b'{"predictions":[', b"]}"
 
 
-def parse_plain(request: Request, model: Model) -> Row | Job | None:
+def parse_plain(request: Request, model: Model) -> Row | Job[Array, Array] | None:
     """The request, if it is plain rows of numbers; None is not an error, and `parse_predict` finds out what it is."""
     if not headers.is_plain(request) or not cloudevents.REQUIRED.isdisjoint(request.headers):
         return None
@@ -32,7 +32,7 @@ def parse_plain(request: Request, model: Model) -> Row | Job | None:
     return None if rows is None else _job(rows, _predictions, cloudevents.Mode.NONE, model)
 
 
-def parse_predict(request: Request, model: Model) -> Job:
+def parse_predict(request: Request, model: Model) -> Job[Array, Array]:
     """Parse a `:predict` request.
 
     Raises:
@@ -41,7 +41,7 @@ def parse_predict(request: Request, model: Model) -> Job:
     return _parse(request, model, _predictions)
 
 
-def parse_explain(request: Request, model: Model) -> Job:
+def parse_explain(request: Request, model: Model) -> Job[Array, Array]:
     """Parse an `:explain` request.
 
     Raises:
@@ -50,25 +50,30 @@ def parse_explain(request: Request, model: Model) -> Job:
     return _parse(request, model, _explanations)
 
 
-def _parse(request: Request, model: Model, document_of: Callable[[Model, Array, Array], Any]) -> Job:
+def decode(request: Request) -> tuple[object, cloudevents.Mode]:
+    """The JSON document of a request, out of its event if it is in one.
+
+    Raises:
+        RequestError: the body is not JSON, or not the event that its headers say.
+    """
     headers.check(request, cloudevents.STRUCTURED)
     mode = cloudevents.mode_of(request)
     if mode is cloudevents.Mode.BINARY:
         cloudevents.check_binary(request)
-    return _job(_rows(request.body, mode, model), document_of, mode, model)
-
-
-def _rows(body: bytes, mode: cloudevents.Mode, model: Model) -> Array:
-    if not body:
+    if not request.body:
         raise InvalidInput("The body", "is empty")
-    with one_at_a_time(len(body)):
-        try:
-            document = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidInput("The body", "is not JSON") from error
-        if mode is cloudevents.Mode.STRUCTURED:
-            document = cloudevents.data_of(document)
-        return parse_instances(document, model)
+    try:
+        document = msgspec.json.decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("The body", "is not JSON") from error
+    return cloudevents.data_of(document) if mode is cloudevents.Mode.STRUCTURED else document, mode
+
+
+def _parse(request: Request, model: Model, document_of: Callable[[Model, Array, Array], Any]) -> Job[Array, Array]:
+    with one_at_a_time(len(request.body)):
+        document, mode = decode(request)
+        rows = parse_instances(document, model)
+    return _job(rows, document_of, mode, model)
 
 
 def _job(
@@ -76,7 +81,7 @@ def _job(
     document_of: Callable[[Model, Array, Array], Any],
     mode: cloudevents.Mode,
     model: Model,
-) -> Job:
+) -> Job[Array, Array]:
     def write(prediction: Array) -> Response:
         return cloudevents.wrap(document_of(model, rows, prediction), mode, model.name)
 

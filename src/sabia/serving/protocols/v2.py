@@ -38,7 +38,7 @@ DATATYPES = {
     "UINT16": "<u2",
     "UINT8": "<u1",
 }
-_INTEGERS = {name: np.iinfo(dtype) for name, dtype in DATATYPES.items() if "INT" in name}
+INTEGERS = {name: np.iinfo(dtype) for name, dtype in DATATYPES.items() if "INT" in name}
 _OTHER = ("BOOL", "BYTES")
 
 
@@ -97,7 +97,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _PLAIN_DECODER = msgspec.json.Decoder(_Plain)
 
 
-def parse_plain(request: Request, model: Model) -> Row | Job | None:
+def parse_plain(request: Request, model: Model) -> Row | Job[Array, Array] | None:
     """The request, if it is one plain row of FP64; None is not an error, and `parse` finds out what it is."""
     if not headers.is_plain(request) or b"inference-header-content-length" in request.headers:
         return None
@@ -117,7 +117,7 @@ def parse_plain(request: Request, model: Model) -> Row | Job | None:
     return Row(tensor.data, before % (model.name.encode(), model.version.encode(), named, OUTPUT.encode()), b"]}]}")
 
 
-def _parse_plain_large(body: bytes, model: Model) -> Job | None:
+def _parse_plain_large(body: bytes, model: Model) -> Job[Array, Array] | None:
     """The request, if it is many plain rows of FP64 in one flat list."""
     taken = pieces.take_data(body)
     try:
@@ -135,7 +135,7 @@ def _parse_plain_large(body: bytes, model: Model) -> Job | None:
     return Job(infer.rows, partial(_write, infer, model))
 
 
-def parse(request: Request, model: Model) -> Job:
+def parse(request: Request, model: Model) -> Job[Array, Array]:
     """Parse an infer request.
 
     Raises:
@@ -162,7 +162,18 @@ def parse_infer(body: bytes, header_length: int | None, model: Model) -> Infer:
     Raises:
         InvalidInput: names the first field that is wrong.
     """
-    head, tail = _parts(body, header_length)
+    request, tail = decode(body, header_length)
+    rows = parse_rows(request.inputs, tail, model)
+    return Infer(rows, request.id, _wants_binary(request))
+
+
+def decode(body: bytes, header_length: int | None) -> tuple[InferRequest, memoryview]:
+    """The JSON part of a request, with at least one input, and the binary data behind it.
+
+    Raises:
+        InvalidInput: the body is not a request of the protocol.
+    """
+    head, tail = _split(body, header_length)
     try:
         request = _DECODER.decode(head)
     except msgspec.ValidationError as error:
@@ -171,8 +182,7 @@ def parse_infer(body: bytes, header_length: int | None, model: Model) -> Infer:
         raise InvalidInput("The body", "is not JSON") from error
     if not request.inputs:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
-    rows = parse_rows(request.inputs, tail, model)
-    return Infer(rows, request.id, _wants_binary(request))
+    return request, tail
 
 
 def quote_reason(error: msgspec.ValidationError) -> str:
@@ -180,7 +190,7 @@ def quote_reason(error: msgspec.ValidationError) -> str:
     return str(error)[:300]
 
 
-def _parts(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
+def _split(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
     if not 0 < header_length <= len(body):
@@ -203,7 +213,8 @@ def parse_rows(inputs: list[Input], tail: memoryview, model: Model) -> Array:
             )
         if tensor.name in tensors:
             raise InvalidInput(f"{field}.name", f"{quote(tensor.name)} is given twice")
-        values, tail = _values(field, tensor, tail)
+        nullable = bool(model.nullable) if tensor.name == INPUT else tensor.name in model.nullable
+        values, tail = _values(field, tensor, tail, nullable=nullable)
         tensors[tensor.name] = _shaped(field, tensor, values, model)
     if tail:
         raise InvalidInput("The body", f"has {len(tail)} bytes that no input claims")
@@ -217,14 +228,16 @@ def _joined(tensors: dict[str, Array], model: Model) -> Array:
         return tensors[INPUT]
     for name in model.names:
         if name not in tensors:
-            raise InvalidInput('"inputs"', f'lacks feature "{name}"')
+            if name not in model.nullable or not tensors:
+                raise InvalidInput('"inputs"', f'lacks feature "{name}"')
+            tensors[name] = np.full_like(next(iter(tensors.values())), np.nan)
     columns = [tensors[name] for name in model.names]
     if len({len(column) for column in columns}) != 1:
         raise InvalidInput('"inputs"', "must all have the same number of rows")
     return np.concatenate(columns, axis=1)
 
 
-def _values(field: str, tensor: Input, tail: memoryview) -> tuple[Array, memoryview]:
+def _values(field: str, tensor: Input, tail: memoryview, *, nullable: bool) -> tuple[Array, memoryview]:
     """The tensor's values, flat, and what remains of the binary part."""
     kind = tensor.datatype.upper()
     if kind in _OTHER:
@@ -233,7 +246,7 @@ def _values(field: str, tensor: Input, tail: memoryview) -> tuple[Array, memoryv
         raise InvalidInput(f"{field}.datatype", f"{quote(tensor.datatype)} is not a datatype of the protocol")
     size = (tensor.parameters or {}).get("binary_data_size")
     if size is None:
-        return _json_values(field, tensor, kind), tail
+        return _json_values(field, tensor, kind, nullable=nullable), tail
     if tensor.data is not None:
         raise InvalidInput(f"{field}.data", "must be absent when binary_data_size is given")
     if type(size) is not int or not 0 <= size <= len(tail):
@@ -243,25 +256,32 @@ def _values(field: str, tensor: Input, tail: memoryview) -> tuple[Array, memoryv
     return np.frombuffer(tail[:size], dtype=DATATYPES[kind]).astype(np.float64), tail[size:]
 
 
-def _json_values(field: str, tensor: Input, kind: str) -> Array:
+def _json_values(field: str, tensor: Input, kind: str, *, nullable: bool) -> Array:
     if kind == "FP16":
         raise InvalidInput(f"{field}.datatype", "FP16 has no JSON form; send it as binary data")
     if not isinstance(tensor.data, list):
         raise InvalidInput(f"{field}.data", "is missing; a list of numbers is needed")
-    cells = _flat(f"{field}.data", tensor.data, depth=len(tensor.shape))
-    if kind in _INTEGERS:
-        _check_integers(f"{field}.data", cells, kind)
-    elif not set(map(type, cells)) <= {int, float}:
+    cells = flat(f"{field}.data", tensor.data, depth=len(tensor.shape))
+    if kind in INTEGERS:
+        check_integers(f"{field}.data", [cell for cell in cells if cell is not None] if nullable else cells, kind)
+    elif not set(map(type, cells)) <= ({int, float, type(None)} if nullable else {int, float}):
         raise InvalidInput(f"{field}.data", "has values that are not numbers")
     try:
         with np.errstate(over="ignore"):
-            return np.array(cells, dtype=np.float64).astype(DATATYPES[kind]).astype(np.float64)
+            values = np.array(cells, dtype=np.float64)
+            if kind in INTEGERS and nullable and np.isnan(values).any():
+                return values  # whole numbers have no NaN
+            return values.astype(DATATYPES[kind]).astype(np.float64)
     except OverflowError as error:
         raise InvalidInput(f"{field}.data", f"has values out of the range of {kind}") from error
 
 
-def _flat(field: str, data: list[Any], *, depth: int) -> list[Any]:
-    """The cells of a flat list, or of lists nested as deep as the shape and equally long at each depth."""
+def flat(field: str, data: list[Any], *, depth: int) -> list[Any]:
+    """The cells of a flat list, or of lists nested as deep as the shape and equally long at each depth.
+
+    Raises:
+        InvalidInput: the lists are nested deeper, or unequal.
+    """
     while any(isinstance(cell, list) for cell in data):
         if depth <= 1:
             raise InvalidInput(field, "is nested deeper than its shape")
@@ -272,10 +292,15 @@ def _flat(field: str, data: list[Any], *, depth: int) -> list[Any]:
     return data
 
 
-def _check_integers(field: str, cells: list[Any], kind: str) -> None:
+def check_integers(field: str, cells: list[Any], kind: str) -> None:
+    """Refuse cells that are not whole numbers of this datatype.
+
+    Raises:
+        InvalidInput: names the field.
+    """
     if not set(map(type, cells)) <= {int}:
         raise InvalidInput(field, f"has values that are not whole numbers, as {kind} needs")
-    if cells and not (_INTEGERS[kind].min <= min(cells) and max(cells) <= _INTEGERS[kind].max):
+    if cells and not (INTEGERS[kind].min <= min(cells) and max(cells) <= INTEGERS[kind].max):
         raise InvalidInput(field, f"has values out of the range of {kind}")
 
 

@@ -27,7 +27,7 @@ from sabia.contract.metrics import (
     STATUS_CLASSES,
 )
 from sabia.contract.names import ROUTES, SPLIT
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served
 from sabia.serving.telemetry.shared import Shared
 
 Array = NDArray[np.float64]
@@ -90,12 +90,12 @@ class VersionMetrics(Collector):
         workers: number of processes that count; each calls `use_slot`, once, before it counts.
     """
 
-    def __init__(self, model: Model, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
+    def __init__(self, model: Served, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
         self._name, self._version = model.name, model.version
-        self._digest = model.manifest.digest
+        self._digest = model.content_digest
         self._features = model.names
         self._workers = workers
-        self._at = _Layout(len(model.bins) + 1, model.width)
+        self._at = _Layout(model.bin_count, len(model.names))
         self._bases = {route: at * self._at.route for at, route in enumerate(ROUTES)}
         # One slot more than workers, for their supervisor.
         self._shared = Shared(workers + 1, self._at.integers, self._at.floats)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SPLIT
 from sabia.serving.http.messages import Request, Response
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.serving.telemetry.sink import Log
 
@@ -35,8 +35,8 @@ class Measured(msgspec.Struct, gc=False):
     parse: float
     predict: float
     write: float
-    prediction: Any  # float64 of shape (rows,), or a float
-    rows: Any  # float64 of shape (rows, columns), or a list of floats
+    prediction: Any  # float64 of shape (rows,), or a float; of a typed model its outputs
+    rows: Any  # float64 of shape (rows, columns), or a list of floats; of a typed model a Batch
 
 
 # Request id, start by `perf_counter`, duration in seconds, route, and what was predicted.
@@ -50,11 +50,11 @@ class Recorder:
         log: gets every request and its response; None without an inference log.
     """
 
-    def __init__(self, model: Model, metrics: VersionMetrics, log: Log | None) -> None:
+    def __init__(self, model: Served, metrics: VersionMetrics, log: Log | None) -> None:
         self.log = log
         self._model, self._metrics = model, metrics
         self._version = model.version.encode()
-        self._pack = struct.Struct(f"{model.width}d").pack
+        self._pack = struct.Struct(f"{len(model.names)}d").pack
         self._singles: list[_Single] = []
 
     def record(self, response: Response, request: Request) -> None:
@@ -85,7 +85,7 @@ class Recorder:
         ids, started, seconds, _, measured = zip(*singles, strict=True)
         # Half the time of making an array of lists.
         packed = b"".join([self._pack(*each.rows) for each in measured])
-        rows = np.frombuffer(packed).reshape(len(measured), self._model.width)
+        rows = np.frombuffer(packed).reshape(len(measured), len(self._model.names))
         prediction, parse, predict, write = np.array(
             [(each.prediction, each.parse, each.predict, each.write) for each in measured]
         ).T
@@ -96,13 +96,17 @@ class Recorder:
     def _record_many(self, request_id: bytes, seconds: float, route: str, measured: Measured) -> None:
         took = tuple(np.array([[measured.parse], [measured.predict], [measured.write]]))
         self._count(measured.stage, measured.rows, measured.prediction, took, route)
-        if self.log is not None:
+        if self.log is not None and not isinstance(self._model, TypedModel):
             self.log.many(request_id, measured.rows, measured.prediction, seconds, route)
 
-    def _count(self, stage: str, rows: Array, prediction: Array, took: tuple[Array, ...], route: str) -> None:
+    def _count(self, stage: str, rows: Any, prediction: Any, took: tuple[Array, ...], route: str) -> None:
         """Count predictions; parsing, predicting and writing took arrays of shape (requests,)."""
         metrics, model = self._metrics, self._model
-        metrics.count_predictions(model.bin_counts(prediction), model.out_of_range(rows), route)
+        if isinstance(model, TypedModel):
+            digest = model.digest(rows, prediction)
+            metrics.count_predictions(digest.bins, digest.outside, route)
+        else:
+            metrics.count_predictions(model.bin_counts(prediction), model.out_of_range(rows), route)
         metrics.count_prediction_time(sum(took[1:], took[0]), route)
         for name, seconds in zip(("preprocess", stage, "postprocess"), took, strict=True):
             metrics.count_stage(name, seconds)

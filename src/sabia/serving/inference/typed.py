@@ -1,0 +1,257 @@
+"""A model of any signature: a batch in, an array for each output out. Knows no protocol.
+
+`Model` is the same for the scalar signature, floats in and one number out, and has its fast path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from sabia.contract.signature import Input, Output, Signature
+from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, quote
+from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask
+from sabia.serving.inference.model import LARGEST, Model
+from sabia.serving.inference.session import Outputs, Session
+
+Counts = NDArray[np.int64]
+
+# Lengths that are tried at loading for a dimension of any length; a convolution may need many.
+_FREE_LENGTHS = (1, 32, 224)
+# Rows that are timed at loading to learn what a row costs, unless one takes longer than this.
+_TIMED_ROWS = 64
+_QUICK_SECONDS = 0.001
+# Lengths of free dimensions that are remembered as ones that the graph takes.
+_MOST_LENGTHS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What is counted of a batch and its outputs: rows, by bin of the primary output, and by input.
+
+    Attributes:
+        bins: shape (bins,).
+        outside: with a value outside the training rows' range; shape (inputs,), as the others.
+        unknown: with a value that is not in the input's categories.
+        missing: without a value.
+    """
+
+    bins: Counts
+    outside: Counts
+    unknown: Counts
+    missing: Counts
+
+
+class TypedModel:
+    """One version, ready to predict.
+
+    Attributes:
+        inputs: by name, in the order of the signature.
+        names: those of the inputs.
+        primary: the primary output.
+        bin_count: the number of its bins.
+        content_digest: of the version's files.
+    """
+
+    has_fast_path = False
+
+    def __init__(
+        self, signature: Signature, session: onnxruntime.InferenceSession, *, name: str, version: str, digest: str
+    ) -> None:
+        self.signature, self.name, self.version, self.content_digest = signature, name, version, digest
+        self.bin_count = len(signature.bins)
+        self.inputs = {each.name: each for each in signature.inputs}
+        self.names = tuple(self.inputs)
+        self.outputs = {each.name: each for each in signature.outputs}
+        self.primary = signature.primary_output
+        self._session = Session(signature, session)
+        self._categories = {each.name: frozenset(each.categories) for each in signature.inputs if each.categories}
+        self._strict = [each for each in signature.inputs if each.strict]
+        self._finite = [each.name for each in signature.outputs if each.role not in ("label", "opaque")]
+        self._free = [each for each in signature.inputs if None in each.shape[1:]]
+        self._lengths: set[tuple[tuple[int, ...], ...]] = set()
+        self._call_cost, self._row_cost = self._smoke_test()
+
+    def predict(self, batch: Batch) -> Outputs:
+        """The outputs of a batch, each of shape (rows, ...).
+
+        Raises:
+            InvalidInput: a value is not one that the signature allows, or the graph fails on a value that the training
+                rows do not have.
+            ModelFailed: the graph fails on any other, or returns something that is not a number.
+        """
+        for each in self.signature.inputs:
+            self._check(each, batch)
+        try:
+            outputs = self._run(batch)
+        except ModelFailed:
+            self._blame(batch)
+            raise
+        if self._free and len(self._lengths) < _MOST_LENGTHS:
+            self._lengths.add(self._lengths_of(batch))
+        return outputs
+
+    def _run(self, batch: Batch) -> Outputs:
+        outputs = self._session.run(batch)
+        if not all(np.isfinite(outputs[name]).all() for name in self._finite):
+            raise ModelFailed
+        return outputs
+
+    def expected_seconds(self, rows: int) -> float:
+        """The expected duration of `predict` for this many rows, by its recent durations."""
+        return self._call_cost + rows * self._row_cost
+
+    def record_duration(self, rows: int, seconds: float) -> None:
+        """Learn from the duration of one `predict`: at once when it is slower, gradually when it is faster again."""
+        cost = max(0.0, seconds - self._call_cost) / rows
+        self._row_cost = cost if cost > self._row_cost else 0.9 * self._row_cost + 0.1 * cost
+
+    def digest(self, batch: Batch, outputs: Outputs) -> Digest:
+        """Count a batch and its outputs."""
+        bins = self.signature.bins.counts(outputs[self.primary.name])
+        outside, unknown, missing = (np.zeros(len(self.names), dtype=np.int64) for _ in range(3))
+        for at, each in enumerate(self.signature.inputs):
+            if each.nullable:
+                missing[at] = batch.missing(each).sum()
+            outside[at] = self._rows_where(_outside(each, batch.columns[each.name]), each, batch)
+            if each.name in self._categories:
+                unknown[at] = self._rows_where(self._unknown(each, batch), each, batch)
+        return Digest(bins, outside, unknown, missing)
+
+    def example(self, rows: int = 1, free_length: int = 1) -> Batch:
+        """Rows from the middle of the training rows' range; a dimension of any length gets `free_length`."""
+        columns = {}
+        for each in self.signature.inputs:
+            shape = (rows, *(length or free_length for length in each.shape[1:]))
+            columns[each.name] = np.full(shape, _middle(each), dtype=NUMPY[each.dtype])
+        return Batch(rows, columns)
+
+    def _check(self, each: Input, batch: Batch) -> None:
+        column = batch.columns[each.name]
+        if each.is_float:
+            self._check_floats(each, column)
+        if each.strict:
+            unknown = self._unknown(each, batch)
+            if unknown.any():
+                at = int(np.argwhere(unknown)[0][0])
+                value = column[unknown].ravel()[0]
+                raise InvalidInput(_place(at, each), f"is {quote(value)}, which is not one of its categories")
+
+    def _check_floats(self, each: Input, column: Column) -> None:
+        largest = largest_of(each)
+        # NaN compares as false, so it fails here as well.
+        if not column.size or (column.max() <= largest and column.min() >= -largest):
+            return
+        wrong = ~(np.abs(column) <= largest)
+        if each.nullable:
+            wrong &= ~np.isnan(column)
+        if wrong.any():
+            at = int(np.argwhere(wrong)[0][0])
+            problem = f"is larger than {largest:.3g}" if np.isfinite(column[wrong][0]) else "is not a finite number"
+            raise InvalidInput(_place(at, each), problem)
+
+    def _unknown(self, each: Input, batch: Batch) -> Mask:
+        """Which values are not null and not in the categories, in the column's shape."""
+        column, known = batch.columns[each.name], self._categories[each.name]
+        flat = [value not in known for value in column.ravel().tolist()]
+        unknown = np.array(flat, dtype=np.bool_).reshape(column.shape)
+        return unknown & ~batch.nulls[each.name] if each.name in batch.nulls else unknown
+
+    def _rows_where(self, mask: Mask | None, each: Input, batch: Batch) -> int:
+        if mask is None:
+            return 0
+        if each.name in batch.nulls:
+            mask = mask & ~batch.nulls[each.name]
+        return int((mask if mask.ndim == 1 else mask.reshape(len(batch), -1).any(axis=1)).sum())
+
+    def _lengths_of(self, batch: Batch) -> tuple[tuple[int, ...], ...]:
+        return tuple(batch.columns[each.name].shape[1:] for each in self._free)
+
+    def _blame(self, batch: Batch) -> None:
+        """Raise InvalidInput if the graph failed on a value that the training rows do not have."""
+        for each in self.signature.inputs:
+            column = batch.columns[each.name]
+            masks = [_outside(each, column), self._unknown(each, batch) if each.name in self._categories else None]
+            for mask, problem in zip(masks, ("is outside its range", "is not one of its categories"), strict=True):
+                if mask is not None and mask.any():
+                    at = int(np.argwhere(mask)[0][0])
+                    raise InvalidInput(_place(at, each), f"{problem}, and the model fails on it")
+        if self._free and self._lengths and self._lengths_of(batch) not in self._lengths:
+            shape = list(batch.columns[self._free[0].name].shape)
+            raise InvalidInput(f'input "{self._free[0].name}"', f"has the shape {shape}, on which the model fails")
+
+    def _smoke_test(self) -> tuple[float, float]:
+        """Predict an example alone and beside its like; returns seconds for a call, and for each row."""
+        run = self._run
+        for length in _FREE_LENGTHS if self._free else _FREE_LENGTHS[:1]:
+            batch = self.example(free_length=length)
+            try:
+                alone, together = run(batch), run(self.example(2, length))
+            except ModelFailed:
+                continue
+            break
+        else:
+            raise LoadFailed("the model fails on a row from the middle of its training range.")
+        if not all(_same(each, alone[each.name][0], together[each.name][0]) for each in self.signature.outputs):
+            raise LoadFailed("the model predicts differently for a row alone and among others.")
+        if self._free:
+            self._lengths.add(self._lengths_of(batch))
+        one = min(_seconds(run, batch) for _ in range(3))
+        if one > _QUICK_SECONDS:
+            return 0.0, one
+        many = self.example(_TIMED_ROWS, length)
+        all_rows = min(_seconds(run, many) for _ in range(3))
+        return one, max(0.0, all_rows - one) / _TIMED_ROWS
+
+
+# Either kind of model; `Model` has the fast path of a scalar signature.
+Served = Model | TypedModel
+
+
+def largest_of(each: Input) -> float:
+    """The largest absolute value of a float input: of a scalar so that no arithmetic overflows, else what is finite."""
+    largest = float(np.finfo(NUMPY[each.dtype]).max)
+    return min(LARGEST, largest / 2) if each.is_scalar else largest
+
+
+def _place(row: int, each: Input) -> str:
+    return f'row {row}, input "{each.name}"'
+
+
+def _outside(each: Input, column: Column) -> Mask | None:
+    """Which values are outside the training rows' range; None for an input without one."""
+    if each.minimum is None and each.maximum is None:
+        return None
+    low = -np.inf if each.minimum is None else each.minimum
+    high = np.inf if each.maximum is None else each.maximum
+    return np.asarray((column < low) | (column > high))
+
+
+def _middle(each: Input) -> object:
+    if each.categories:
+        return each.categories[0]
+    if each.dtype in ("string", "bytes"):
+        text = each.fill if isinstance(each.fill, str) else ""
+        return text if each.dtype == "string" else text.encode()
+    if each.minimum is None or each.maximum is None:
+        return each.fill if isinstance(each.fill, int) else 0
+    middle = each.minimum / 2 + each.maximum / 2
+    return middle if each.is_float else round(middle)
+
+
+def _same(output: Output, one: NDArray[np.generic], other: NDArray[np.generic]) -> bool:
+    if output.dtype in ("float64", "float32"):
+        # Products of another number of rows may be added in another order.
+        return bool(np.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True))
+    return bool(np.array_equal(one, other))
+
+
+def _seconds(call: Callable[[Batch], object], batch: Batch) -> float:
+    started = perf_counter()
+    call(batch)
+    return perf_counter() - started
