@@ -77,9 +77,10 @@ LOG_COLUMNS: dict[str, Type] = {
     "sample_rate": Type.DOUBLE,
 }
 
-# A label is a number in `label` or the name of a class in `class`; the other is null. `observed_at` is the time of the
-# observation, `added_at` that of adding the label to the store. If a row has several labels, the one observed last
-# counts, then the one added last. Files that were written before `class` existed lack it.
+# A label is a number in `label`, the name of a class in `class`, or both: a class may be a number, and where a model
+# predicts the probability of the second of two classes, `label` is 1 for it and 0 for the first. `observed_at` is the
+# time of the observation, `added_at` that of adding the label to the store. If a row has several labels, the one
+# observed last counts, then the one added last. Files that were written before `class` existed lack it.
 LABEL_COLUMNS: dict[str, Type] = {
     "request_id": Type.STRING,
     "row": Type.INTEGER,

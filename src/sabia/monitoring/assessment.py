@@ -64,11 +64,12 @@ def _a(role: str) -> str:
 
 
 def _why_none(archive: Archive, version: str, truth: Truth) -> str:
-    count = queries.label_count(archive, version)
-    if not count:
+    labelled, comparable = queries.label_counts(archive, version, truth)
+    if not labelled:
         return NO_LABELS
-    given = "numbers" if truth.classes else "names of classes"
-    return f"{count:,} labels, but none that its logged predictions can be compared with; are they {given}?"
+    if not comparable:
+        return f"{labelled:,} labels are not numbers"
+    return f"there are {labelled:,} labels, but the log has no prediction of their rows"
 
 
 def _computation(truth: Truth, manifest: Manifest) -> Callable[[LabelledRows], AnyQuality | None]:

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, labels_key
 from sabia.contract.layout import check_model_name
+from sabia.contract.signature import Output
 from sabia.monitoring.archive import SQL_TYPES
 from sabia.monitoring.errors import InvalidLabels
-from sabia.monitoring.sql import quoted
+from sabia.monitoring.sql import class_index, literals, quoted
+from sabia.registry import catalogue
 from sabia.store.errors import KeyTaken
 from sabia.store.objects import Store
 
@@ -33,17 +35,27 @@ _REQUIRED = ("request_id", "label")
 _EXPRESSIONS = {
     "request_id": "CAST(request_id AS VARCHAR)",
     "row": 'TRY_CAST("row" AS BIGINT)',
-    # Ground truth may be written as true or false.
-    "label": "COALESCE(TRY_CAST(label AS DOUBLE), TRY_CAST(TRY_CAST(label AS BOOLEAN) AS DOUBLE))",
     "observed_at": "TRY_CAST(observed_at AS TIMESTAMPTZ)",
 }
 _PROBLEMS = {
     "request_id": "a request_id is empty",
     "row": "a row is not an index within a request, from 0",
-    "label": "a label is not a finite number",
     "observed_at": "a time cannot be read",
 }
+# A label as text and as a number; ground truth may be written as true or false.
+_TEXT = "nullif(trim(CAST(label AS VARCHAR)), '')"
+_NUMBER = "COALESCE(TRY_CAST(label AS DOUBLE), TRY_CAST(TRY_CAST(label AS BOOLEAN) AS DOUBLE))"
+_FINITE = f"CASE WHEN isfinite({_NUMBER}) THEN {_NUMBER} END"
 _FILE_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How labels of a model are read: the number and the class in SQL, and the problem where neither is."""
+
+    number: str
+    name: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +69,20 @@ class Added:
 def add(store: Store, model: str, path: Path, *, now: datetime | None = None, file_rows: int = _FILE_ROWS) -> Added:
     """Add a file of labels: Parquet, CSV with a header, or JSON lines, by its suffix.
 
-    Columns: `request_id`; `label`, a finite number (ground truth is 0 or 1, or true or false); optionally `row`, the
-    index within a request of several rows, 0 by default; and `observed_at`, the time of the observation, in UTC unless
-    it has a time zone, now by default. Labels may arrive at any time. The same file added twice in a day is added once.
+    Columns: `request_id`; `label`; optionally `row`, the index within a request of several rows, 0 by default; and
+    `observed_at`, the time of the observation, in UTC unless it has a time zone, now by default. The newest version's
+    primary output decides what a label is: of a probability one of its two classes, or 0, 1, true or false; of a label
+    the name of a class; of a value a finite number. Labels may arrive at any time. The same file added twice in a day
+    is added once.
 
     Raises:
         InvalidLabels: a line of the file is not a label; nothing was added.
+        InvalidManifest: the newest version's manifest cannot be read.
         StoreError: the store failed; adding the file again adds the missing labels.
     """
     check_model_name(model)
     added_at = (now or datetime.now(UTC)).astimezone(UTC)
-    table = _read(path)
+    table = _read(path, _reading(_primary_output(store, model)))
     new = 0
     for start in range(0, table.num_rows, file_rows):
         part = table.slice(start, file_rows)
@@ -79,7 +94,7 @@ def add(store: Store, model: str, path: Path, *, now: datetime | None = None, fi
     return Added(table.num_rows, new)
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, reading: _Reading) -> pa.Table:
     """The labels of a file; `observed_at` only if the file has it."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -94,32 +109,55 @@ def _read(path: Path) -> pa.Table:
             for name in _REQUIRED:
                 if name not in columns:
                     raise InvalidLabels(f"the file has no column {name!r}")
-            expressions = _EXPRESSIONS if "row" in columns else _EXPRESSIONS | {"row": "0"}
+            expressions = _EXPRESSIONS | {"label": reading.number, "class": reading.name}
+            expressions |= {} if "row" in columns else {"row": "0"}
             selected = ", ".join(
                 f'CAST({expression} AS {SQL_TYPES[LABEL_COLUMNS[name]]}) AS "{name}"'
                 for name, expression in expressions.items()
-                if name in columns or name == "row"
+                if name in columns or name in ("row", "class")
             )
             labels: pa.Table = database.sql(f"SELECT {selected} FROM given").to_arrow_table()
         except duckdb.Error as error:
             raise InvalidLabels(f"the file cannot be read as {path.suffix}") from error
-    _check(labels)
+    _check(labels, reading)
     return labels
 
 
-def _check(table: pa.Table) -> None:
+def _primary_output(store: Store, model: str) -> Output | None:
+    """The primary output of the newest version; None if there is no version."""
+    versions = catalogue.versions(store, model)
+    return catalogue.manifest_of(store, model, versions[-1]).signature.primary_output if versions else None
+
+
+def _reading(output: Output | None) -> _Reading:
+    names = list(map(str, output.classes)) if output is not None and output.classes else []
+    role = "" if output is None else output.role
+    if role == "value" or (role == "probability" and not names):
+        return _Reading(_FINITE, "NULL", "a label is not a finite number")
+    index = class_index(names, _TEXT, _NUMBER)
+    name = f"{literals(names)}[{index} + 1]" if names else "NULL"
+    if role == "probability":
+        number = f"coalesce({index}, CASE WHEN {_NUMBER} IN (0, 1) THEN {_NUMBER} END)"
+        return _Reading(number, name, f"a label is neither {names[0]} nor {names[1]}")
+    if names:
+        return _Reading(_FINITE, f"coalesce({name}, {_TEXT})", "a label is empty")
+    return _Reading(_FINITE, f"CASE WHEN {_FINITE} IS NULL THEN {_TEXT} END", "a label is empty")
+
+
+def _check(table: pa.Table, reading: _Reading) -> None:
     """Raise for the first invalid value, with its line of the data."""
-    for name in table.column_names:
+    problems = _PROBLEMS | {"label": reading.problem}
+    for name in (column for column in table.column_names if column != "class"):
         values = table[name].combine_chunks()
         bad = np.asarray(values.is_null())
         if name == "label":
-            bad |= ~np.isfinite(values.fill_null(0.0).to_numpy(zero_copy_only=False))
+            bad &= np.asarray(table["class"].combine_chunks().is_null())
         elif name == "row":
             bad |= values.fill_null(0).to_numpy(zero_copy_only=False) < 0
         elif name == "request_id":
             bad |= np.asarray([text == "" for text in values.to_pylist()], dtype=np.bool_)
         if bad.any():
-            raise InvalidLabels(f"{_PROBLEMS[name]}, in line {int(np.argmax(bad)) + 1} of the data")
+            raise InvalidLabels(f"{problems[name]}, in line {int(np.argmax(bad)) + 1} of the data")
 
 
 def _content_id(table: pa.Table) -> UUID:

@@ -144,9 +144,11 @@ def label_delay_quantiles(archive: Archive, version: str, levels: Sequence[float
     return _quantiles(archive, source, "epoch(observed_at) - epoch(ts)", levels)
 
 
-def label_count(archive: Archive, version: str) -> int:
-    """The number of predicted rows of a version with a label."""
-    return int(archive.rows(f"SELECT count(*) {_JOINED} WHERE version = {quoted(version)} AND status = 200")[0][0])
+def label_counts(archive: Archive, version: str, truth: Truth) -> tuple[int, int]:
+    """The number of predicted rows of a version with a label, and with one that can be compared."""
+    where = f"WHERE version = {quoted(version)} AND status = 200"
+    labelled, comparable = archive.rows(f"SELECT count(*), count({truth.label}) {_JOINED} {where}")[0]
+    return int(labelled), int(comparable)
 
 
 def labelled_rows(archive: Archive, version: str, truth: Truth, limit: int) -> LabelledRows | None:

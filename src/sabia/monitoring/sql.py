@@ -35,10 +35,24 @@ def number(column: str, dtype: str) -> str:
     return f"nullif(TRY_CAST(\"{column}\" AS DOUBLE), 'nan'::DOUBLE)"
 
 
+def class_index(classes: Sequence[str], text: str, number: str) -> str:
+    """The index of the class that a text or a number names, from 0; NULL for others.
+
+    A text names a class exactly. The number 2 names the class "2", and 1 the class "True".
+    """
+    if not classes:
+        return "NULL::BIGINT"
+    by_name = f"nullif(list_position({literals(classes)}, {text}), 0)"
+    # NULL has a position in a list of NULLs.
+    position = f"list_position({literals(map(_number_of, classes))}, {number})"
+    return f"(coalesce({by_name}, CASE WHEN {number} IS NOT NULL THEN nullif({position}, 0) END) - 1)"
+
+
 def category_number(column: str, categories: Sequence[str]) -> str:
     """The index of a column's category, from 0; their number for other values."""
     text = f'CAST("{column}" AS VARCHAR)'
-    return f"CASE WHEN {text} IS NOT NULL THEN {_position(literals(categories), text, len(categories))} END"
+    index = f"nullif(list_position({literals(categories)}, {text}), 0) - 1"
+    return f"CASE WHEN {text} IS NOT NULL THEN CAST(coalesce({index}, {len(categories)}) AS DOUBLE) END"
 
 
 def class_number(classes: Sequence[str]) -> str:
@@ -46,22 +60,15 @@ def class_number(classes: Sequence[str]) -> str:
 
     The class is logged as such, or as a number, or is the one of the largest score.
     """
-    k = len(classes)
-    known = [
-        f"list_position({literals(classes)}, predicted_class)",
-        f"list_position({literals(map(_number_of, classes))}, prediction)",
-        "list_position(scores, list_max(scores))",
-    ]
-    index = ", ".join(f"nullif({each}, 0)" for each in known)
+    named = class_index(classes, "predicted_class", "prediction")
+    largest = "CASE WHEN predicted_class IS NULL THEN nullif(list_position(scores, list_max(scores)), 0) - 1 END"
     predicted = "predicted_class IS NOT NULL OR prediction IS NOT NULL OR scores IS NOT NULL"
-    return f"CASE WHEN {predicted} THEN CAST(coalesce({index}, {k + 1}) - 1 AS DOUBLE) END"
+    return f"CASE WHEN {predicted} THEN CAST(coalesce({named}, {largest}, {len(classes)}) AS DOUBLE) END"
 
 
 def label_number(classes: Sequence[str]) -> str:
     """The index of the label's class, from 0; the number of classes for other labels."""
-    by_name = f"list_position({literals(classes)}, class)"
-    by_number = f"list_position({literals(map(_number_of, classes))}, label)"
-    return f"CAST(coalesce(nullif({by_name}, 0), nullif({by_number}, 0), {len(classes) + 1}) - 1 AS DOUBLE)"
+    return f"CAST(coalesce({class_index(classes, 'class', 'label')}, {len(classes)}) AS DOUBLE)"
 
 
 def norm(column: str) -> str:
@@ -69,11 +76,9 @@ def norm(column: str) -> str:
     return f'sqrt(list_sum(list_transform("{column}", value -> value * value)))::DOUBLE'
 
 
-def _position(values: str, value: str, default: int) -> str:
-    return f"CAST(coalesce(nullif(list_position({values}, {value}), 0), {default + 1}) - 1 AS DOUBLE)"
-
-
 def _number_of(text: str) -> float | None:
+    if text.lower() in ("true", "false"):
+        return float(text.lower() == "true")
     try:
         value = float(text)
     except ValueError:

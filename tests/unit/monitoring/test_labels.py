@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sabia.contract.signature import Bins, DType, Output, Signature, Values
 from sabia.monitoring import labels
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import InvalidLabels
+from sabia.registry.claim import publish
 from sabia.store.objects import Store
+from tests.drafts import SIGNATURE, a_draft
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = date(2026, 3, 1)
@@ -105,6 +109,7 @@ def test_of_two_that_were_observed_together_the_one_added_last_counts(store: Sto
 def test_invalid_labels_are_rejected_and_none_is_added(
     store: Store, tmp_path: Path, name: str, text: str, problem: str
 ) -> None:
+    publish(store, a_draft())  # a probability
     with pytest.raises(InvalidLabels, match=problem):
         labels.add(store, "toy", written(tmp_path / name, text), now=NOW)
     assert list(store.list("labels/")) == []
@@ -116,3 +121,79 @@ def test_more_labels_than_fit_into_a_file_are_all_added(store: Store, tmp_path: 
     assert labels.add(store, "toy", tmp_path / "x.parquet", now=NOW, file_rows=10).new == 25
     assert len(list(store.list("labels/"))) == 3
     assert len(counted(store)) == 25
+
+
+def predicting(output: Output, bins: Bins) -> Signature:
+    """A signature with this one output."""
+    return msgspec.structs.replace(SIGNATURE, outputs=[output], primary=output.name, bins=bins)
+
+
+def probability(classes: Values) -> Signature:
+    """A signature with the probability of the second class."""
+    output = Output(name="prediction", dtype="float64", role="probability", classes=classes, range=(0.0, 1.0))
+    return predicting(output, SIGNATURE.bins)
+
+
+def label(classes: Values) -> Signature:
+    """A signature that predicts one of the classes."""
+    dtype: DType = "string" if isinstance(classes[0], str) else "int64"
+    return predicting(
+        Output(name="label", dtype=dtype, role="label", classes=classes), Bins(kind="classes", classes=classes)
+    )
+
+
+VALUE = predicting(Output(name="prediction", dtype="float64", role="value"), Bins(kind="edges", edges=[1.0]))
+
+
+@pytest.mark.parametrize(
+    ("signature", "given", "stored"),
+    [
+        (probability(["no", "yes"]), "yes", (1.0, "yes")),
+        (probability(["no", "yes"]), "no", (0.0, "no")),
+        (probability(["no", "yes"]), "1", (1.0, None)),
+        (probability(["no", "yes"]), "true", (1.0, None)),
+        (probability([0, 1]), "1", (1.0, "1")),
+        (probability([1, 2]), "2", (1.0, "2")),
+        (probability(["False", "True"]), "true", (1.0, "True")),
+        (label(["Adelie", "Gentoo"]), "Gentoo", (None, "Gentoo")),
+        (label(["Adelie", "Gentoo"]), "Emperor", (None, "Emperor")),
+        (label([0, 1, 2]), "2", (2.0, "2")),
+        (label([0, 1, 2]), "2.0", (2.0, "2")),
+        (label(["01", "1"]), "1", (1.0, "1")),
+        (VALUE, "-12.5", (-12.5, None)),
+    ],
+)
+def test_a_label_is_read_as_the_primary_output_is(
+    store: Store, tmp_path: Path, signature: Signature, given: str, stored: tuple[float | None, str | None]
+) -> None:
+    publish(store, a_draft(signature=signature))
+    labels.add(store, "toy", written(tmp_path / "x.csv", f"request_id,label\na,{given}\n"), now=NOW)
+    with Archive(store, "toy", DAY, DAY) as archive:
+        assert archive.rows("SELECT label, class FROM labels") == [stored]
+
+
+@pytest.mark.parametrize(
+    ("signature", "given", "problem"),
+    [
+        (probability(["no", "yes"]), "maybe", "a label is neither no nor yes, in line 1"),
+        (probability([1, 2]), "3", "a label is neither 1 nor 2, in line 1"),
+        (label(["Adelie", "Gentoo"]), "", "a label is empty, in line 1"),
+        (VALUE, "late", "a label is not a finite number, in line 1"),
+        (VALUE, "nan", "a label is not a finite number, in line 1"),
+    ],
+)
+def test_what_cannot_be_a_label_of_the_model_is_rejected(
+    store: Store, tmp_path: Path, signature: Signature, given: str, problem: str
+) -> None:
+    publish(store, a_draft(signature=signature))
+    with pytest.raises(InvalidLabels, match=problem):
+        labels.add(store, "toy", written(tmp_path / "x.csv", f"request_id,label\na,{given}\n"), now=NOW)
+
+
+def test_labels_of_a_parquet_file_may_be_integers_or_texts(store: Store, tmp_path: Path) -> None:
+    publish(store, a_draft(signature=label([0, 1, 2])))
+    for number, column in enumerate(([2], [2.0], ["2"])):
+        pq.write_table(pa.table({"request_id": [str(number)], "label": column}), tmp_path / "x.parquet")
+        labels.add(store, "toy", tmp_path / "x.parquet", now=NOW)
+    with Archive(store, "toy", DAY, DAY) as archive:
+        assert archive.rows("SELECT DISTINCT label, class FROM labels") == [(2.0, "2")]
