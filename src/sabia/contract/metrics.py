@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from sabia.contract.signature import Bins
+
 # By `route` and `status_class`.
 REQUESTS = "sabia_requests_total"
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 # By `route`: the whole duration of a request, and what the version itself took of it.
 REQUEST_SECONDS = "sabia_request_duration_seconds"
 DECISION_SECONDS = "sabia_decision_duration_seconds"
-# By `route` and `bin`, see `sabia.contract.bins`.
+# By `route` and `bin`, see `bin_labels`.
 PREDICTIONS = "sabia_predictions_total"
 # By `digest`: the version that is served; always 1.
 MODEL_INFO = "sabia_model_info"
@@ -28,6 +30,19 @@ _LABELS = re.compile(_LABEL)
 _SAMPLE = re.compile(rf"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{{((?:{_LABEL},?)*)\}})? (\S+)", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n"}
+
+
+def bin_labels(bins: Bins) -> list[str]:
+    """The values of the label `bin`: the classes and "other", or the numbers of the bins, from 0."""
+    if bins.kind != "classes":
+        return [str(at) for at in range(len(bins))]
+    labels: list[str] = []
+    for name in bins.names:
+        label = name or '""'  # to Prometheus an empty label is none
+        while label in labels:  # a class may be called "other", or be 1 beside "1"
+            label += "'"
+        labels.append(label)
+    return labels
 
 
 class Sample(NamedTuple):

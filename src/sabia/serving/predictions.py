@@ -172,6 +172,7 @@ class Predictions:
         response.measured = Measured(
             stage, parse_seconds, predicted - parsed, written - predicted, prediction, job.rows
         )
+        self._recorder.prepare(response.measured)
         return response
 
     def _in_thread(self, request: Request, work: Callable[[], Response]) -> asyncio.Future[Response]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sabia.contract.inferencelog import log_key
 from sabia.registry.verification import Artifact
 from sabia.serving.log import parquet
-from sabia.serving.log.records import Block
+from sabia.serving.log.records import Block, Scalars
 from sabia.store.objects import Store
 
 Array = NDArray[np.float64]
@@ -36,22 +36,23 @@ def write_log(  # noqa: PLR0913  a log has this many properties
 ) -> list[str]:
     """Write one request per row, a millisecond apart from `at` on, and return the request ids."""
     manifest = artifact.manifest
-    names = tuple(feature.name for feature in manifest.inputs)
-    described = parquet.FileMetadata(manifest.name, manifest.version, manifest.digest, server, names, redacted=redacted)
+    width = len(manifest.inputs)
+    described = parquet.FileMetadata(
+        manifest.name, manifest.version, manifest.digest, server, manifest.signature, redacted=redacted
+    )
     given = [uuid4().hex for _ in rows] if ids is None else list(ids)
-    blocks = [Block(len(names))]
+    blocks = [Block(width)]
     times = at.timestamp() + np.arange(len(given) + refused + failed) / 1000
     encoded, kept = [each.encode() for each in given], 0
     while kept < len(given):
-        _room(blocks, len(names))
+        _room(blocks, width)
         part = slice(kept, None)
         left = len(given) - kept
         took, places = np.full(left, seconds), np.zeros(left, dtype=np.int64)
-        kept += blocks[-1].add(
-            encoded[part], rows[part], prediction[part], times[kept : len(given)], took, places, route
-        )
+        values = Scalars(rows[part], prediction[part])
+        kept += blocks[-1].add(encoded[part], values, times[kept : len(given)], took, places, route)
     for number in range(refused + failed):
-        _room(blocks, len(names))
+        _room(blocks, width)
         status, arrived = 400 if number < refused else 500, float(times[len(given) + number])
         blocks[-1].add_error(uuid4().hex.encode(), status, b'{"error": "Not this."}', arrived, seconds, route)
     for day, _, data in parquet.files(blocks, described):

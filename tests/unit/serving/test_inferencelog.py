@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from sabia.contract.inferencelog import LOG_COLUMNS, PARTITIONS, day_of, feature_columns, log_key, log_prefix
+from sabia.contract.signature import Bins, Input, Output, Signature
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.model import Model
 from sabia.serving.log import parquet
 from sabia.serving.log.log import InferenceLog, open_log
-from sabia.serving.log.records import ID_BYTES, Block
+from sabia.serving.log.records import ID_BYTES, Block, Scalars
 from sabia.serving.log.spool import Spool
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
@@ -32,6 +33,12 @@ from sabia.store.objects import Store
 from tests.unit.serving.clients import JSON, MODEL, PREDICT, Client
 
 SECONDS = 30.0
+ABC = Signature(
+    inputs=[Input(name=name, dtype="float64") for name in "abc"],
+    outputs=[Output(name="prediction", dtype="float64", role="value")],
+    primary="prediction",
+    bins=Bins(kind="none"),
+)
 
 
 class Logged:
@@ -151,7 +158,7 @@ def test_features_that_are_redacted_leave_no_value_behind(
 
 def test_redacting_an_unknown_column_is_refused_at_the_start(logistic: Artifact) -> None:
     model = Model(logistic)
-    with pytest.raises(LoadFailed, match="'radius', which is neither a feature"):
+    with pytest.raises(LoadFailed, match="'radius', which is neither an input"):
         open_log(model, Settings(log_redact="radius"), "memory://", VersionMetrics(model))
 
 
@@ -175,11 +182,11 @@ def test_a_sample_keeps_or_drops_whole_requests_by_their_id(
 
 def test_a_file_holds_one_day(logistic: Artifact) -> None:
     model = Model(logistic)
-    described = parquet.FileMetadata(MODEL, "2.0", "0" * 64, "server", model.names)
+    described = parquet.FileMetadata(MODEL, "2.0", "0" * 64, "server", model.signature)
     block = Block(model.width)
     midnight = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
     times, places = np.array([midnight - 0.001, midnight + 0.001]), np.arange(2)
-    block.add(b"late", np.ones((2, 30)), np.ones(2), times, np.zeros(2), places, 0)
+    block.add(b"late", Scalars(np.ones((2, 30)), np.ones(2)), times, np.zeros(2), places, 0)
     found = {day.isoformat(): count for day, count, _ in parquet.files([block], described)}
     assert found == {"2026-02-28": 1, "2026-03-01": 1}
 
@@ -190,11 +197,12 @@ def test_ids_of_any_length_come_out_as_they_went_in(ids: list[bytes]) -> None:
     block = Block(3)
     for at, text in enumerate(ids):
         if at % 2:
-            block.add([text], np.ones((1, 3)), np.ones(1), np.zeros(1), np.full(1, 0.1), np.zeros(1, dtype=np.int64), 0)
+            values = Scalars(np.ones((1, 3)), np.ones(1))
+            block.add([text], values, np.zeros(1), np.full(1, 0.1), np.zeros(1, dtype=np.int64), 0)
         else:
             block.add_error(text, 400, b"{}", 0.0, 0.1, 0)
     if ids:
-        described = parquet.FileMetadata("m", "1.0", "0" * 64, "s", ("a", "b", "c"))
+        described = parquet.FileMetadata("m", "1.0", "0" * 64, "s", ABC)
         ((_, count, data),) = parquet.files([block], described)
         table = pq.read_table(io.BytesIO(data))
         assert count == len(ids)

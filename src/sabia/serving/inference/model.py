@@ -68,6 +68,7 @@ class Model:
         bins: the inner edges of the prediction's bins.
         bin_count: the number of them.
         content_digest: of the version's files.
+        signature: typed inputs and outputs.
         dtype: the precision that the model reads its input in.
         largest: values further from zero are refused: the arithmetic could overflow.
         linear: the parts of an explanation, or None when the methods have none.
@@ -79,6 +80,7 @@ class Model:
         self.name = manifest.name
         self.version = manifest.version
         self.content_digest = manifest.digest
+        self.signature = manifest.signature
         self.names = tuple(feature.name for feature in manifest.inputs)
         self.width = len(self.names)
         self.column = {name: at for at, name in enumerate(self.names)}

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic, perf_counter, time
+from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
@@ -25,15 +26,17 @@ from sabia.contract.inferencelog import log_key
 from sabia.contract.names import ROUTES
 from sabia.errors import SabiaError
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.typed import Served
+from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.log import parquet
-from sabia.serving.log.records import Block
+from sabia.serving.log.records import Block, Records, Scalars, TypedBlock
 from sabia.serving.log.spool import Spool
+from sabia.serving.log.values import Values, ValuesOf
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.store.objects import Store
 
 Array = NDArray[np.float64]
+AnyBlock = Records[Any]
 
 _ROUTE_NUMBERS = {route: number for number, route in enumerate(ROUTES)}
 
@@ -59,17 +62,22 @@ class InferenceLog:
     def __init__(
         self, model: Served, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
     ) -> None:
-        self._name, self._width = model.name, len(model.names)
+        self._name = model.name
+        redacted = frozenset(redacted_columns(settings))
+        typed, width = isinstance(model, TypedModel), len(model.names)
+        # What the log keeps of rows and predictions; callable from any thread.
+        self.kept: Callable[[Any, Any], Scalars | Values] = ValuesOf(model.signature, redacted) if typed else Scalars
+        self._new_block: Callable[[], AnyBlock] = TypedBlock if typed else lambda: Block(width)
         self._metadata = parquet.FileMetadata(
             model=model.name,
             version=model.version,
             digest=model.content_digest,
             server=settings.log_server or socket.gethostname(),
-            features=model.names,
+            signature=model.signature,
             sample_rate=settings.log_sample,
-            redacted=frozenset(redacted_columns(settings)),
+            redacted=redacted,
         )
-        parquet.warm_up(self._metadata)
+        parquet.warm_up(self._metadata, self._new_block())
         self._metrics = metrics
         self._open_store = open_store
         self._sample = int(settings.log_sample * 2**32) if settings.log_sample < 1 else None
@@ -80,10 +88,10 @@ class InferenceLog:
         )
         folder = Path(settings.log_spool or Path(tempfile.gettempdir(), "sabia-inference-log"))
         self._spool = Spool(folder, settings.log_spool_bytes)
-        self._block = Block(self._width)
-        self._blocks: list[Block] = []  # full blocks of the next file
+        self._block: AnyBlock = self._new_block()
+        self._blocks: list[AnyBlock] = []  # full blocks of the next file
         self._since = monotonic()
-        self._waiting: deque[list[Block]] = deque()  # files that the thread has yet to write
+        self._waiting: deque[list[AnyBlock]] = deque()  # files that the thread has yet to write
         self._held = 0  # bytes of blocks that are handed over and not written
         self._written = 0
         self._wake, self._stopping = threading.Event(), threading.Event()
@@ -96,10 +104,8 @@ class InferenceLog:
 
     # -- on the event loop -------------------------------------------------------------------------------------------
 
-    def singles(
-        self, ids: Sequence[bytes], rows: Array, prediction: Array, started: Array, seconds: Array, route: str
-    ) -> None:
-        """Keep the rows of some requests of one row each: shape (rows, columns), everything else (rows,).
+    def singles(self, ids: Sequence[bytes], rows: Scalars | Values, started: Array, seconds: Array, route: str) -> None:
+        """Keep the rows of some requests of one row each; everything else has the shape (rows,).
 
         `started` is by `time.perf_counter`.
         """
@@ -107,16 +113,16 @@ class InferenceLog:
         if self._sample is not None:
             kept = [at for at, each in enumerate(ids) if self._sampled(each)]
             ids = [ids[at] for at in kept]
-            rows, prediction, arrived, seconds = rows[kept], prediction[kept], arrived[kept], seconds[kept]
-        self._keep(ids, rows, prediction, arrived, seconds, np.zeros(len(rows), dtype=np.int64), route)
+            rows, arrived, seconds = rows.take(kept), arrived[kept], seconds[kept]
+        self._keep(ids, rows, arrived, seconds, np.zeros(len(rows), dtype=np.int64), route)
 
-    def many(self, request_id: bytes, rows: Array, prediction: Array, seconds: float, route: str) -> None:
-        """Keep the rows of one request, shape (rows, columns), and their predictions, shape (rows,)."""
+    def many(self, request_id: bytes, rows: Scalars | Values, seconds: float, route: str) -> None:
+        """Keep the rows of one request."""
         if not self._sampled(request_id):
             return
         count = len(rows)
         arrived, took = np.full(count, time() - seconds), np.full(count, seconds)
-        self._keep(request_id, rows, prediction, arrived, took, np.arange(count), route)
+        self._keep(request_id, rows, arrived, took, np.arange(count), route)
 
     def error(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that got an error response."""
@@ -156,8 +162,7 @@ class InferenceLog:
     def _keep(
         self,
         ids: bytes | Sequence[bytes],
-        rows: Array,
-        prediction: Array,
+        rows: Scalars | Values,
         arrived: Array,
         seconds: Array,
         places: NDArray[np.int64],
@@ -168,8 +173,7 @@ class InferenceLog:
             part = slice(at, None)
             at += self._block.add(
                 ids if isinstance(ids, bytes) else ids[part],
-                rows[part],
-                prediction[part],
+                rows.part(part),
                 arrived[part],
                 seconds[part],
                 places[part],
@@ -180,15 +184,15 @@ class InferenceLog:
 
     def _next_block(self) -> None:
         self._blocks.append(self._block)
-        self._block = Block(self._width)
-        if _rows(self._blocks) >= self._file_rows or len(self._blocks) * self._block.nbytes >= self._memory // 4:
+        self._block = self._new_block()
+        if _rows(self._blocks) >= self._file_rows or sum(block.nbytes for block in self._blocks) >= self._memory // 4:
             self._hand_over()
 
     def _hand_over(self) -> None:
         self._since = monotonic()
         if len(self._block):
             self._blocks.append(self._block)
-            self._block = Block(self._width)
+            self._block = self._new_block()
         if not self._blocks:
             return
         blocks, self._blocks = self._blocks, []
@@ -214,7 +218,7 @@ class InferenceLog:
             if self._stopping.is_set() and not self._waiting:
                 return
 
-    def _write_file(self, blocks: list[Block], sender: _Sender) -> None:
+    def _write_file(self, blocks: list[AnyBlock], sender: _Sender) -> None:
         try:
             for day, rows, data in parquet.files(blocks, self._metadata):
                 key = log_key(self._name, day, self._metadata.server, uuid4())
@@ -284,7 +288,7 @@ def open_log(model: Served, settings: Settings, url: str, metrics: VersionMetric
     """
     for name in redacted_columns(settings):
         if name not in (*model.names, *parquet.REDACTABLE):
-            raise LoadFailed(f"log_redact names {name!r}, which is neither a feature nor a column that may be empty.")
+            raise LoadFailed(f"log_redact names {name!r}, which is neither an input nor a column that may be empty.")
     return InferenceLog(model, settings, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
 
 
@@ -293,5 +297,5 @@ def redacted_columns(settings: Settings) -> list[str]:
     return [name for name in (part.strip() for part in settings.log_redact.split(",")) if name]
 
 
-def _rows(blocks: list[Block]) -> int:
+def _rows(blocks: list[AnyBlock]) -> int:
     return sum(map(len, blocks))

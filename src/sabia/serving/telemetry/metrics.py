@@ -25,9 +25,11 @@ from sabia.contract.metrics import (
     REQUEST_SECONDS,
     REQUESTS,
     STATUS_CLASSES,
+    bin_labels,
 )
 from sabia.contract.names import ROUTES, SPLIT
 from sabia.serving.inference.typed import Served
+from sabia.serving.telemetry.inputs import InputCounts
 from sabia.serving.telemetry.shared import Shared
 
 Array = NDArray[np.float64]
@@ -48,6 +50,13 @@ DIED, STUCK = "died", "stuck"
 KEPT, NO_MEMORY, NO_STORE = "kept", "memory", "store"
 LOG_FATES = (KEPT, NO_MEMORY, NO_STORE, DIED)
 
+# Counts of rows by input.
+_BY_INPUT = {
+    "sabia_inputs_out_of_range": "Inputs outside the training range.",
+    "sabia_inputs_unknown": "Inputs of a category that the training rows do not have.",
+    "sabia_inputs_missing": "Inputs without a value.",
+}
+
 # KServe's names, and the buckets that its client library gives a histogram that asks for none.
 STAGES = ("preprocess", "predict", "postprocess", "explain")
 STAGE_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -61,13 +70,13 @@ _STAGE_BUCKETS = len(STAGE_EDGES) + 1
 class _Layout:
     """Where each count is among a slot's integers; the same for every worker of a version."""
 
-    def __init__(self, bins: int, features: int) -> None:
+    def __init__(self, bins: int, inputs: int) -> None:
         self.statuses, self.durations = 0, len(STATUS_CLASSES)
         self.decisions = self.durations + _BUCKETS
         self.predictions = self.decisions + _BUCKETS
         self.route = self.predictions + bins  # the length of one route's counts
-        self.outside = self.route * len(ROUTES)
-        self.stages = self.outside + features
+        self.inputs = self.route * len(ROUTES)
+        self.stages = self.inputs + inputs
         self.errors = self.stages + _STAGE_BUCKETS * len(STAGES)
         self.restarts = self.errors + len(REFUSALS)
         self.log = self.restarts + 2
@@ -78,7 +87,7 @@ class _Layout:
         self.integers = self.heartbeats + 1
         self.stage_sums = 2 * len(ROUTES)  # after two sums for each route
         self.floats = self.stage_sums + len(STAGES)
-        self.bins, self.features = bins, features
+        self.bins = bins
 
 
 class VersionMetrics(Collector):
@@ -93,9 +102,17 @@ class VersionMetrics(Collector):
     def __init__(self, model: Served, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
         self._name, self._version = model.name, model.version
         self._digest = model.content_digest
-        self._features = model.names
+        signature = model.signature
+        self._bins = bin_labels(signature.bins)
+        inputs = signature.inputs
+        self._outside = InputCounts(
+            model.names, [each.minimum is not None or each.maximum is not None for each in inputs]
+        )
+        self._unknown = InputCounts(model.names, [each.categories is not None for each in inputs])
+        self._missing = InputCounts(model.names, [each.nullable for each in inputs])
+        self._by_input = (self._outside, self._unknown, self._missing)
         self._workers = workers
-        self._at = _Layout(model.bin_count, len(model.names))
+        self._at = _Layout(len(self._bins), sum(each.size for each in self._by_input))
         self._bases = {route: at * self._at.route for at, route in enumerate(ROUTES)}
         # One slot more than workers, for their supervisor.
         self._shared = Shared(workers + 1, self._at.integers, self._at.floats)
@@ -108,6 +125,8 @@ class VersionMetrics(Collector):
         self._ints = self._shared.integers(worker)
         self._floats = self._shared.floats(worker)
         self._array = np.frombuffer(self._ints, dtype=np.int64)
+        for each, part in self._parts():
+            each.use(self._array[part])
 
     # -- counting: on the event loop and nowhere else, since an addition is two steps ------------------------------
 
@@ -126,9 +145,16 @@ class VersionMetrics(Collector):
     def count_predictions(
         self, bin_counts: NDArray[np.int64], out_of_range: NDArray[np.int64], route: str = SPLIT
     ) -> None:
-        """Count predictions by bin, shape (bins,), and inputs outside the training range, shape (features,)."""
+        """Count predictions by bin, shape (bins,), and inputs outside the training range, shape (inputs,)."""
         self._add(self._bases[route] + self._at.predictions, bin_counts)
-        self._add(self._at.outside, out_of_range)
+        self._outside.add(out_of_range)
+
+    def count_inputs(self, unknown: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
+        """Count inputs of an unknown category, and missing ones, both of shape (inputs,)."""
+        if self._unknown:
+            self._unknown.add(unknown)
+        if self._missing:
+            self._missing.add(missing)
 
     def count_stage(self, name: str, seconds: Array) -> None:
         """Feed KServe's histogram of one stage with the durations of some requests, shape (requests,)."""
@@ -186,6 +212,13 @@ class VersionMetrics(Collector):
         """Count records that neither store nor disk took."""
         self._ints[self._at.log + LOG_FATES.index(NO_STORE)] += records
 
+    def _parts(self) -> Iterator[tuple[InputCounts, slice]]:
+        """The counts by input, and where each is in a slot."""
+        at = self._at.inputs
+        for each in self._by_input:
+            yield each, slice(at, at + each.size)
+            at += each.size
+
     def _add(self, at: int, counts: NDArray[np.int64]) -> None:
         self._array[at : at + len(counts)] += counts
 
@@ -219,19 +252,21 @@ class VersionMetrics(Collector):
             ):
                 buckets = counts[base + start : base + start + _BUCKETS]
                 family.add_metric([*own, name], cumulative(LABELS, buckets), total)
-            for place, count in enumerate(counts[base + at.predictions : base + at.predictions + at.bins]):
-                predictions.add_metric([*own, name, str(place)], count)
+            served = counts[base + at.predictions : base + at.predictions + at.bins]
+            for label, count in zip(self._bins, served, strict=True):
+                predictions.add_metric([*own, name, label], count)
         yield from (requests, durations, decisions, predictions)
 
     def _served(self, counts: list[int]) -> Iterator[Metric]:
         own, at = (self._name, self._version), self._at
         labels = ["model", "version"]
-        outside = CounterMetricFamily(
-            "sabia_inputs_out_of_range", "Inputs outside the training range.", labels=[*labels, "feature"]
-        )
-        for feature, count in zip(self._features, counts[at.outside : at.stages], strict=True):
-            outside.add_metric([*own, feature], count)
-        yield outside
+        slots = [np.frombuffer(self._shared.integers(slot), dtype=np.int64) for slot in range(self._shared.slots)]
+        for (name, text), (each, part) in zip(_BY_INPUT.items(), self._parts(), strict=True):
+            if each:
+                family = CounterMetricFamily(name, text, labels=[*labels, "feature"])
+                for feature, count in each.sums(slot[part] for slot in slots):
+                    family.add_metric([*own, feature], count)
+                yield family
         kept = CounterMetricFamily("sabia_log_kept", "Records of the inference log that are safe.", labels=labels)
         kept.add_metric(own, counts[at.log])
         yield kept

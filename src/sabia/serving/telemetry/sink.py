@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 class Log(Protocol):
-    """An inference log; everything but `close` is called on the event loop and never blocks."""
+    """An inference log; everything but `kept` and `close` is called on the event loop and never blocks."""
 
     def start(self) -> None:
         """Begin to write."""
@@ -23,13 +23,14 @@ class Log(Protocol):
     def close(self, seconds: float) -> None:
         """Write what there is, within this time. Blocks."""
 
-    def singles(
-        self, ids: Sequence[bytes], rows: Array, prediction: Array, started: Array, seconds: Array, route: str
-    ) -> None:
-        """Keep the rows of some requests of one row each: shape (rows, columns), everything else (rows,)."""
+    def kept(self, rows: Any, prediction: Any, /) -> Any:
+        """What the log keeps of rows and predictions, both as the model has them; callable from any thread."""
 
-    def many(self, request_id: bytes, rows: Array, prediction: Array, seconds: float, route: str) -> None:
-        """Keep the rows of one request, shape (rows, columns), and their predictions, shape (rows,)."""
+    def singles(self, ids: Sequence[bytes], rows: Any, started: Array, seconds: Array, route: str) -> None:
+        """Keep the rows, as `kept` returns them, of some requests of one row each; the rest has the shape (rows,)."""
+
+    def many(self, request_id: bytes, rows: Any, seconds: float, route: str) -> None:
+        """Keep the rows of one request, as `kept` returns them."""
 
     def error(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that got an error response."""
