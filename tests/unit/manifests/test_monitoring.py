@@ -14,9 +14,9 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from sabia.kubernetes.manifests import ROOT
-from sabia.registry.verification import Artifact
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.loading import open_model
 from sabia.serving.telemetry.metrics import VersionMetrics
+from tests.unit.serving.graphs import mixed
 
 RULES = ROOT / "monitoring" / "rules.yaml"
 DASHBOARD = json.loads((ROOT / "monitoring" / "dashboard.json").read_text())
@@ -31,9 +31,9 @@ def expressions() -> list[str]:
     return [*rules, *(target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"])]
 
 
-def test_queries_use_exported_metrics_and_labels_only(logistic: Artifact) -> None:
+def test_queries_use_exported_metrics_and_labels_only() -> None:
     registry = CollectorRegistry()
-    metrics = VersionMetrics(Model(logistic), registry)
+    metrics = VersionMetrics(open_model(mixed()), registry)
     metrics.count_response(200, 0.001)
     exported = {sample.name: set(sample.labels) for family in registry.collect() for sample in family.samples}
     recorded = {
@@ -113,6 +113,14 @@ CASES: dict[str, tuple[list[dict[str, str]], str | None]] = {
             series("sabia_predictions_total", "0+40x40", route="split", bin="9"),
         ],
         "25% of the rows that m 2.0 predicts have mean area outside its training range.",
+    ),
+    "SabiaInputsUnknown": (
+        [
+            series("sabia_inputs_unknown_total", "0+25x40", feature="airline"),
+            series("sabia_predictions_total", "0+60x40", route="split", bin="late"),
+            series("sabia_predictions_total", "0+40x40", route="split", bin="other"),
+        ],
+        "25% of the rows that m 2.0 predicts have a category of airline that it was not trained on.",
     ),
 }
 

@@ -132,7 +132,9 @@ def _scalar_columns(blocks: Sequence[Block], metadata: FileMetadata, missing: Ma
             absent = np.isnan(values)
             null = absent if missing is None else absent | missing
         columns[column.name] = (
-            pa.array([digest(value) for value in values], mask=null) if column.digest else pa.array(values, mask=null)
+            pa.array([digest(np.asarray(value)) for value in values], mask=null)
+            if column.digest
+            else pa.array(values, mask=null)
         )
     return columns
 
