@@ -323,7 +323,8 @@ def test_what_is_counted_of_a_batch(mixed: Client) -> None:
 def test_predictions_are_counted_by_bin(artifacts: dict[str, Artifact]) -> None:
     client = Client(artifacts["labelled"])
     predictions(client, ROWS["labelled"][0])
-    assert [client.value("sabia_predictions_total", bin=str(at)) for at in range(4)] == [2, 0, 1, 0]
+    bins = ("Adelie", "Chinstrap", "Gentoo", "other")
+    assert [client.value("sabia_predictions_total", bin=each) for each in bins] == [2, 0, 1, 0]
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------
