@@ -27,6 +27,12 @@ class Command:
 
 COMMANDS = {
     "train": Command("sabia.cli.versions", "train", "training", "Train and publish the versions of a recipe."),
+    "import": Command(
+        "sabia.cli.importing",
+        "import_model",
+        "training",
+        "Publish an ONNX file of another tool as a version, once it gives the expected answers.",
+    ),
     "versions": Command("sabia.cli.versions", "versions", None, "List the versions of a model, or of every model."),
     "show": Command("sabia.cli.versions", "show", None, "Show one version: its card, or its manifest with --json."),
     "diff": Command(
