@@ -120,16 +120,31 @@ def status(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show versions, weights, readiness and requests."""
-    found = choose(namespace, folder, model=model).status()
+    """Show versions, weights, readiness and requests; of every model unless one is named."""
+    found = statuses(namespace, folder, model)
     if as_json:
-        print_json(found.platform | {"versions": found.versions})
-    else:
-        print_status(found)
+        documents = [each.platform | {"versions": each.versions} for each in found]
+        print_json(documents[0] if len(documents) == 1 else {"models": documents})
+        return
+    for each in found:
+        print_status(each)
+
+
+def statuses(namespace: str | None, folder: Path, model: str | None = None) -> list[Status]:
+    """The status of a model; of each model of the platform when none is named."""
+    platform = choose(namespace, folder, model=model)
+    served = [] if model is not None else platform.models()
+    if len(served) < 2:
+        return [platform.status()]
+    return [choose(namespace, folder, model=each).status() for each in served]
 
 
 def print_status(status: Status) -> None:
     """Print what a platform serves, for people."""
+    if not status.versions:
+        for note in status.notes:
+            print_line(note)
+        return
     rows = [["?" if fact is None else fact for fact in version.values()] for version in status.versions]
     print_table(list(status.versions[0]), rows)
     for note in status.notes:

@@ -37,8 +37,15 @@ def render(folder: Path) -> list[Document]:
 
 
 def predictors(root: Path = ROOT) -> Iterator[PredictorSpec]:
-    """The predictor of every folder under `versions/`."""
-    for folder in sorted((root / "versions").iterdir()):
+    """The predictor of every folder under `versions/`.
+
+    Raises:
+        ManifestProblem: there is no such folder, or one of them is not of a predictor.
+    """
+    folders = sorted(folder for folder in (root / "versions").glob("*") if folder.is_dir())
+    if not folders:
+        raise ManifestProblem(root.name, "there is no folder under versions/")
+    for folder in folders:
         yield predictor(render(folder), where=folder.name)
 
 
@@ -53,6 +60,18 @@ def predictor(documents: list[Document], *, where: str) -> PredictorSpec:
         return _predictor(service)
     except (KeyError, TypeError, StopIteration, msgspec.ValidationError) as error:
         raise ManifestProblem(where, f"the InferenceService lacks what a predictor needs ({error!r})") from error
+
+
+def routes(documents: list[Document], *, where: str) -> list[RouteSpec]:
+    """The routes among rendered documents, one for each model.
+
+    Raises:
+        ManifestProblem: there is none, or one uses what this platform does not do.
+    """
+    found = [document for document in documents if document.get("kind") == "HTTPRoute"]
+    if not found:
+        raise ManifestProblem(where, "there is no HTTPRoute")
+    return [route([document], where=where) for document in found]
 
 
 def route(documents: list[Document], *, where: str) -> RouteSpec:

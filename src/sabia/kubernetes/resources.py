@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 
 from sabia.contract.durations import format_duration
+from sabia.contract.errors import InvalidManifest, UnknownSchema
 from sabia.contract.names import API_GROUP, API_VERSION
 from sabia.kubernetes.cluster import Cluster
 from sabia.kubernetes.definition import ACTION, KIND, camel_case, snake_case
+from sabia.registry.errors import Incomparable
 from sabia.rollout import plan as plans
 from sabia.rollout.errors import InvalidPlan, RolloutEnded, RolloutNotFound
 from sabia.rollout.events import Action
@@ -20,6 +22,9 @@ from sabia.rollout.plan import Plan
 from sabia.rollout.state import ENDED
 
 Document = dict[str, Any]
+
+# The errors after which the operator does not try again: the plan, or what it compares, will not change.
+_REJECTIONS = {kind.__name__ for kind in (InvalidPlan, Incomparable, InvalidManifest, UnknownSchema)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Resource:
         details: everything that the last decision is based on, a line each.
         eta: seconds until the step can end.
         at: time of the last look.
-        rejected: whether its plan cannot be carried out.
+        rejected: whether its plan cannot be carried out, or its versions cannot be compared.
     """
 
     name: str
@@ -158,5 +163,5 @@ def _resource(document: Document) -> Resource:
         details=list(status.get("details", [])),
         eta=status.get("etaSeconds"),
         at=status.get("lastLookTime", "never"),
-        rejected=conditions.get("Accepted", {}).get("reason") == InvalidPlan.__name__,
+        rejected=conditions.get("Accepted", {}).get("reason") in _REJECTIONS,
     )

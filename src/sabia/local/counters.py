@@ -15,15 +15,20 @@ from sabia.rollout.errors import NotScraped
 _TIMEOUT = 2.0
 
 
-def pages(envoy: Envoy, state: State) -> PageSource:
-    """The source of a running stack."""
-    versions = {server.service: server.version for server in state.servers}
+def pages(envoy: Envoy, state: State, model: str | None = None) -> PageSource:
+    """The source of a model of a running stack; None is the only model.
+
+    Raises:
+        ModelUnnamed, ModelNotServed: the stack does not serve exactly that one.
+    """
+    served = state.served(model)
+    versions = {server.service: server.version for server in served.servers}
 
     def find() -> Replicas:
-        servers = [Replica(server.version, server.name, server.url) for server in state.servers]
+        servers = [Replica(server.version, server.name, server.url) for server in served.servers]
         ready: dict[str, list[bool]] = {}
-        for server in state.servers:
-            answering = answers(server.url + v1_model(state.model), seconds=_TIMEOUT)
+        for server in served.servers:
+            answering = answers(server.url + v1_model(served.model), seconds=_TIMEOUT)
             ready.setdefault(server.version, []).append(answering)
         trouble = {version: "it is not ready" for version, each in ready.items() if not any(each)}
         return Replicas(servers, trouble)

@@ -1,7 +1,8 @@
-"""Envoy as a child process: its route, and its counters."""
+"""Envoy as a child process: its routes, and its counters."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from sabia.local.process import Process, answers, free_ports
 
 _CONFIRM_SECONDS = 10.0
 _POLL = 0.01
+_LOCK_FILE = "routes.lock"
 _ASIDE_STAT = gateway.ASIDE.replace(".", "_")
 
 
@@ -40,26 +42,33 @@ class Gateway:
         return f"http://127.0.0.1:{self.admin_port}"
 
     def apply(self, route: RouteSpec) -> None:
-        """Put a route into force, and return once Envoy uses it.
+        """Put the route of one model into force, and return once Envoy uses it. Those of other models stay.
 
         Raises:
             NotConfirmed: Envoy did not use it within ten seconds.
         """
-        document = gateway.routes(route)
-        _replace(self.folder / gateway.ROUTES_FILE, document)
-        deadline = time.monotonic() + _CONFIRM_SECONDS
-        while self.version_in_force() != document["version_info"]:
-            if time.monotonic() > deadline:
-                raise NotConfirmed(_CONFIRM_SECONDS)
-            time.sleep(_POLL)
+        # Engines of other models write the same file; the lock lasts until Envoy confirms what was written.
+        with (self.folder / _LOCK_FILE).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            document = gateway.replaced(self._routes(), route)
+            _replace(self.folder / gateway.ROUTES_FILE, document)
+            deadline = time.monotonic() + _CONFIRM_SECONDS
+            while self.version_in_force() != document["version_info"]:
+                if time.monotonic() > deadline:
+                    raise NotConfirmed(_CONFIRM_SECONDS)
+                time.sleep(_POLL)
 
-    def weights(self) -> dict[str, int]:
-        """The weights last applied, by Service name."""
-        return gateway.weights_of(json.loads((self.folder / gateway.ROUTES_FILE).read_bytes()))
+    def weights(self, route: str) -> dict[str, int]:
+        """The weights of a route as last applied, by Service name."""
+        return gateway.weights_of(self._routes(), route)
 
-    def mirrors(self) -> list[str]:
-        """The Services that requests are mirrored to, as last applied."""
-        return gateway.mirrors_of(json.loads((self.folder / gateway.ROUTES_FILE).read_bytes()))
+    def mirrors(self, route: str) -> list[str]:
+        """The Services that requests of a route are mirrored to, as last applied."""
+        return gateway.mirrors_of(self._routes(), route)
+
+    def _routes(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / gateway.ROUTES_FILE).read_bytes())
+        return document
 
     def version_in_force(self) -> str | None:
         """The version of the routes that Envoy uses, or None while it has none or does not respond."""
@@ -105,17 +114,22 @@ class Envoy:
     Args:
         folder: the folder of its files.
         backends: the predictor behind each Service, and the ports of its replicas.
-        route: the first route.
+        routes: the first ones, one for each model.
     """
 
     def __init__(
-        self, folder: Path, logs: Path, *, backends: Mapping[str, tuple[PredictorSpec, Sequence[int]]], route: RouteSpec
+        self,
+        folder: Path,
+        logs: Path,
+        *,
+        backends: Mapping[str, tuple[PredictorSpec, Sequence[int]]],
+        routes: Sequence[RouteSpec],
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         port, admin_port = free_ports(2)
         self.gateway = Gateway(folder=folder, port=port, admin_port=admin_port)
         _replace(folder / gateway.CLUSTERS_FILE, gateway.clusters(backends))
-        _replace(folder / gateway.ROUTES_FILE, gateway.routes(route))
+        _replace(folder / gateway.ROUTES_FILE, gateway.routes(routes))
         configuration = folder / "bootstrap.json"
         _replace(configuration, gateway.bootstrap(port=port, admin_port=admin_port, folder=folder))
         command = [

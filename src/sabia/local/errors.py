@@ -7,12 +7,17 @@ StackError
 ├── NotConfirmed         the gateway did not confirm a change in time
 ├── AlreadyRunning       another stack holds this folder
 ├── NotRunning           no stack holds this folder
+├── ModelUnnamed         the stack serves several models, and none was named
+├── ModelNotServed       the stack does not serve this model
+├── NotPublished         the store lacks a version that the stack is to serve
 ├── NotStarted           a stack in the background did not become ready
 └── NotStopped           a stack did not end in time
 ```
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from sabia.errors import SabiaError
 
@@ -58,6 +63,42 @@ class NotRunning(StackError):
 
     def __init__(self) -> None:
         super().__init__("No stack runs here; `sabia up` starts one.")
+
+
+class ModelUnnamed(StackError):
+    """The stack serves several models, and none was named."""
+
+    exit_code = 2
+
+    def __init__(self, models: Iterable[str]) -> None:
+        super().__init__(f"This stack serves {', '.join(models)}; name one with --model.")
+
+
+class ModelNotServed(StackError):
+    """The stack does not serve this model, or serves none."""
+
+    exit_code = 3
+
+    def __init__(self, model: str | None, models: Iterable[str]) -> None:
+        known = ", ".join(models)
+        if model is None or not known:
+            super().__init__(
+                "This stack is a store alone and serves no model; `sabia down` ends it, `sabia up` serves."
+            )
+        else:
+            super().__init__(f"This stack serves {known}, and no {model!r}.")
+
+
+class NotPublished(StackError):
+    """The store lacks a version that the stack is to serve."""
+
+    exit_code = 3
+
+    def __init__(self, model: str, versions: Iterable[str]) -> None:
+        super().__init__(
+            f"The store has no version {' or '.join(versions)} of {model!r}, which is to be served; "
+            "`sabia up --store-only` starts the store to publish it to."
+        )
 
 
 class NotStarted(StackError):

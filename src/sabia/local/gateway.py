@@ -1,4 +1,4 @@
-"""The gateway's configuration, derived from an HTTPRoute: documents in, documents out, no process.
+"""The gateway's configuration, derived from HTTPRoutes: documents in, documents out, no process.
 
 Envoy watches two files: one lists the backends (clusters), one the routes with their weights. A file is replaced by
 renaming a new one over it, so that Envoy never reads half of it, and a change of weights touches nothing but the
@@ -119,44 +119,64 @@ def _cluster(name: str, spec: PredictorSpec, ports: Sequence[int]) -> Document:
     }
 
 
-def routes(spec: RouteSpec) -> Document:
-    """The routes file. On one machine every host name matches, so that clients need not send the route's own."""
-    found = [(match, rule) for rule in spec.rules for match in rule.matches]
+def routes(specs: Sequence[RouteSpec]) -> Document:
+    """The routes file of several models. Every host name matches, so that clients need not send the routes' own."""
+    return _routes([_route(spec.name, match, rule) for spec in specs for rule in spec.rules for match in rule.matches])
+
+
+def replaced(document: Document, spec: RouteSpec) -> Document:
+    """The routes file with another route for one model; those of the other models stay."""
+    others = [route for route in _entries(document) if route["name"] != spec.name]
+    return _routes([*others, *(_route(spec.name, match, rule) for rule in spec.rules for match in rule.matches)])
+
+
+def _routes(entries: list[Document]) -> Document:
     # The Gateway API's precedence: exact paths, then longer prefixes, then more headers, then the order of the rules.
-    found.sort(key=lambda pair: (not pair[0].exact, -len(pair[0].path), -len(pair[0].headers)))
-    host = {"name": spec.name, "domains": ["*"], "routes": [_route(match, rule) for match, rule in found]}
+    entries = sorted(entries, key=lambda entry: _precedence(entry["match"]))
+    host = {"name": "models", "domains": ["*"], "routes": entries}
     return _discovery([{"@type": _ROUTES, "name": ROUTE_CONFIG, "virtual_hosts": [host]}])
 
 
-def _route(match: Match, rule: Rule) -> Document:
+def _precedence(match: Document) -> tuple[bool, int, int]:
+    path = match.get("path") or match["path_separated_prefix"]
+    return "path" not in match, -len(path), -len(match["headers"])
+
+
+def _route(name: str, match: Match, rule: Rule) -> Document:
     path = {"path": match.path} if match.exact else {"path_separated_prefix": match.path}
-    headers = [{"name": name, "string_match": {"exact": value}} for name, value in match.headers.items()]
+    headers = [{"name": header, "string_match": {"exact": value}} for header, value in match.headers.items()]
     suffix = ASIDE if match.headers else ""
-    weighted = [{"name": name + suffix, "weight": weight} for name, weight in rule.weights.items()]
+    weighted = [{"name": service + suffix, "weight": weight} for service, weight in rule.weights.items()]
     return {
+        "name": name,
         "match": path | {"headers": headers},
         "route": {
             "weighted_clusters": {"clusters": weighted},
             "timeout": f"{rule.timeout or _DEFAULT_TIMEOUT:g}s",
-            "request_mirror_policies": [{"cluster": name + ASIDE} for name in rule.mirrors],
+            "request_mirror_policies": [{"cluster": service + ASIDE} for service in rule.mirrors],
         },
     }
 
 
-def weights_of(document: Document) -> dict[str, int]:
-    """The weights of a routes file, by Service name, for requests that are not pinned."""
-    return {item["name"]: item["weight"] for item in _unpinned(document)["weighted_clusters"]["clusters"]}
+def weights_of(document: Document, name: str) -> dict[str, int]:
+    """The weights of a route in a routes file, by Service name, for requests that are not pinned."""
+    return {item["name"]: item["weight"] for item in _unpinned(document, name)["weighted_clusters"]["clusters"]}
 
 
-def mirrors_of(document: Document) -> list[str]:
-    """The Services to which a routes file mirrors requests that are not pinned."""
-    return [item["cluster"].removesuffix(ASIDE) for item in _unpinned(document)["request_mirror_policies"]]
+def mirrors_of(document: Document, name: str) -> list[str]:
+    """The Services to which a route in a routes file mirrors requests that are not pinned."""
+    return [item["cluster"].removesuffix(ASIDE) for item in _unpinned(document, name)["request_mirror_policies"]]
 
 
-def _unpinned(document: Document) -> Document:
-    routes = document["resources"][0]["virtual_hosts"][0]["routes"]
-    action: Document = next(route["route"] for route in routes if not route["match"]["headers"])
+def _unpinned(document: Document, name: str) -> Document:
+    own = [entry for entry in _entries(document) if entry["name"] == name]
+    action: Document = next(entry["route"] for entry in own if not entry["match"]["headers"])
     return action
+
+
+def _entries(document: Document) -> list[Document]:
+    found: list[Document] = document["resources"][0]["virtual_hosts"][0]["routes"]
+    return found
 
 
 def _discovery(resources: list[Document]) -> Document:

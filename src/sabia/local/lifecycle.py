@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sabia.contract import names
-from sabia.contract.layout import Version
+from sabia.kubernetes import manifests
 from sabia.kubernetes.programs import installed
 from sabia.local import state as states
 from sabia.local.composition import Serving
-from sabia.local.errors import AlreadyRunning, NotRunning, NotStarted, NotStopped, ProcessFailed
+from sabia.local.errors import AlreadyRunning, NotPublished, NotRunning, NotStarted, NotStopped, ProcessFailed
 from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.stack import Stack
 from sabia.registry import catalogue
@@ -24,40 +24,68 @@ from sabia.store.objects import Store
 Log = Callable[[str], None]
 
 LOG_FILE = "up.log"
+# The model of the recipe that is part of the package.
+BUILT_IN = "breast-cancer"
 _PROGRAMS = ("weed", "envoy", "kubectl")
 _UP_SECONDS = 180.0
 _DOWN_SECONDS = 40.0
 _POLL = 0.1
 
 
-def hold(folder: Path, serving: Serving, *, log: Log) -> None:
-    """Start a stack and hold it until SIGTERM or Ctrl-C.
+def hold(
+    folder: Path, serving: Serving, *, root: Path | None = manifests.ROOT, store_only: bool = False, log: Log
+) -> None:
+    """Start a stack, or its store alone, and hold it until SIGTERM or Ctrl-C.
 
     Raises:
         AlreadyRunning: another stack holds the folder.
+        ManifestProblem: the manifests in `root` cannot be served.
+        NotPublished: the store lacks a version that is to be served.
         ProcessFailed: a server did not start, or ended; the others are stopped.
     """
     _require_programs()
     stop_on_sigterm()
     try:
-        with Stack(folder, serving=serving, log=log) as stack:
-            train_missing(stack, stack.start_store().open(), log=log)
-            stack.start_predictors()
-            gateway = stack.start_gateway()
-            log(f"ready: {gateway.url}")
+        with Stack(folder, root=None if store_only else root, serving=serving, log=log) as stack:
+            store = stack.start_store().open()
+            if store_only:
+                stack.write_state()
+                log("ready: the store")
+            else:
+                train_missing(stack, store, log=log)
+                stack.start_predictors()
+                log(f"ready: {stack.start_gateway().url}")
             _watch(stack)
     except (Stopped, KeyboardInterrupt):
         log("stopped")
 
 
 def train_missing(stack: Stack, store: Store, *, log: Log = lambda _: None) -> None:
-    """Run the built-in recipe when the store lacks a version that the route names."""
-    desired = {Version.parse(names.published(spec.version)) for spec in stack.specs.values()}
-    if not desired <= set(catalogue.versions(store, stack.model)):
+    """Run the built-in recipe if the store lacks a version of its model that the package's own manifests serve.
+
+    Raises:
+        NotPublished: the store lacks a version that is to be served; nothing is trained for other manifests.
+    """
+    missing = _missing(stack, store)
+    if BUILT_IN in missing and stack.root == manifests.ROOT:
         from sabia.training import job  # noqa: PLC0415  two seconds that other commands need not spend
 
         log("the store lacks a version that the route names: training the recipe")
         job.train(store, log=log)
+        missing = _missing(stack, store)
+    for model, versions in missing.items():
+        raise NotPublished(model, versions)
+
+
+def _missing(stack: Stack, store: Store) -> dict[str, list[str]]:
+    """The versions that are to be served and that the store lacks, by model."""
+    missing: dict[str, list[str]] = {}
+    for model in stack.routes:
+        served = {names.published(spec.version) for spec in stack.specs.values() if spec.model == model}
+        lacking = served - set(map(str, catalogue.versions(store, model)))
+        if lacking:
+            missing[model] = sorted(lacking)
+    return missing
 
 
 def _watch(stack: Stack) -> None:

@@ -14,11 +14,11 @@ from sabia.rollout.weights import check_version, check_weights
 
 
 class EnvoySplit:
-    """The split of a running stack.
+    """The split of one model of a running stack.
 
     Args:
         gateway: the stack's.
-        route: the route that the split is part of, as the manifests have it.
+        route: the model's route, as the stack was started with it.
         services: the Service of each version.
     """
 
@@ -28,13 +28,18 @@ class EnvoySplit:
         self._services = dict(services)
 
     @classmethod
-    def from_state(cls, gateway: Gateway, state: State) -> EnvoySplit:
-        """The split of the stack with this gateway and state."""
-        return cls(gateway, state.route, {server.version: server.service for server in state.servers})
+    def from_state(cls, gateway: Gateway, state: State, model: str | None = None) -> EnvoySplit:
+        """The split of a model of the stack with this gateway and state; None is the only model.
+
+        Raises:
+            ModelUnnamed, ModelNotServed: the stack does not serve exactly that one.
+        """
+        served = state.served(model)
+        return cls(gateway, served.route, {server.version: server.service for server in served.servers})
 
     def weights(self) -> dict[str, int]:
         """See `Split.weights`."""
-        by_service = self._gateway.weights()
+        by_service = self._gateway.weights(self._route.name)
         return {version: by_service.get(service, 0) for version, service in self._services.items()}
 
     def set_weights(self, weights: Mapping[str, int]) -> dict[str, int]:
@@ -46,7 +51,7 @@ class EnvoySplit:
 
     def mirror(self) -> str | None:
         """See `Split.mirror`."""
-        mirrors = self._gateway.mirrors()
+        mirrors = self._gateway.mirrors(self._route.name)
         return next((version for version, service in self._services.items() if service in mirrors), None)
 
     def set_mirror(self, version: str | None) -> None:
@@ -61,10 +66,9 @@ class EnvoySplit:
         return {version: seen.get(service, 0) for version, service in self._services.items()}
 
     def _current(self) -> RouteSpec:
-        """The manifests' route with the weights and mirrors in force."""
-        return gateways.with_mirrors(
-            gateways.with_weights(self._route, self._gateway.weights()), self._gateway.mirrors()
-        )
+        """The model's route with the weights and mirrors in force."""
+        weights, mirrors = self._gateway.weights(self._route.name), self._gateway.mirrors(self._route.name)
+        return gateways.with_mirrors(gateways.with_weights(self._route, weights), mirrors)
 
     def _apply(self, route: RouteSpec) -> None:
         try:

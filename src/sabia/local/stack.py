@@ -1,4 +1,4 @@
-"""The platform on one machine: a store, a predictor for each version that the route names, and the gateway."""
+"""The platform on one machine: a store, a predictor for each version that the routes name, and the gateway."""
 
 from __future__ import annotations
 
@@ -25,18 +25,27 @@ _AS_WRITTEN = Serving()
 
 
 class Stack:
-    """A platform in `folder`, from the manifests in `root`. A context manager: leaving it ends every process.
+    """A platform in `folder`, from the manifests in `root` (None: from `serving` alone), for one or several models.
+
+    A context manager: leaving it ends every process.
 
     Raises:
         AlreadyRunning: on entering, when another stack holds the folder.
     """
 
     def __init__(
-        self, folder: Path, *, root: Path = manifests.ROOT, serving: Serving = _AS_WRITTEN, log: Log = lambda _: None
+        self,
+        folder: Path,
+        *,
+        root: Path | None = manifests.ROOT,
+        serving: Serving = _AS_WRITTEN,
+        log: Log = lambda _: None,
     ) -> None:
         self.folder = folder.resolve()
         self.logs = self.folder / "logs"
-        self.route, self.specs = compose(root, serving)
+        self.root = root
+        composition = compose(root, serving)
+        self.routes, self.specs = composition.routes, composition.specs
         self._log = log
         self._lock: IO[bytes] | None = None
         self._processes: list[Process] = []
@@ -46,8 +55,8 @@ class Stack:
 
     @property
     def model(self) -> str:
-        """The model that the route serves."""
-        return next(iter(self.specs.values())).model
+        """The first model that it serves: that of the first route."""
+        return next(iter(self.routes))
 
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -71,7 +80,7 @@ class Stack:
         return store.access
 
     def start_predictors(self) -> None:
-        """Bring each version that the route names from the store and serve it.
+        """Bring each version that the routes name from the store and serve it.
 
         Raises:
             DownloadFailed, ProcessFailed: one of them could not.
@@ -89,14 +98,14 @@ class Stack:
                 step(server)
 
     def start_gateway(self) -> Gateway:
-        """Start Envoy on the route, write the state down, and return the gateway."""
+        """Start Envoy on the routes, write the state down, and return the gateway."""
         self._log("starting the gateway (Envoy)")
         backends = {server.spec.service: (server.spec, server.ports) for server in self.servers}
-        envoy = Envoy(self.folder / "envoy", self.logs, backends=backends, route=self.route)
+        envoy = Envoy(self.folder / "envoy", self.logs, backends=backends, routes=list(self.routes.values()))
         self._processes.append(envoy.process)
         envoy.wait_until_ready()
         self.gateway = envoy.gateway
-        self._write_state()
+        self.write_state()
         return envoy.gateway
 
     @property
@@ -139,24 +148,24 @@ class Stack:
             self._lock.close()
             self._lock = None
 
-    def _write_state(self) -> None:
-        if self.access is None or self.gateway is None:
-            raise RuntimeError("the store and the gateway come before the state")
+    def write_state(self) -> None:
+        """Let other processes find the stack; without a gateway it is a store alone."""
+        if self.access is None:
+            raise RuntimeError("the store comes before the state")
         servers = [
-            Server(process.name, server.spec.version, server.spec.service, url, process.pid)
+            Server(process.name, server.spec.model, server.spec.version, server.spec.service, url, process.pid)
             for server in self.servers
             for process, url in zip(server.replicas, server.urls, strict=True)
         ]
         found = State(
             pid=os.getpid(),
-            model=self.model,
             endpoint=self.access.endpoint,
             key=self.access.key,
             secret=self.access.secret,
-            gateway_port=self.gateway.port,
-            admin_port=self.gateway.admin_port,
+            gateway_port=self.gateway.port if self.gateway else 0,
+            admin_port=self.gateway.admin_port if self.gateway else 0,
             servers=servers,
-            route=self.route,
+            routes=self.routes if self.gateway else {},
         )
         state.write(self.folder, found)
 

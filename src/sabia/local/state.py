@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -11,7 +12,7 @@ import msgspec
 
 from sabia.kubernetes.specs import RouteSpec
 from sabia.local.envoy import Gateway
-from sabia.local.errors import AlreadyRunning, NotRunning
+from sabia.local.errors import AlreadyRunning, ModelNotServed, ModelUnnamed, NotRunning
 from sabia.local.objectstore import Access
 
 STATE_FILE = "stack.json"
@@ -22,29 +23,55 @@ class Server(msgspec.Struct, frozen=True):
     """A predictor of a running stack."""
 
     name: str
+    model: str
     version: str
     service: str
     url: str
     pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One model of a running stack: its route as the stack was started, and its predictors."""
+
+    model: str
+    route: RouteSpec
+    servers: list[Server]
+
+
 class State(msgspec.Struct, frozen=True):
-    """A running stack, as other processes find it. It contains the store's secret; only its owner can read the file."""
+    """A running stack, as other processes find it. It contains the store's secret; only its owner can read the file.
+
+    `routes` is by model. A stack that is a store alone has no routes, and its ports of a gateway are 0.
+    """
 
     pid: int
-    model: str
     endpoint: str
     key: str
     secret: str
     gateway_port: int
     admin_port: int
     servers: list[Server]
-    route: RouteSpec
+    routes: dict[str, RouteSpec]
 
     @property
     def access(self) -> Access:
         """How to reach the store."""
         return Access(self.endpoint, self.key, self.secret)
+
+    def served(self, model: str | None = None) -> Served:
+        """One model; None is the only one.
+
+        Raises:
+            ModelUnnamed: none is named, and there are several.
+            ModelNotServed: there is no such model, or none at all.
+        """
+        if model is None and len(self.routes) > 1:
+            raise ModelUnnamed(self.routes)
+        name = model if model is not None else next(iter(self.routes), None)
+        if name is None or name not in self.routes:
+            raise ModelNotServed(name, self.routes)
+        return Served(name, self.routes[name], [server for server in self.servers if server.model == name])
 
 
 def write(folder: Path, state: State) -> None:

@@ -56,6 +56,10 @@ class ClusterPlatform:
             self._model = models[0]
         return self._model
 
+    def models(self) -> list[str]:
+        """See `Platform.models`."""
+        return self._cluster.models()
+
     def versions(self) -> list[str]:
         """See `Platform.versions`."""
         return [item.version for item in self._cluster.versions(self.model)]
@@ -147,7 +151,7 @@ class ClusterPlatform:
 
     def rollout(self, name: str | None) -> RolloutView:
         """See `Platform.rollout`."""
-        found = resources.get(self._cluster, self._model, name)
+        found = resources.get(self._cluster, self._rollout_model(name), name)
         return RolloutView(
             name=found.name,
             model=found.plan.model,
@@ -163,4 +167,14 @@ class ClusterPlatform:
 
     def act(self, name: str | None, action: Action, *, actor: str, version: str | None) -> str:
         """See `Platform.act`. The action is written into the resource, which the operator follows."""
-        return resources.act(self._cluster, self._model, name, action, actor=actor, version=version)
+        return resources.act(self._cluster, self._rollout_model(name), name, action, actor=actor, version=version)
+
+    def _rollout_model(self, name: str | None) -> str | None:
+        """The model whose rollouts are meant: None where the name of the rollout says it, or only one is served.
+
+        Raises:
+            ModelUnnamed: several are served, and neither a model nor a rollout was named.
+        """
+        if self._model is None and name is None and len(self._cluster.models()) > 1:
+            return self.model
+        return self._model

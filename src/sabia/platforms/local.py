@@ -13,10 +13,11 @@ from sabia.kubernetes.prometheus import Prometheus
 from sabia.local import counters
 from sabia.local import state as states
 from sabia.local.envoy import Gateway
+from sabia.local.errors import NotRunning
 from sabia.local.process import answers
 from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.split import EnvoySplit
-from sabia.local.state import State
+from sabia.local.state import Served, State
 from sabia.platforms.errors import NotOffered
 from sabia.platforms.port import Address, Deployment, RolloutView, Status
 from sabia.platforms.store import open_store
@@ -44,11 +45,15 @@ class LocalPlatform:
     @property
     def model(self) -> str:
         """See `Platform.model`."""
-        return self._state().model
+        return self._served().model
+
+    def models(self) -> list[str]:
+        """See `Platform.models`."""
+        return sorted(self._state().routes)
 
     def versions(self) -> list[str]:
         """See `Platform.versions`."""
-        return sorted({server.version for server in self._state().servers})
+        return sorted({server.version for server in self._served().servers})
 
     def store(self) -> Store:
         """See `Platform.store`."""
@@ -59,19 +64,24 @@ class LocalPlatform:
     def split(self) -> EnvoySplit:
         """See `Platform.split`."""
         state = self._state()
-        return EnvoySplit.from_state(self._gateway(state), state)
+        return EnvoySplit.from_state(self._gateway(state), state, self._model)
 
     def source(self, prometheus: str | None = None) -> Source:
         """See `Platform.source`."""
         if prometheus is not None:
             return Prometheus(prometheus, self.model, self.versions())
         state = self._state()
-        return counters.pages(self._gateway(state), state)
+        return counters.pages(self._gateway(state), state, self._model)
 
     def status(self) -> Status:
         """See `Platform.status`."""
-        state, split = self._state(), self.split()
-        gateway, path = self._gateway(state), names.v1_model(state.model)
+        state = self._state()
+        store = {"url": state.access.url, "endpoint": state.endpoint}
+        if not state.routes and self._model is None:
+            alone = {"model": None, "gateway": None, "store": store, "pid": state.pid}
+            return Status(alone, [], [f"the store {state.access.url} runs; no model is served"])
+        served, split = state.served(self._model), self.split()
+        gateway, path = self._gateway(state), names.v1_model(served.model)
         weights, requests = split.weights(), split.request_counts()
         versions = [
             {
@@ -82,17 +92,15 @@ class LocalPlatform:
                 "url": server.url,
                 "pid": server.pid,
             }
-            for server in state.servers
+            for server in served.servers
         ]
-        store = {"url": state.access.url, "endpoint": state.endpoint}
-        platform = {"model": state.model, "gateway": gateway.url, "store": store, "pid": state.pid}
-        return Status(platform, versions, [f"{state.model}: {self.address('').url}"])
+        platform = {"model": served.model, "gateway": gateway.url, "store": store, "pid": state.pid}
+        return Status(platform, versions, [f"{served.model}: {self.address('').url}"])
 
     def address(self, gateway: str) -> Address:
         """See `Platform.address`."""
         del gateway
-        state = self._state()
-        return Address(self._gateway(state).url + names.v1_predict(state.model))
+        return Address(self._gateway(self._state()).url + names.v1_predict(self.model))
 
     def deploy(self, version: Version, options: Deployment) -> str:
         """See `Platform.deploy`."""
@@ -113,7 +121,7 @@ class LocalPlatform:
         if foreground:
             self._run(started, prometheus)
             return
-        options = ["--folder", str(self._folder), "--name", started.name]
+        options = ["--folder", str(self._folder), "--model", started.model, "--name", started.name]
         options += ["--store", self._url] if self._url else []
         options += ["--prometheus", prometheus] if prometheus else []
         with (self._folder / "rollout.log").open("ab") as file:
@@ -161,7 +169,22 @@ class LocalPlatform:
         return found.name
 
     def _record(self, name: str | None) -> Record:
-        return record.latest(self.store(), self._model, name)
+        return record.latest(self.store(), self._model or self._only_model(), name)
+
+    def _only_model(self) -> str | None:
+        """The only model of a running stack; without a stack, rollouts of every model are searched.
+
+        Raises:
+            ModelUnnamed: the stack serves several models.
+        """
+        try:
+            state = self._state()
+        except NotRunning:
+            return None
+        return state.served().model if state.routes else None
+
+    def _served(self) -> Served:
+        return self._state().served(self._model)
 
     def _state(self) -> State:
         return states.running(self._folder)

@@ -99,11 +99,17 @@ class RolloutView:
 
 
 class Platform(Protocol):
-    """Where one model is served. Every method raises a `SabiaError` when the platform cannot be reached."""
+    """Where models are served. All but `models` is about one of them.
+
+    Every method raises a `SabiaError` when the platform cannot be reached.
+    """
 
     @property
     def model(self) -> str:
-        """The model that it serves."""
+        """The model that was named, or the only one that is served."""
+
+    def models(self) -> list[str]:
+        """The models that are served, sorted."""
 
     def versions(self) -> list[str]:
         """The versions that it serves, baselines among them."""

@@ -26,14 +26,16 @@ def a_rule(path: str = "/x", kind: str = "Exact", **more: Any) -> Document:
     return {"matches": [{"path": {"type": kind, "value": path}}], "backendRefs": [{"name": "a", "port": 80}]} | more
 
 
-def a_route(weights: dict[str, int]) -> RouteSpec:
-    """A route with one split."""
-    return RouteSpec("toy", [], Rule([Match("/x", exact=True, headers={})], weights, [], None), [])
+def a_route(weights: dict[str, int], name: str = "toy") -> RouteSpec:
+    """A route with one split, and a pin."""
+    split = Rule([Match(f"/{name}", exact=True, headers={})], weights, [], None)
+    pin = Rule([Match(f"/{name}", exact=True, headers={"x-model-version": "1.0"})], {"pinned": 1}, [], None)
+    return RouteSpec(name, [], split, [pin])
 
 
 def envoy_routes(spec: RouteSpec) -> list[Document]:
     """The routes of the routes file."""
-    found: list[Document] = gateway.routes(spec)["resources"][0]["virtual_hosts"][0]["routes"]
+    found: list[Document] = gateway.routes([spec])["resources"][0]["virtual_hosts"][0]["routes"]
     return found
 
 
@@ -43,13 +45,25 @@ weight_maps = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 1
 @given(weight_maps, weight_maps)
 def test_new_weights_are_read_back_and_others_stay(before: dict[str, int], after: dict[str, int]) -> None:
     spec = gateway.with_weights(a_route(before), after)
-    assert gateway.weights_of(gateway.routes(spec)) == before | after
+    assert gateway.weights_of(gateway.routes([spec]), "toy") == before | after
 
 
 @given(weight_maps, weight_maps)
 def test_the_version_of_the_routes_changes_exactly_when_they_do(one: dict[str, int], other: dict[str, int]) -> None:
-    versions = [gateway.routes(a_route(weights))["version_info"] for weights in (one, other)]
+    versions = [gateway.routes([a_route(weights)])["version_info"] for weights in (one, other)]
     assert (versions[0] == versions[1]) == (one == other and list(one) == list(other))
+
+
+@given(weight_maps, weight_maps, weight_maps)
+def test_a_change_of_one_model_leaves_the_routes_of_the_others(
+    one: dict[str, int], other: dict[str, int], changed: dict[str, int]
+) -> None:
+    specs = [a_route(one, "one"), a_route(other, "other")]
+    mirrored = gateway.with_mirrors(a_route(changed, "one"), ["a"])
+    found = gateway.replaced(gateway.routes(specs), mirrored)
+    assert (gateway.weights_of(found, "one"), gateway.weights_of(found, "other")) == (changed, other)
+    assert (gateway.mirrors_of(found, "one"), gateway.mirrors_of(found, "other")) == (["a"], [])
+    assert gateway.replaced(found, specs[0]) == gateway.routes([specs[1], specs[0]])
 
 
 def test_a_pin_goes_before_the_split_and_an_exact_path_before_a_prefix() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import kopf
 
-from sabia.contract.errors import InvalidFile
+from sabia.contract.errors import InvalidManifest, UnknownSchema
 from sabia.contract.names import API_GROUP, API_VERSION
 from sabia.kubernetes import counters as cluster_metrics
 from sabia.kubernetes import resources
@@ -105,7 +105,7 @@ def carry_out(
         return
     try:
         record = _record(cluster, store, body)
-    except (InvalidPlan, Incomparable, InvalidFile) as error:
+    except (InvalidPlan, Incomparable, InvalidManifest, UnknownSchema) as error:
         _reject(cluster, body, error)
         return
     except (AlreadyRollingOut, RouteNotFound, ClusterUnreachable, ClusterRefused, StoreError) as error:
@@ -162,7 +162,7 @@ def _record(cluster: Cluster, store: Store, body: kopf.Body) -> Record:
 
     Raises:
         InvalidPlan: the plan cannot be carried out.
-        Incomparable, InvalidFile: its versions cannot be compared, or a manifest cannot be read.
+        Incomparable, InvalidManifest, UnknownSchema: its versions cannot be compared, or a manifest cannot be read.
         AlreadyRollingOut: another rollout of the model is under way.
         RolloutError, StoreError: the route or the store is unavailable.
     """
