@@ -160,4 +160,4 @@ def _is_running(folder: Path) -> bool:
 
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "its log is empty"
+    return lines[-1].removeprefix("error: ") if lines else "its log is empty"
