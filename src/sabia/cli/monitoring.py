@@ -6,7 +6,7 @@ import os
 import secrets
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,9 +21,12 @@ from sabia.cli.context import (
     user,
 )
 from sabia.cli.errors import CliError
-from sabia.platforms import DEFAULT_FOLDER
+from sabia.platforms import DEFAULT_FOLDER, Platform
 from sabia.rollout.events import Action
 from sabia.terminal import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from sabia.monitoring.live.ports import Ports
 
 export = typer.Typer(help="Export the log and the labels to other tools.", no_args_is_help=True)
 labels = typer.Typer(help="Add labels: the true values of predictions.", no_args_is_help=True)
@@ -114,15 +117,17 @@ def dash(
     folder: FolderOption = DEFAULT_FOLDER,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Serve the live page: versions, weights, rollouts with their evidence, drift."""
-    from sabia.monitoring.live.ports import Ports
+    """Serve the live page: versions, weights, rollouts with their evidence, drift.
+
+    Several models have a page each, and a list of them; `--model` serves one alone.
+    """
     from sabia.monitoring.live.server import serve_live
 
     platform = choose(namespace, folder, store=store, model=model)
+    served = [] if model is not None else platform.models()
+    if len(served) < 2:
+        served = [platform.model]
     token = (os.environ.get("SABIA_DASH_TOKEN") or secrets.token_urlsafe(24)) if actions else None
-
-    def act(name: str, action: Action, version: str | None) -> None:
-        platform.act(name, action, actor=user("live page"), version=version)
 
     def on_ready(taken: int) -> None:
         print(f"the live page is http://{host}:{taken}", flush=True)
@@ -131,14 +136,23 @@ def dash(
 
     serve_live(
         platform.store(),
-        platform.model,
-        Ports(platform.split(), platform.source(prometheus), act),
+        {each: _ports(choose(namespace, folder, store=store, model=each), prometheus) for each in served},
         host=host,
         port=port,
         names=names or [],
         token=token,
         on_ready=on_ready,
     )
+
+
+def _ports(platform: Platform, prometheus: str | None) -> Ports:
+    """The platform of one model, as the live page uses it."""
+    from sabia.monitoring.live.ports import Ports
+
+    def act(name: str, action: Action, version: str | None) -> None:
+        platform.act(name, action, actor=user("live page"), version=version)
+
+    return Ports(platform.split(), platform.source(prometheus), act)
 
 
 @labels.command("add")

@@ -8,7 +8,8 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from sabia.monitoring.live.server import Feed, application
+from sabia.monitoring.live.ports import Act
+from sabia.monitoring.live.server import Feed, LivePage, application
 from sabia.monitoring.live.watcher import Watcher
 from sabia.rollout import engine
 from sabia.rollout.counters import Counters, Scrape
@@ -62,8 +63,8 @@ def client(store: Store, watcher: Watcher, *, actions: bool = True) -> TestClien
     def act(name: str, verb: Action, version: str | None) -> None:
         engine.act(Record(store, MODEL, name), verb, actor="test", version=version)
 
-    app = application(watcher, hosts=["testserver"], act=act if actions else None, token=TOKEN if actions else None)
-    return TestClient(app)
+    page = LivePage(watcher, act if actions else None, TOKEN if actions else None)
+    return TestClient(application([page], hosts=["testserver"]))
 
 
 def test_the_state_has_weights_counters_and_rollouts(store: Store, watcher: Watcher) -> None:
@@ -136,6 +137,49 @@ def test_every_response_has_security_headers(store: Store, watcher: Watcher) -> 
         assert answer.status_code == 200
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.fixture
+def several(store: Store, watcher: Watcher) -> TestClient:
+    """A client of the pages of two models; actions are recorded under the model's own name."""
+
+    def act_of(model: str) -> Act:
+        def act(name: str, verb: Action, version: str | None) -> None:
+            engine.act(Record(store, model, name), verb, actor=model, version=version)
+
+        return act
+
+    other = Watcher(store, "churn", Split(), None, actions=True)
+    pages = [LivePage(each, act_of(each.model), TOKEN) for each in (watcher, other)]
+    return TestClient(application(pages, hosts=["testserver"]))
+
+
+def test_several_models_have_a_list_and_a_page_each(store: Store, several: TestClient) -> None:
+    listed = several.get("/").text
+    for model in (MODEL, "churn"):
+        assert f'href="models/{model}/"' in listed
+        page = several.get(f"/models/{model}/").text
+        assert f"<h1>{model}</h1>" in page
+        assert 'href="../../"' in page
+        assert several.get(f"/models/{model}/api/state").json()["model"] == model
+        assert several.get(f"/models/{model}/live.js").status_code == 200
+    assert f"1.2 to 2.0: {latest(store, MODEL, None).head().entry.state.phase}" in listed
+    assert "1.2 90 %, 2.0 10 %" in listed
+    assert several.get("/api/state").status_code == 404
+
+
+def test_an_action_is_taken_on_the_rollout_of_its_model_alone(store: Store, several: TestClient) -> None:
+    which, headers = latest(store, MODEL, None), {"authorization": f"Bearer {TOKEN}"}
+    path = f"api/rollouts/{which.name}/pause"
+    assert several.post(f"/models/churn/{path}", headers=headers).status_code == 404
+    assert several.post(f"/models/{MODEL}/{path}", headers=headers).status_code == 200
+    assert which.head().entry.state.paused is not None
+
+
+def test_the_page_of_the_only_model_is_at_the_root_and_under_its_name(store: Store, watcher: Watcher) -> None:
+    alone = client(store, watcher)
+    assert alone.get("/").text == alone.get(f"/models/{MODEL}/").text
+    assert "All models" not in alone.get("/").text
 
 
 def test_events_are_sent_on_changes_only(store: Store) -> None:

@@ -1,4 +1,6 @@
-"""The live page's server: the page, its state as JSON and as server-sent events, and actions where they are allowed.
+"""The live page's server: a page for each model, its state as JSON and as server-sent events, and allowed actions.
+
+The page of a model is under `/models/<name>/`. At `/` is the page of the only model, or a list of several.
 
 It listens on loopback by default and answers only requests for configured host names, so that another site's page
 cannot reach it under a name of its own. Actions are off by default. They need a token in a header, which a page of
@@ -10,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib import resources
 from typing import cast, get_args
 
@@ -21,7 +23,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from sabia.errors import SabiaError
 from sabia.monitoring.errors import NoLivePage
@@ -92,35 +94,39 @@ class LivePage:
     """
 
     def __init__(self, watcher: Watcher, act: Act | None, token: str | None) -> None:
-        self._watcher, self._act, self._token = watcher, act, token
-        self._feed = Feed(watcher)
+        self._act, self._token = act, token
+        self.model = watcher.model
+        self.feed = Feed(watcher)
 
-    async def page(self, request: Request) -> Response:
-        """`GET /`."""
-        del request
-        text = environment().get_template("live.html.j2").render(model=self._watcher.model)
-        return HTMLResponse(text, headers=_HEADERS)
+    def routes(self, *, others: bool) -> list[Route]:
+        """The routes of the page, relative to where it is; `others`: it has a link to the list of models."""
 
-    async def file(self, request: Request) -> Response:
-        """`GET /style.css`, `/live.css`, `/live.js`, `/icon.svg`."""
-        name = request.url.path.removeprefix("/")
-        pages = resources.files("sabia.monitoring").joinpath("pages")
-        text = style() if name == "style.css" else pages.joinpath(name).read_text()
-        return Response(text, media_type=_FILES.get(name, "text/css"), headers=_HEADERS)
+        async def page(request: Request) -> Response:
+            del request
+            text = environment().get_template("live.html.j2").render(model=self.model, others=others)
+            return HTMLResponse(text, headers=_HEADERS)
+
+        return [
+            Route("/", page),
+            *_file_routes(),
+            Route("/api/state", self.state),
+            Route("/api/events", self.events),
+            Route("/api/rollouts/{name}/{action}", self.action, methods=["POST"]),
+        ]
 
     async def state(self, request: Request) -> Response:
-        """`GET /api/state`."""
+        """`GET api/state`."""
         del request
-        snapshot = msgspec.json.encode(await self._feed.snapshot())
+        snapshot = msgspec.json.encode(await self.feed.snapshot())
         return Response(snapshot, media_type="application/json", headers=_HEADERS)
 
     async def events(self, request: Request) -> Response:
-        """`GET /api/events`."""
+        """`GET api/events`."""
         del request
-        return StreamingResponse(self._feed.events(), media_type="text/event-stream", headers=_HEADERS)
+        return StreamingResponse(self.feed.events(), media_type="text/event-stream", headers=_HEADERS)
 
     async def action(self, request: Request) -> Response:
-        """`POST /api/rollouts/<name>/<action>`, with `?version=` for one of several canaries."""
+        """`POST api/rollouts/<name>/<action>`, with `?version=` for one of several canaries."""
         if self._act is None or self._token is None:
             return _error(403, "Actions are off: start the page with --actions.")
         forbidden = _forbidden(request, self._token)
@@ -162,27 +168,43 @@ def _error(status: int, message: str) -> Response:
     return JSONResponse({"error": message}, status_code=status, headers=_HEADERS)
 
 
-def application(
-    watcher: Watcher, *, hosts: Sequence[str], act: Act | None = None, token: str | None = None
-) -> Starlette:
-    """The live page as an application that answers requests for `hosts` only. The rest is as for `LivePage`."""
-    live = LivePage(watcher, act, token)
+def _file_routes() -> list[Route]:
+    return [Route(path, _file) for path in ("/style.css", *(f"/{name}" for name in _FILES))]
+
+
+async def _file(request: Request) -> Response:
+    """`GET style.css`, `live.css`, `live.js`, `icon.svg`."""
+    name = request.url.path.rpartition("/")[2]
+    pages = resources.files("sabia.monitoring").joinpath("pages")
+    text = style() if name == "style.css" else pages.joinpath(name).read_text()
+    return Response(text, media_type=_FILES.get(name, "text/css"), headers=_HEADERS)
+
+
+def _list_routes(pages: Sequence[LivePage]) -> list[Route]:
+    """The list of models, each with its weights and its newest rollout."""
+
+    async def page(request: Request) -> Response:
+        del request
+        snapshots = await asyncio.gather(*(each.feed.snapshot() for each in pages))
+        text = environment().get_template("models.html.j2").render(snapshots=snapshots)
+        return HTMLResponse(text, headers=_HEADERS)
+
+    return [Route("/", page), *_file_routes()]
+
+
+def application(pages: Sequence[LivePage], *, hosts: Sequence[str]) -> Starlette:
+    """The live pages of some models as an application that answers requests for `hosts` only."""
+    several = len(pages) > 1
+    mounts = [Mount(f"/models/{page.model}", routes=page.routes(others=several)) for page in pages]
     return Starlette(
-        routes=[
-            Route("/", live.page),
-            *(Route(path, live.file) for path in ("/style.css", *(f"/{name}" for name in _FILES))),
-            Route("/api/state", live.state),
-            Route("/api/events", live.events),
-            Route("/api/rollouts/{name}/{action}", live.action, methods=["POST"]),
-        ],
+        routes=[*mounts, *(_list_routes(pages) if several else pages[0].routes(others=False))],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
     )
 
 
 def serve_live(
     store: Store,
-    model: str,
-    ports: Ports,
+    models: Mapping[str, Ports],
     *,
     host: str,
     port: int,
@@ -190,12 +212,11 @@ def serve_live(
     token: str | None,
     on_ready: Callable[[int], None],
 ) -> None:
-    """Serve the live page of a model until SIGINT or SIGTERM. It answers requests for `names`, `host` and localhost.
+    """Serve the live pages of some models until SIGINT or SIGTERM. They answer requests for `names`, `host`, localhost.
 
     Args:
         store: versions, aliases, rollouts and the log.
-        model: the model's name.
-        ports: the platform that serves the model.
+        models: the platform that serves each model, by the model's name; at least one.
         host: the address to listen on.
         port: the port to listen on; 0 takes a free one.
         names: host names of the page.
@@ -205,10 +226,16 @@ def serve_live(
     Raises:
         NoLivePage: the address is taken.
     """
-    act = ports.act if token is not None else None
-    watcher = Watcher(store, model, ports.weights, ports.counters, actions=act is not None)
+    pages = [
+        LivePage(
+            Watcher(store, model, ports.weights, ports.counters, actions=token is not None),
+            ports.act if token is not None else None,
+            token,
+        )
+        for model, ports in models.items()
+    ]
     hosts = ["localhost", "127.0.0.1", "[::1]", *names, *([] if host in _EVERY_INTERFACE else [host])]
-    app = application(watcher, hosts=hosts, act=act, token=token)
+    app = application(pages, hosts=hosts)
     config = uvicorn.Config(app, host=host, port=port, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
     try:
         _Server(config, on_ready).run()

@@ -116,7 +116,7 @@ function showRollouts(state) {
 
 async function act(rollout, action) {
   if (CONFIRMATIONS[action] && !window.confirm(`${rollout.stable} to ${rollout.canaries.join(", ")}: ${CONFIRMATIONS[action]} now?`)) return;
-  const path = `/api/rollouts/${encodeURIComponent(rollout.name)}/${action}`;
+  const path = `api/rollouts/${encodeURIComponent(rollout.name)}/${action}`;
   try {
     const response = await fetch(path, { method: "POST", headers: { authorization: `Bearer ${token}` } });
     const body = await response.json();
@@ -151,7 +151,7 @@ $("token-form").addEventListener("submit", (event) => {
 // The stream reconnects automatically, except after a response that is not a stream; then it is opened again.
 let stream = null;
 function connect() {
-  stream = new EventSource("/api/events");
+  stream = new EventSource("api/events");
   stream.addEventListener("state", (event) => {
     show(JSON.parse(event.data));
     showConnection("Live.", "live");
