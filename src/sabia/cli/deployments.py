@@ -120,7 +120,7 @@ def status(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show versions, weights, readiness and requests; of every model unless one is named."""
+    """Show versions, weights, readiness and requests. It shows every model unless one is named."""
     found = statuses(namespace, folder, model)
     if as_json:
         documents = [each.platform | {"versions": each.versions} for each in found]
