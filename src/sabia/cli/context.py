@@ -31,7 +31,7 @@ NamespaceOption = Annotated[
         help="A namespace of the cluster that KUBECONFIG names; without it, the stack on this machine.",
     ),
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="The model, where a namespace serves several.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="The model, where several are served.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

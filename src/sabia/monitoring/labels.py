@@ -125,8 +125,8 @@ def _read(path: Path, reading: _Reading) -> pa.Table:
 
 def _primary_output(store: Store, model: str) -> Output | None:
     """The primary output of the newest version; None if there is no version."""
-    versions = catalogue.versions(store, model)
-    return catalogue.manifest_of(store, model, versions[-1]).signature.primary_output if versions else None
+    newest = catalogue.newest(store, model)
+    return newest.signature.primary_output if newest is not None else None
 
 
 def _reading(output: Output | None) -> _Reading:

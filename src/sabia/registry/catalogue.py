@@ -125,6 +125,12 @@ def manifests_of(store: Store, name: str) -> list[Manifest]:
     return read_all(store, name)[0]
 
 
+def newest(store: Store, name: str) -> Manifest | None:
+    """The manifest of the newest version that can be read; None where there is none."""
+    found = (attempt(store, name, version) for version in reversed(versions(store, name)))
+    return next((manifest for manifest in found if isinstance(manifest, Manifest)), None)
+
+
 def unclaimed(store: Store, name: str) -> list[str]:
     """Keys that no manifest names: files of publishers that died half-way, or lost a race. They are never read.
 

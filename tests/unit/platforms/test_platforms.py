@@ -122,6 +122,20 @@ def test_the_only_model_of_a_namespace_need_not_be_named() -> None:
         there(STABLE, model="wine").status()
 
 
+def test_a_namespace_of_several_models_asks_which_one_an_action_is_on() -> None:
+    both = there(STABLE, OTHER)
+    assert both.models() == ["iris", "toy"]
+    for call in (
+        lambda: both.rollout(None),
+        lambda: both.act(None, "abort", actor="a test", version=None),
+        both.split,
+        both.status,
+    ):
+        with pytest.raises(ModelUnnamed, match="iris, toy"):
+            call()
+    assert there(STABLE, OTHER, model="iris").status().platform["model"] == "iris"
+
+
 def test_the_status_of_a_cluster_has_weights_trouble_and_the_requests_that_can_be_counted() -> None:
     log: list[str] = []
     status = there(STABLE, CANARY, log=log).status()
