@@ -24,7 +24,8 @@ from sabia.errors import SabiaError
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
-Rows = Array | Sequence[Sequence[float]] | Sequence[Mapping[str, float]]
+# An array, a data frame, or a sequence of rows; data frames are known by what they do, so that none need be installed.
+Rows = Any
 
 
 class RequestFailed(SabiaError):
@@ -51,7 +52,7 @@ class ServerUnavailable(SabiaError):
 
 
 class _Predictions(msgspec.Struct):
-    predictions: list[float]
+    predictions: list[Any]
 
 
 class _Models(msgspec.Struct):
@@ -94,23 +95,30 @@ class Client:
             self._session.headers[PIN_HEADER] = str(version)
         self.version: str | None = None
 
-    def predict(self, rows: Rows) -> Array:
-        """The predictions of rows, shape (rows,); `version` is then the version that made them.
+    def predict(self, rows: Rows) -> Any:
+        """The predictions of rows; `version` is then the version that made them.
+
+        Numbers are an array of shape (rows,). Anything else is a list as V1 answers it: a label with its probabilities,
+        a list for a vector, an object of several values.
 
         Args:
-            rows: float64 of shape (rows, columns), lists of numbers, or mappings from every feature's name to a number.
+            rows: an array of shape (rows, columns) or of tensors; a data frame of pandas or polars; or a sequence of
+                rows, each a list of values or a mapping from names to values. NaN and None are null.
 
         Raises:
             RequestFailed: the server returned an error response.
             ServerUnavailable: it did not respond.
         """
-        instances = rows.tolist() if isinstance(rows, np.ndarray) else [_builtin(row) for row in rows]
+        instances = _instances(rows)
         if self._model is None:
             self._model = self._only_model()
-        body = msgspec.json.encode({"instances": instances})
+        body = msgspec.json.encode({"instances": instances}, enc_hook=_builtin)
         response = self._request("POST", v1_predict(self._model), body)
         self.version = response.headers.get(PIN_HEADER)
-        return np.array(_decoded(response, _Predictions).predictions, dtype=np.float64)
+        predictions = _decoded(response, _Predictions).predictions
+        if all(type(each) in (int, float) for each in predictions):
+            return np.array(predictions, dtype=np.float64)
+        return predictions
 
     def close(self) -> None:
         """Close the connection."""
@@ -140,8 +148,26 @@ class Client:
         return response
 
 
-def _builtin(row: Sequence[float] | Mapping[str, float]) -> dict[str, float] | list[float]:
-    return dict(row) if isinstance(row, Mapping) else [float(value) for value in row]
+def _instances(rows: Rows) -> list[Any]:
+    """The rows as V1 sends them; JSON has no NaN, which msgspec writes as null."""
+    if isinstance(rows, np.ndarray):
+        return list(rows.tolist())
+    if hasattr(rows, "to_dicts"):  # polars
+        return list(rows.to_dicts())
+    if hasattr(rows, "to_dict"):  # pandas
+        return list(rows.astype(object).where(rows.notna(), None).to_dict("records"))
+    return list(rows)
+
+
+def _builtin(value: Any) -> Any:
+    """A number, string or time that is not one of JSON's, as one."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (np.ndarray, Sequence)):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a row has a {type(value).__name__}, which JSON cannot hold")
 
 
 def _decoded(response: requests.Response, kind: type[T]) -> T:

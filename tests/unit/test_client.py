@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 import sabia
@@ -111,7 +113,7 @@ def test_an_error_response_is_an_error_with_the_servers_sentence(server: Server)
     ("status", "body", "sentence"),
     [
         (503, b"<html>upstream connect error</html>", "The server returned status 503."),
-        (200, b'{"predictions": ["high"]}', "The response is not of the V1 protocol."),
+        (200, b'{"predictions": "high"}', "The response is not of the V1 protocol."),
         (200, b"\xff", "The response is not of the V1 protocol."),
     ],
 )
@@ -136,3 +138,35 @@ def test_a_server_that_does_not_respond_is_unavailable() -> None:
     assert caught.value.exit_code == 5
     with sabia.Client(url, "toy", timeout=1) as client, pytest.raises(sabia.ServerUnavailable, match="did not respond"):
         client.predict([[1.0]])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"carrier": "UA", "temp": None, "hour": np.int64(7)}],
+        [{"carrier": "UA", "temp": float("nan"), "hour": 7}],
+        pd.DataFrame({"carrier": ["UA"], "temp": [np.nan], "hour": [7]}),
+        pl.DataFrame({"carrier": ["UA"], "temp": [None], "hour": [7]}),
+    ],
+    ids=["mappings", "NaN", "pandas", "polars"],
+)
+def test_rows_of_any_form_are_sent_as_objects_with_null(server: Server, rows: Rows) -> None:
+    sabia.Client(server.url, "toy").predict(rows)
+    ((_, _, body),) = server.requests
+    assert body == {"instances": [{"carrier": "UA", "temp": None, "hour": 7}]}
+
+
+def test_tensors_are_sent_as_nested_lists(server: Server) -> None:
+    sabia.Client(server.url, "toy").predict(np.zeros((1, 2, 2), dtype=np.float32))
+    assert server.requests[0][2] == {"instances": [[[0.0, 0.0], [0.0, 0.0]]]}
+
+
+@pytest.mark.parametrize("answer", [{"label": "Adelie", "probabilities": {"Adelie": 1.0}}, [0.5, 0.5], "Adelie"])
+def test_what_is_not_a_number_is_returned_as_the_server_wrote_it(server: Server, answer: object) -> None:
+    server.body = json.dumps({"predictions": [answer]}).encode()
+    assert sabia.Client(server.url, "toy").predict([{"x": 1.0}]) == [answer]
+
+
+def test_a_row_that_json_cannot_hold_is_refused(server: Server) -> None:
+    with pytest.raises(TypeError, match="object"):
+        sabia.Client(server.url, "toy").predict([[object()]])
