@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sabia.contract.layout import Version, version_prefix
 from sabia.registry.aliases import find
 from sabia.registry.verification import read_artifact, read_version
@@ -42,7 +44,7 @@ def load(source: str | Store, name: str | None = None, version: str | Version | 
 
 
 def serve(
-    source: str | Store,
+    source: Any,
     name: str | None = None,
     version: str | Version | None = None,
     **settings: str | float | None,
@@ -52,7 +54,8 @@ def serve(
     It blocks, and listens on 127.0.0.1 unless `host` is set.
 
     Args:
-        source: as in `load`.
+        source: as in `load`; or a `kserve.Model` of your own, or a list of them, without a name and a version. The
+            server loads it in a process of its own, unless it is ready.
         name: as in `load`.
         version: as in `load`.
         settings: `http_port=8080`, `workers=4`, ...: the settings in docs/serving.md, by their names.
@@ -63,6 +66,12 @@ def serve(
     from sabia.serving.process import serve as serve_forever  # noqa: PLC0415  the server's libraries
     from sabia.serving.settings import from_values  # noqa: PLC0415
 
+    if not isinstance(source, str | Store):
+        from sabia.serving.custom import server, sources  # noqa: PLC0415
+
+        made = [sources.from_object(each) for each in (source if isinstance(source, list | tuple) else [source])]
+        server.serve(made, from_values({"host": "127.0.0.1"} | settings))
+        return
     if name is None and version is None:
         url = source if isinstance(source, str) else source.url
     else:

@@ -18,25 +18,17 @@ from sabia.serving.protocols import openapi, v2
 from sabia.serving.protocols.parsers import parsers_of
 from sabia.serving.readiness import Readiness
 from sabia.serving.settings import Settings
-from sabia.serving.telemetry.recorder import Recorder
+from sabia.serving.telemetry.sink import Records
 
 
-class Endpoints:
-    """The endpoints of one version; each takes a request, and what its path captured."""
+class ServerEndpoints:
+    """The endpoints of any model's server; each takes a request, and what its path captured."""
 
     def __init__(
-        self,
-        model: Served,
-        settings: Settings,
-        registry: CollectorRegistry,
-        recorder: Recorder,
-        predictions: Predictions,
-        readiness: Readiness,
+        self, name: str, settings: Settings, registry: CollectorRegistry, recorder: Records, readiness: Readiness
     ) -> None:
-        self._model = model
-        self._parsers = parsers_of(model)
-        self._registry, self._recorder = registry, recorder
-        self._predictions, self._readiness = predictions, readiness
+        self._name = name
+        self._registry, self._recorder, self._readiness = registry, recorder, readiness
         self._timeout = settings.request_timeout_seconds
         # A page of metrics is some milliseconds of work, and must not wait for slow predictions either.
         self._metrics_pool: Pool[Response] = Pool(threads=1, queue=16)
@@ -45,30 +37,15 @@ class Endpoints:
         """Make no more pages of metrics."""
         self._metrics_pool.close()
 
-    def predict_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
-        """`POST /v1/models/<m>:predict`."""
-        del captured
-        return self._predictions.respond("predict", request, self._parsers.predict_plain, self._parsers.predict)
-
-    def explain_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
-        """`POST /v1/models/<m>:explain`."""
-        del captured
-        return self._predictions.respond("explain", request, None, self._parsers.explain)
-
-    def infer_v2(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
-        """`POST /v2/models/<m>/infer`."""
-        del captured
-        return self._predictions.respond("predict", request, self._parsers.infer_plain, self._parsers.infer)
-
     def model_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v1/models/<m>`, and every other path that asks whether it is ready."""
         del request, captured
-        return _json({"name": self._model.name, "ready": self._readiness.ready}, status=self._readiness_status)
+        return _json({"name": self._name, "ready": self._readiness.ready}, status=self._readiness_status)
 
     def models_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v1/models`, and `/v2/models`."""
         del request, captured
-        return _json({"models": [self._model.name]})
+        return _json({"models": [self._name]})
 
     def server_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
         """`GET /v2`."""
@@ -84,23 +61,6 @@ class Endpoints:
         """`GET /v2/health/ready`: every model is ready."""
         del request, captured
         return _json({"ready": self._readiness.ready}, status=self._readiness_status)
-
-    def model_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
-        """`GET /v2/models/<m>`."""
-        del request, captured
-        if not self._readiness.model_ready:
-            raise NotReady(self._model.name)
-        return _json(self._parsers.metadata(self._model))
-
-    def openapi_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
-        """`GET /v1/openapi.json`."""
-        del request, captured
-        return _json(openapi.v1(self._model))
-
-    def openapi_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
-        """`GET /v2/openapi.json`."""
-        del request, captured
-        return _json(openapi.v2(self._model))
 
     def unknown_verb(self, request: Request, captured: Mapping[str, str]) -> Response:
         """Any `/v1/models/<m>:<verb>` but the two above."""
@@ -126,6 +86,55 @@ class Endpoints:
     @property
     def _readiness_status(self) -> int:
         return 200 if self._readiness.ready else NotReady.http_status
+
+
+class Endpoints(ServerEndpoints):
+    """The endpoints of one version."""
+
+    def __init__(
+        self,
+        model: Served,
+        settings: Settings,
+        registry: CollectorRegistry,
+        recorder: Records,
+        predictions: Predictions,
+        readiness: Readiness,
+    ) -> None:
+        super().__init__(model.name, settings, registry, recorder, readiness)
+        self._model, self._predictions = model, predictions
+        self._parsers = parsers_of(model)
+
+    def predict_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
+        """`POST /v1/models/<m>:predict`."""
+        del captured
+        return self._predictions.respond("predict", request, self._parsers.predict_plain, self._parsers.predict)
+
+    def explain_v1(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
+        """`POST /v1/models/<m>:explain`."""
+        del captured
+        return self._predictions.respond("explain", request, None, self._parsers.explain)
+
+    def infer_v2(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
+        """`POST /v2/models/<m>/infer`."""
+        del captured
+        return self._predictions.respond("predict", request, self._parsers.infer_plain, self._parsers.infer)
+
+    def model_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
+        """`GET /v2/models/<m>`."""
+        del request, captured
+        if not self._readiness.model_ready:
+            raise NotReady(self._model.name)
+        return _json(self._parsers.metadata(self._model))
+
+    def openapi_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
+        """`GET /v1/openapi.json`."""
+        del request, captured
+        return _json(openapi.v1(self._model))
+
+    def openapi_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
+        """`GET /v2/openapi.json`."""
+        del request, captured
+        return _json(openapi.v2(self._model))
 
 
 def _outcome(outcome: Response | BaseException) -> Response:

@@ -220,3 +220,29 @@ class ModelFailed(RequestError):
 
     def __init__(self) -> None:
         super().__init__("The model failed on this request; the server's log says why.")
+
+
+_GRPC_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "RESOURCE_EXHAUSTED",
+    415: "INVALID_ARGUMENT",
+    422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class ModelRefused(RequestError):
+    """A team's own code refused a request; an instance carries the status that the code chose."""
+
+    http_status, grpc_status = 400, "INVALID_ARGUMENT"
+
+    def __init__(self, status: int, reason: str) -> None:
+        vars(self).update(http_status=status, grpc_status=_GRPC_STATUSES.get(status, "INTERNAL"))
+        super().__init__(reason)

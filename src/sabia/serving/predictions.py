@@ -14,7 +14,6 @@ takes from what the model took lately. `respond` chooses:
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter, thread_time
@@ -42,7 +41,6 @@ _ON_LOOP_SECONDS = 0.001
 _ON_LOOP_BYTES = 64 * 1024
 # One slow request may be the machine's doing; this many in a row are the model's.
 _SLOW_IN_A_ROW = 3
-_TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
 
 
 class Predictions:
@@ -181,15 +179,7 @@ class Predictions:
             self._recorder.record(response, request)
             return response
 
-        return self._pool.submit(work, request.started + self._seconds_allowed(request), finish)
-
-    def _seconds_allowed(self, request: Request) -> float:
-        allowed = self._timeout
-        for name in _TIMEOUTS:
-            text = request.headers.get(name, b"")
-            if re.fullmatch(rb"[0-9]{1,9}", text) and int(text):
-                allowed = min(allowed, int(text) / 1000)
-        return allowed
+        return self._pool.submit(work, request.started + headers.allowed_seconds(request, self._timeout), finish)
 
 
 def _write_row(row: Row, prediction: float, parse_seconds: float, predict_seconds: float) -> Response:

@@ -9,14 +9,12 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MethodType
 from urllib.parse import unquote
 
 from sabia.contract.names import METRICS_PATH, v1_model, v1_predict, v2_infer, v2_model
-from sabia.serving.endpoints import Endpoints
+from sabia.serving.endpoints import Endpoints, ServerEndpoints
 from sabia.serving.errors import UnknownModel, UnknownPath, UnknownVersion
 from sabia.serving.http.messages import Request, Response
-from sabia.serving.inference.typed import Served
 from sabia.serving.settings import Settings
 
 Endpoint = Callable[[Request, Mapping[str, str]], "Response | asyncio.Future[Response]"]
@@ -65,10 +63,10 @@ class Router:
         exact: the few targets that carry the load, found without matching, each with what its path captured.
     """
 
-    def __init__(self, model: Served, settings: Settings, endpoints: Endpoints) -> None:
-        self._name, self._version = model.name, model.version
+    def __init__(self, name: str, version: str, settings: Settings, endpoints: ServerEndpoints) -> None:
+        self._name, self._version = name, version
         self._routes = [
-            Route(re.compile(path), methods, MethodType(endpoint, endpoints), recorded=methods == _POST)
+            Route(re.compile(path), methods, getattr(endpoints, endpoint.__name__), recorded=methods == _POST)
             for path, methods, endpoint in _PATHS
         ]
         predict, infer, ready = v1_predict(self._name), v2_infer(self._name), v1_model(self._name)
@@ -91,16 +89,19 @@ class Router:
             match = route.path.fullmatch(path)
             if match is not None:
                 captured = {name: value for name, value in match.groupdict().items() if value is not None}
-                self._check_identity(captured)
+                self.check_identity(captured.get("model", self._name), captured.get("version", ""))
                 return route, captured
         raise UnknownPath
 
-    def _check_identity(self, captured: Mapping[str, str]) -> None:
-        name = captured.get("model", self._name)
+    def check_identity(self, name: str, version: str) -> None:
+        """Refuse a request for what is not served here; an empty version is any.
+
+        Raises:
+            UnknownModel, UnknownVersion: it is another.
+        """
         if name != self._name:
             raise UnknownModel(name)
-        version = captured.get("version", self._version)
-        if version != self._version:
+        if version not in ("", self._version):
             raise UnknownVersion(version, self._version)
 
 

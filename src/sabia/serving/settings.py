@@ -50,8 +50,11 @@ class Settings:
     """How to serve one version."""
 
     source: str = _setting("/mnt/models", "folder or store URL of one version; KServe puts it at the default")
-    model_name: str | None = _setting(None, "name that the artifact must have; any without it")
-    model_version: str | None = _setting(None, "version that the artifact must be; any without it")
+    model_class: str | None = _setting(
+        None, "a class to serve, as `package.module:Class`; several as `name=package.module:Class` with commas between"
+    )
+    model_name: str | None = _setting(None, "name that the artifact must have, or that a class is made with")
+    model_version: str | None = _setting(None, "version that the artifact must be, or that a class's responses carry")
     host: str = _setting("0.0.0.0", "address to listen on")  # noqa: S104  a container's port is reached from outside
     http_port: int = _setting(
         8080, "port to listen on; 0 for a free one", least=0, most=_PORTS, variable="AIP_HTTP_PORT"
@@ -61,6 +64,11 @@ class Settings:
     health_route: str | None = _setting(None, "one more path for readiness", variable="AIP_HEALTH_ROUTE")
     workers: int = _setting(1, "processes that serve on that port", least=1)
     stuck_seconds: float = _setting(20.0, "time without a heartbeat after which a worker is replaced", least=1)
+    model_memory_bytes: int = _setting(
+        0,
+        "memory past which a process of a class is replaced; 0 for a share of the container's limit, if it has one",
+        least=0,
+    )
     batch_rows: int = _setting(
         64, "single rows that are predicted together when they arrive together; 1 predicts each alone", least=1
     )
@@ -122,7 +130,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str], prog: str = 
     )
     for each in fields(Settings):
         text = f"{each.metadata['text']} (default: {_shown(each)})".replace("%", "%%")
-        parser.add_argument(f"--{each.name}", help=text)
+        names = dict.fromkeys((f"--{each.name}", f"--{each.name.replace('_', '-')}"))
+        parser.add_argument(*names, dest=each.name, help=text)
     given = vars(parser.parse_args(arguments))
     values: dict[str, Any] = {}
     for each in fields(Settings):

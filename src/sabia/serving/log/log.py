@@ -26,13 +26,14 @@ from sabia.contract.inferencelog import log_key
 from sabia.contract.names import ROUTES
 from sabia.errors import SabiaError
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.typed import Served, TypedModel
+from sabia.serving.inference.typed import TypedModel
 from sabia.serving.log import parquet
 from sabia.serving.log.records import Block, Records, Scalars, TypedBlock
 from sabia.serving.log.spool import Spool
 from sabia.serving.log.values import Values, ValuesOf
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
+from sabia.serving.telemetry.sink import Described
 from sabia.store.objects import Store
 
 Array = NDArray[np.float64]
@@ -60,7 +61,7 @@ class InferenceLog:
     """
 
     def __init__(
-        self, model: Served, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
+        self, model: Described, settings: Settings, metrics: VersionMetrics, open_store: Callable[[], Store]
     ) -> None:
         self._name = model.name
         redacted = frozenset(redacted_columns(settings))
@@ -280,7 +281,7 @@ class _Sender:
         return True
 
 
-def open_log(model: Served, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
+def open_log(model: Described, settings: Settings, url: str, metrics: VersionMetrics) -> InferenceLog:
     """The log of these settings, in the store at this URL; nothing is written before it is started.
 
     Raises:

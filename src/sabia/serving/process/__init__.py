@@ -11,11 +11,16 @@ def serve(settings: Settings) -> None:
     Raises:
         LoadFailed: it cannot be served; nothing was listening.
     """
-    if settings.workers > 1:
+    if settings.model_class is not None:
+        from sabia.serving.custom import server as custom  # noqa: PLC0415  one of the three is needed
+        from sabia.serving.custom import sources  # noqa: PLC0415
+
+        custom.serve(sources.from_setting(settings.model_class, settings.model_name), settings)
+    elif settings.workers > 1:
         from sabia.serving.process import workers  # noqa: PLC0415  most servers have one process
 
         workers.serve(settings)
     else:
-        from sabia.serving.process import server  # noqa: PLC0415  one of the two is needed
+        from sabia.serving.process import server  # noqa: PLC0415  one of the three is needed
 
         server.serve(settings)

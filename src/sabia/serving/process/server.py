@@ -22,8 +22,7 @@ from functools import partial
 import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from sabia.contract.names import PIN_HEADER
-from sabia.serving.app import App
+from sabia.serving.app import App, Responder
 from sabia.serving.errors import LoadFailed
 from sabia.serving.http.acceptor import Acceptor
 from sabia.serving.http.connection import Connection
@@ -33,6 +32,7 @@ from sabia.serving.inference.loading import load
 from sabia.serving.inference.typed import Served
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
+from sabia.serving.telemetry.sink import Described, Log
 
 logger = logging.getLogger("sabia.predictor")
 
@@ -54,23 +54,31 @@ def serve(settings: Settings) -> None:
     listener = listen(settings)
     metrics = VersionMetrics(model, REGISTRY)
     app = build_app(model, settings, REGISTRY, metrics)
-    run(app, settings, listener, on_ready=lambda: log_address(model, settings, listener))
+    run(app, settings, listener, on_ready=lambda: log_address(app.name, settings, listener))
 
 
 def build_app(model: Served, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:
     """One process's application, with its inference log if one is set.
 
     Raises:
+        LoadFailed: as of `inference_log`.
+    """
+    return App(model, settings, registry, metrics, inference_log(model, settings, metrics))
+
+
+def inference_log(model: Described, settings: Settings, metrics: VersionMetrics) -> Log | None:
+    """The inference log of one process, if one is set.
+
+    Raises:
         LoadFailed: the settings of the log do not fit the model, or pyarrow is missing.
     """
-    log = None
-    if settings.log is not None:
-        try:
-            from sabia.serving.log.log import open_log  # noqa: PLC0415  pyarrow takes 50 MB
-        except ModuleNotFoundError as error:
-            raise LoadFailed("the inference log needs the package pyarrow, which is not installed.") from error
-        log = open_log(model, settings, settings.log, metrics)
-    return App(model, settings, registry, metrics, log)
+    if settings.log is None:
+        return None
+    try:
+        from sabia.serving.log.log import open_log  # noqa: PLC0415  pyarrow takes 50 MB
+    except ModuleNotFoundError as error:
+        raise LoadFailed("the inference log needs the package pyarrow, which is not installed.") from error
+    return open_log(model, settings, settings.log, metrics)
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -85,7 +93,7 @@ def listen(settings: Settings) -> socket.socket:
         raise LoadFailed(f"cannot listen on {settings.host}:{settings.http_port} ({error.strerror}).") from error
 
 
-def log_address(model: Served, settings: Settings, listener: socket.socket) -> None:
+def log_address(name: str, settings: Settings, listener: socket.socket) -> None:
     """Log the listening address.
 
     Logged last: supervisors treat this line as "ready" and may signal immediately.
@@ -93,10 +101,10 @@ def log_address(model: Served, settings: Settings, listener: socket.socket) -> N
     if settings.faults:
         logger.warning("FAULTS ARE ON, on purpose: %s", settings.faults)
     host, port = listener.getsockname()[:2]
-    logger.info("serving %s %s on http://%s:%d", model.name, model.version, host, port)
+    logger.info("serving %s on http://%s:%d", name, host, port)
 
 
-def run(app: App, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+def run(app: Responder, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve in this process until SIGTERM or SIGINT; `on_ready` is called once both are handled."""
     # Every connection is a file; the soft limit of many systems is 1,024.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -136,7 +144,7 @@ def connection_limits(settings: Settings) -> Limits:
     )
 
 
-async def _serve(app: App, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+async def _serve(app: Responder, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,9 +154,7 @@ async def _serve(app: App, settings: Settings, listener: socket.socket, on_ready
         from sabia.serving.protocols import grpc  # noqa: PLC0415  a tenth of a second that others need not wait
 
         grpc_server = await grpc.start(app, settings)
-    log = app.recorder.log
-    if log is not None:
-        log.start()
+    await app.start()
     pool = connection_pool(app, settings)
     pool.start()
     server: Acceptor | asyncio.Server
@@ -171,24 +177,16 @@ async def _serve(app: App, settings: Settings, listener: socket.socket, on_ready
     await pool.emptied(settings.grace_seconds)
     pool.stop()
     app.close()
-    if log is not None:
-        await asyncio.to_thread(log.close, LOG_SECONDS)
+    await asyncio.to_thread(app.write_log, LOG_SECONDS)
 
 
-def connection_pool(app: App, settings: Settings) -> ConnectionPool:
+def connection_pool(app: Responder, settings: Settings) -> ConnectionPool:
     """The connections of one process, with this application behind them."""
     return ConnectionPool(
         app.respond,
         connection_limits(settings),
-        {PIN_HEADER: app.model.version},
+        app.headers,
         on_refusal=app.metrics.count_refused_connection,
         on_count=app.metrics.set_connections,
-        on_sweep=partial(_sweep, app),
+        on_sweep=app.tick,
     )
-
-
-def _sweep(app: App) -> None:
-    app.metrics.heartbeat(app.predictions.waiting)
-    app.recorder.flush()
-    if app.recorder.log is not None:
-        app.recorder.log.tick()

@@ -118,7 +118,7 @@ class _Supervisor:
         gc.freeze()  # the collector would write to the shared pages, and so copy them
         for slot in range(self._settings.workers):
             self._start(slot)
-        log_address(self._model, self._settings, self._listener)
+        log_address(f"{self._model.name} {self._model.version}", self._settings, self._listener)
         while True:
             arrived = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
             if arrived is not None and arrived.si_signo in (signal.SIGTERM, signal.SIGINT):

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from numpy.typing import NDArray
 
 from sabia.contract.tensors import OUTPUT
-from sabia.serving.app import App
+from sabia.serving.app import Responder
 from sabia.serving.errors import InvalidInput, LoadFailed, RequestError, UnknownModel, UnknownVersion
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.model import Model
@@ -29,7 +29,6 @@ from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.protocols import messages, typedtensors, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE
-from sabia.serving.protocols.parsers import parsers_of
 from sabia.serving.settings import Settings
 
 Array = NDArray[np.float64]
@@ -68,7 +67,7 @@ class Server:
         await self._server.stop(seconds)
 
 
-async def start(app: App, settings: Settings) -> Server:
+async def start(app: Responder, settings: Settings) -> Server:
     """Serve on the configured port.
 
     Raises:
@@ -89,7 +88,7 @@ async def start(app: App, settings: Settings) -> Server:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    for name in ("", SERVICE, app.model.name):
+    for name in ("", SERVICE, *app.models):
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     # Reflection describes every service from one pool, and two of them are defined in the default one.
     for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
@@ -107,9 +106,8 @@ async def start(app: App, settings: Settings) -> Server:
 class Service:
     """The methods of `inference.GRPCInferenceService`; bytes in, bytes out."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Responder) -> None:
         self._app = app
-        self._model = app.model
 
     async def server_live(self, body: bytes, context: Context) -> bytes:
         """Whether the server lives."""
@@ -124,7 +122,7 @@ class Service:
     async def model_ready(self, body: bytes, context: Context) -> bytes:
         """Whether a model is ready."""
         request = await _parsed(messages.ModelReadyRequest, body, context)
-        await self._check(request.name, request.version, context)
+        await self._metadata(request.name, request.version, context)
         return _bytes(messages.ModelReadyResponse(ready=self._app.readiness.ready))
 
     async def server_metadata(self, body: bytes, context: Context) -> bytes:
@@ -135,8 +133,7 @@ class Service:
     async def model_metadata(self, body: bytes, context: Context) -> bytes:
         """The model's inputs and outputs."""
         request = await _parsed(messages.ModelMetadataRequest, body, context)
-        await self._check(request.name, request.version, context)
-        metadata = parsers_of(self._model).metadata(self._model)
+        metadata = await self._metadata(request.name, request.version, context)
         tensors = {
             side: [
                 messages.ModelMetadataResponse.TensorMetadata(
@@ -168,7 +165,7 @@ class Service:
 
     def _infer(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
         del captured
-        return self._app.predictions.respond("predict", request, None, parse)
+        return self._app.infer(request, parse)
 
     async def repository_model_load(self, body: bytes, context: Context) -> bytes:
         """Refused: a deployment determines what is served."""
@@ -180,9 +177,9 @@ class Service:
         del body
         return await _refuse_repository(context)
 
-    async def _check(self, name: str, version: str, context: Context) -> None:
+    async def _metadata(self, name: str, version: str, context: Context) -> dict[str, Any]:
         try:
-            check_identity(name, version, self._model)
+            return self._app.metadata(name, version)
         except RequestError as error:
             await _abort(context, error)
 

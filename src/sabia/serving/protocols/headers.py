@@ -7,6 +7,7 @@ import re
 from sabia.serving.errors import InvalidInput, UnsupportedMediaType
 from sabia.serving.http.messages import JSON, Request
 
+_TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
 _JSON_LENGTH = b"inference-header-content-length"
 BINARY = "application/octet-stream"
 # As nearly every client sends it.
@@ -55,3 +56,12 @@ def json_bytes(request: Request) -> int:
     if declared is None:
         return size
     return min(size, int(declared)) if declared.isdigit() and len(declared) < 12 else size
+
+
+def allowed_seconds(request: Request, most: float) -> float:
+    """How long a request may take: `most`, or what its client or a gateway allows it, whichever is less."""
+    for name in _TIMEOUTS:
+        text = request.headers.get(name, b"")
+        if re.fullmatch(rb"[0-9]{1,9}", text) and int(text):
+            most = min(most, int(text) / 1000)
+    return most

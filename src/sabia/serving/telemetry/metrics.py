@@ -28,9 +28,9 @@ from sabia.contract.metrics import (
     bin_labels,
 )
 from sabia.contract.names import ROUTES, SPLIT
-from sabia.serving.inference.typed import Served
 from sabia.serving.telemetry.inputs import InputCounts
 from sabia.serving.telemetry.shared import Shared
+from sabia.serving.telemetry.sink import Described
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,8 @@ REFUSALS = (
     "SlowRequest",
     "TooManyConnections",
 )
-DIED, STUCK = "died", "stuck"
+DIED, STUCK, LEAKED = "died", "stuck", "leaked"
+RESTARTS = (DIED, STUCK, LEAKED)
 # What becomes of a record of the inference log: it is safe in the store or on disk, or it was dropped, because memory
 # was full, because neither store nor disk took it, or because the worker that held it died.
 KEPT, NO_MEMORY, NO_STORE = "kept", "memory", "store"
@@ -79,7 +80,7 @@ class _Layout:
         self.stages = self.inputs + inputs
         self.errors = self.stages + _STAGE_BUCKETS * len(STAGES)
         self.restarts = self.errors + len(REFUSALS)
-        self.log = self.restarts + 2
+        self.log = self.restarts + len(RESTARTS)
         self.connections = self.log + len(LOG_FATES)
         self.waiting = self.connections + 1
         self.log_waiting = self.waiting + 1
@@ -99,7 +100,7 @@ class VersionMetrics(Collector):
         workers: number of processes that count; each calls `use_slot`, once, before it counts.
     """
 
-    def __init__(self, model: Served, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
+    def __init__(self, model: Described, registry: CollectorRegistry | None = None, workers: int = 1) -> None:
         self._name, self._version = model.name, model.version
         self._digest = model.content_digest
         signature = model.signature
@@ -168,7 +169,7 @@ class VersionMetrics(Collector):
 
     def count_restart(self, reason: str) -> None:
         """Count a worker that was replaced."""
-        self._ints[self._at.restarts + (reason == STUCK)] += 1
+        self._ints[self._at.restarts + RESTARTS.index(reason)] += 1
 
     def set_connections(self, connections: int) -> None:
         """Set the number of open connections."""
@@ -283,7 +284,7 @@ class VersionMetrics(Collector):
             refused.add_metric([*own, reason], count)
         yield refused
         restarts = CounterMetricFamily("sabia_worker_restarts", "Workers replaced.", labels=[*labels, "reason"])
-        for reason, count in zip((DIED, STUCK), counts[at.restarts : at.log], strict=True):
+        for reason, count in zip(RESTARTS, counts[at.restarts : at.log], strict=True):
             restarts.add_metric([*own, reason], count)
         yield restarts
         for name, text, value in (

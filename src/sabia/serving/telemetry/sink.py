@@ -1,4 +1,4 @@
-"""What the recorder and the server need of an inference log. The log itself needs pyarrow, which a server may lack."""
+"""What the server needs of a recorder and an inference log. The log itself needs pyarrow, which a server may lack."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sabia.contract.signature import Signature
+from sabia.serving.http.messages import Request, Response
 
 Array = NDArray[np.float64]
 
@@ -34,3 +37,39 @@ class Log(Protocol):
 
     def error(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that got an error response."""
+
+
+class Records(Protocol):
+    """Records the responses of one version, on the event loop.
+
+    Attributes:
+        log: gets every request and its response; None without an inference log.
+    """
+
+    log: Log | None
+
+    def record(self, response: Response, request: Request) -> None:
+        """Record a response that is about to be sent."""
+
+    def flush(self) -> None:
+        """Record what waits."""
+
+
+class Described(Protocol):
+    """What metrics and the log need to know of what is served.
+
+    Attributes:
+        content_digest: of the version's files; empty where code is served.
+    """
+
+    name: str
+    version: str
+    content_digest: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs that are counted and logged."""
+
+    @property
+    def signature(self) -> Signature:
+        """The inputs, the outputs and the bins."""

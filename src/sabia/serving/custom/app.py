@@ -1,0 +1,247 @@
+"""Requests for a team's own code: from a request read whole to the response that a process of the model makes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+
+from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SPLIT
+from sabia.contract.signature import Bins, Output, Signature
+from sabia.contract.tensors import OUTPUT
+from sabia.serving.app import Responder
+from sabia.serving.custom import frames
+from sabia.serving.custom.frames import Reply
+from sabia.serving.custom.processes import Processes
+from sabia.serving.endpoints import ServerEndpoints
+from sabia.serving.errors import ModelRefused, NotReady, RequestError, UnknownPath
+from sabia.serving.http import requestid
+from sabia.serving.http.messages import Request, Response, error_response
+from sabia.serving.protocols import headers
+from sabia.serving.protocols.parsers import Parse
+from sabia.serving.readiness import Readiness
+from sabia.serving.routes import Router
+from sabia.serving.settings import Settings
+from sabia.serving.telemetry.metrics import VersionMetrics
+from sabia.serving.telemetry.sink import Log
+
+Array = NDArray[np.float64]
+
+_PIN_HEADER, _MIRROR_SUFFIX = PIN_HEADER.encode(), MIRROR_HOST_SUFFIX.encode()
+
+
+# No inputs that are counted or logged, and one bin for every prediction.
+_ANY = Signature(
+    inputs=[], outputs=[Output(name=OUTPUT, dtype="float64", role="value")], primary=OUTPUT, bins=Bins(kind="none")
+)
+
+
+@dataclass(slots=True)
+class Code:
+    """What is known of a model that is code: its name and version; no features, and one bin for every prediction."""
+
+    name: str
+    version: str
+    content_digest: str = ""
+    names: tuple[str, ...] = ()
+    signature: Signature = _ANY
+
+
+class Recorder:
+    """Records the responses of one model.
+
+    Attributes:
+        log: gets every request and its response; None without an inference log.
+    """
+
+    def __init__(self, model: Code, metrics: VersionMetrics, log: Log | None) -> None:
+        self.log = log
+        self._model, self._metrics = model, metrics
+        self._version = model.version.encode()
+
+    def record(self, response: Response, request: Request) -> None:
+        """Record a response that is about to be sent."""
+        route, seconds = self._route_of(request), perf_counter() - request.started
+        self._metrics.count_response(response.status, seconds, route)
+        if response.error is None and response.measured is not None:
+            kind, reply = response.measured
+            self._record_predictions(request, reply, kind, seconds, route)
+        elif self.log is not None:
+            self.log.error(request.id, response.status, response.body, seconds, route)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def _record_predictions(self, request: Request, reply: Reply, kind: int, seconds: float, route: str) -> None:
+        metrics, took = self._metrics, reply.seconds
+        metrics.count_prediction_time(np.array([sum(took)]), route)
+        stage = "explain" if kind == frames.V1_EXPLAIN else "predict"
+        for name, duration in zip(("preprocess", stage, "postprocess"), took, strict=True):
+            metrics.count_stage(name, np.array([duration]))
+        if kind == frames.V1_EXPLAIN:
+            return
+        predictions = np.array([np.nan] if reply.predictions is None else reply.predictions)
+        # One bin for everything, numbers or not.
+        metrics.count_predictions(np.array([len(predictions)]), np.zeros(0, dtype=np.int64), route)
+        if self.log is not None:
+            rows = np.zeros((len(predictions), 0))
+            self.log.many(request.id, self.log.kept(rows, predictions), seconds, route)
+
+    def _route_of(self, request: Request) -> str:
+        given = request.headers
+        if given.get(b"host", b"").partition(b":")[0].endswith(_MIRROR_SUFFIX):
+            return MIRROR
+        return PIN if given.get(_PIN_HEADER) == self._version else SPLIT
+
+
+class CodeEndpoints(ServerEndpoints):
+    """The endpoints of one model that is code."""
+
+    def __init__(
+        self,
+        model: Code,
+        settings: Settings,
+        registry: CollectorRegistry,
+        recorder: Recorder,
+        processes: Processes,
+        readiness: Readiness,
+    ) -> None:
+        super().__init__(model.name, settings, registry, recorder, readiness)
+        self._model, self._records, self._processes = model, recorder, processes
+
+    def predict_v1(self, request: Request, captured: Mapping[str, str]) -> asyncio.Future[Response]:
+        """`POST /v1/models/<m>:predict`."""
+        del captured
+        return self.call(frames.V1, request)
+
+    def explain_v1(self, request: Request, captured: Mapping[str, str]) -> asyncio.Future[Response]:
+        """`POST /v1/models/<m>:explain`."""
+        del captured
+        return self.call(frames.V1_EXPLAIN, request)
+
+    def infer_v2(self, request: Request, captured: Mapping[str, str]) -> asyncio.Future[Response]:
+        """`POST /v2/models/<m>/infer`."""
+        del captured
+        return self.call(frames.V2, request)
+
+    def model_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
+        """`GET /v2/models/<m>`."""
+        del request, captured
+        if not self._readiness.model_ready:
+            raise NotReady(self._name)
+        return Response(body=msgspec.json.encode(self.metadata()))
+
+    def openapi_v1(self, request: Request, captured: Mapping[str, str]) -> Response:
+        """`GET /v1/openapi.json`: code has no schema."""
+        del request, captured
+        raise UnknownPath
+
+    def openapi_v2(self, request: Request, captured: Mapping[str, str]) -> Response:
+        """`GET /v2/openapi.json`: code has no schema."""
+        del request, captured
+        raise UnknownPath
+
+    def metadata(self) -> dict[str, Any]:
+        """The model's own metadata of its inputs and outputs."""
+        started = self._processes.started
+        return {
+            "name": self._model.name,
+            "versions": [self._model.version],
+            "platform": "",
+            "inputs": msgspec.to_builtins(started.inputs),
+            "outputs": msgspec.to_builtins(started.outputs),
+        }
+
+    def call(self, kind: int, request: Request) -> asyncio.Future[Response]:
+        """Have a process of the model respond."""
+        if not self._readiness.model_ready:
+            raise NotReady(self._name)
+        given = request.headers | {requestid.HEADER: request.id}
+        deadline = request.started + headers.allowed_seconds(request, self._timeout)
+        return self._processes.submit(kind, given, request.body, deadline, partial(self._finish, kind, request))
+
+    def _finish(self, kind: int, request: Request, outcome: Reply | RequestError) -> Response:
+        if isinstance(outcome, RequestError):
+            response = error_response(outcome)
+        else:
+            response = Response(outcome.status, outcome.body, outcome.media_type, outcome.headers)
+            response.measured = (kind, outcome)
+            if outcome.reason:
+                response.error = ModelRefused(outcome.status, outcome.reason)
+        self._records.record(response, request)
+        return response
+
+
+class CodeApp(Responder):
+    """The requests of one model that is code.
+
+    Attributes:
+        model: what is known of it.
+        endpoints: of its paths.
+    """
+
+    def __init__(
+        self,
+        model: Code,
+        settings: Settings,
+        registry: CollectorRegistry,
+        metrics: VersionMetrics,
+        processes: Processes,
+        log: Log | None = None,
+    ) -> None:
+        self.model, self._processes = model, processes
+        readiness = Readiness()
+        recorder = Recorder(model, metrics, log)
+        self.endpoints = CodeEndpoints(model, settings, registry, recorder, processes, readiness)
+        router = Router(model.name, model.version, settings, self.endpoints)
+        super().__init__(router, metrics, recorder, readiness, {PIN_HEADER: model.version})
+        processes.on_end = metrics.count_restart
+
+    @property
+    def name(self) -> str:
+        """The model and its version."""
+        return f"{self.model.name} {self.model.version}"
+
+    @property
+    def models(self) -> list[str]:
+        """The name of the model."""
+        return [self.model.name]
+
+    def infer(self, request: Request, parse: Parse) -> asyncio.Future[Response]:
+        """The response to a gRPC request; a process of the model reads it."""
+        del parse
+        return self.endpoints.call(frames.GRPC, request)
+
+    def metadata(self, name: str, version: str) -> dict[str, Any]:
+        """The V2 metadata of the model."""
+        self.router.check_identity(name, version)
+        return self.endpoints.metadata()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests have no response yet."""
+        return self._processes.open
+
+    async def start(self) -> None:
+        """Begin to send requests to the processes."""
+        await self._processes.attach()
+        await super().start()
+
+    def tick(self) -> None:
+        """Look after the processes, and count."""
+        self._processes.tick()
+        self.readiness.model_ready = self._processes.healthy
+        super().tick()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._processes.close()
+        self.endpoints.close()

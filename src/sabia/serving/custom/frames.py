@@ -1,0 +1,112 @@
+"""What the server and the processes of a model send each other: messages with their length before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+_LENGTH_BYTES = 4
+# What a `Call` asks for.
+V1, V1_EXPLAIN, V2, GRPC, CANCEL = range(5)
+
+
+class Call(msgspec.Struct, array_like=True, gc=False):
+    """One request, or its cancellation.
+
+    Attributes:
+        number: names it in the reply.
+        kind: V1, V1_EXPLAIN, V2, GRPC or CANCEL.
+        headers: names in lower case.
+        body: as the client sent it.
+    """
+
+    number: int
+    kind: int
+    headers: dict[bytes, bytes] = {}
+    body: bytes = b""
+
+
+class Reply(msgspec.Struct, array_like=True, gc=False):
+    """The response to one call.
+
+    Attributes:
+        number: the call's.
+        status: HTTP's.
+        body: for the client.
+        media_type: of the body.
+        headers: of the response, beside those of the server.
+        reason: why the request failed, in one sentence; empty when it did not.
+        seconds: what decoding, the model, and encoding took.
+        predictions: the numbers that were predicted, one for each row; None where they are not numbers.
+        rows: the rows that an artifact predicted, float64 of shape (rows, columns) in C order; empty for others.
+    """
+
+    number: int
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+    headers: dict[str, str] = {}
+    reason: str = ""
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    predictions: list[float] | None = None
+    rows: bytes = b""
+
+
+class Tensor(msgspec.Struct):
+    """One input or output of the metadata."""
+
+    name: str = ""
+    datatype: str = ""
+    shape: list[int] = []
+
+
+class Started(msgspec.Struct):
+    """The first message of a process: what it serves, or why it does not.
+
+    Attributes:
+        problem: completes the sentence "Not serving: "; empty when the model is ready.
+        pid: of the process.
+        concurrent: whether the model awaits, so that many of its requests run at once.
+        inputs: the model's own metadata, as `get_input_types` returns it.
+        outputs: as `get_output_types` returns it.
+    """
+
+    problem: str = ""
+    pid: int = 0
+    concurrent: bool = False
+    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
+
+
+def encode(message: Call | Reply | Started) -> bytes:
+    """A message with its length before it."""
+    data = bytearray(_LENGTH_BYTES)
+    _ENCODER.encode_into(message, data, _LENGTH_BYTES)
+    data[:_LENGTH_BYTES] = (len(data) - _LENGTH_BYTES).to_bytes(_LENGTH_BYTES, "little")
+    return bytes(data)
+
+
+class Splitter:
+    """Splits a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Add what arrived, and give the messages that are complete, without their lengths."""
+        self._data += data
+        at = 0
+        while len(self._data) - at >= _LENGTH_BYTES:
+            end = at + _LENGTH_BYTES + int.from_bytes(self._data[at : at + _LENGTH_BYTES], "little")
+            if len(self._data) < end:
+                break
+            yield bytes(self._data[at + _LENGTH_BYTES : end])
+            at = end
+        del self._data[:at]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+decode_call = msgspec.msgpack.Decoder(Call).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_started = msgspec.msgpack.Decoder(Started).decode

@@ -1,0 +1,177 @@
+"""One process of a model: it loads the model, then answers the calls that the server sends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+import uvloop
+
+from sabia.serving.custom import frames, sources
+from sabia.serving.custom.frames import Call, Started, Tensor
+from sabia.serving.custom.handler import Handler
+from sabia.serving.custom.slots import Slots
+from sabia.serving.errors import DeadlineExceeded
+
+logger = logging.getLogger("sabia.predictor")
+
+_BEAT_SECONDS = 0.25
+# How long a model may take to say whether it is ready.
+_HEALTH_SECONDS = 5.0
+_HANDLERS = ("preprocess", "predict", "postprocess", "explain")
+
+
+def run(
+    model: Any, label: str, identity: tuple[str, str], connection: socket.socket, slots: Slots, slot: int, most: int
+) -> None:
+    """Load the model and answer calls until the server closes the connection; `most` bounds a response, in bytes."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        started = _load(model, label, runner)
+        connection.sendall(frames.encode(started))
+        if not started.problem:
+            handler = Handler(model, *identity, most, partial(slots.execute, slot))
+            runner.run(_serve(model, handler, connection, slots, slot))
+
+
+def _load(model: Any, label: str, runner: asyncio.Runner) -> Started:
+    """Load a model as its own server would, unless that is done."""
+    step = "cannot be loaded"
+    try:
+        _use_v1()
+        if not getattr(model, "ready", False) and hasattr(model, "load"):
+            outcome = model.load()
+            if inspect.isawaitable(outcome):
+                outcome = runner.run(_result(outcome))
+            if not (outcome or getattr(model, "ready", False)):
+                return Started(problem=f"{label}.load() did not make the model ready.")
+        if hasattr(model, "start"):
+            model.start()
+        step = "cannot describe its inputs and outputs"
+        inputs, outputs = (_tensors(model, name, runner) for name in ("get_input_types", "get_output_types"))
+    except Exception as error:  # noqa: BLE001  whatever it is, the server says it
+        return Started(problem=sources.blame(label, step, error))
+    return Started(pid=os.getpid(), concurrent=_awaits(model), inputs=inputs, outputs=outputs)
+
+
+def _use_v1() -> None:
+    """Configure KServe's SDK, where a model has imported it, as its server does by default."""
+    context, config = sys.modules.get("kserve.context"), sys.modules.get("kserve.predictor_config")
+    if context is not None and config is not None and context.get_predictor_config() is None:
+        context.set_predictor_config(config.PredictorConfig(None))
+
+
+async def _result(outcome: Any) -> Any:
+    return await outcome
+
+
+def _tensors(model: Any, name: str, runner: asyncio.Runner) -> list[Tensor]:
+    if not hasattr(model, name):
+        return []
+    outcome = getattr(model, name)()
+    if inspect.isawaitable(outcome):
+        outcome = runner.run(_result(outcome))
+    return msgspec.convert(outcome or [], list[Tensor])
+
+
+def _awaits(model: Any) -> bool:
+    """Whether the code that the model brings awaits; the defaults of KServe's own class do not count."""
+    methods = [getattr(type(model), name, None) for name in _HANDLERS]
+    return any(
+        inspect.iscoroutinefunction(each) and not getattr(each, "__module__", "").startswith("kserve.model")
+        for each in methods
+    )
+
+
+class _Calls(asyncio.Protocol):
+    """The server's calls, each in a task of its own."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._splitter = frames.Splitter()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        for message in self._splitter.feed(data):
+            call = frames.decode_call(message)
+            if call.kind == frames.CANCEL:
+                task = self._tasks.get(call.number)
+                if task is not None:
+                    task.cancel()
+            else:
+                self._tasks[call.number] = loop.create_task(self._reply(call))
+
+    def connection_lost(self, reason: Exception | None) -> None:
+        del reason
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    async def _reply(self, call: Call) -> None:
+        try:
+            try:
+                reply = await self._handler.reply(call)
+            except asyncio.CancelledError:
+                # The client has its response; the server learns that this process has room again.
+                reply = frames.Reply(call.number, DeadlineExceeded.http_status, b"")
+            self._transport.write(frames.encode(reply))
+        finally:
+            del self._tasks[call.number]
+
+
+async def _serve(model: Any, handler: Handler, connection: socket.socket, slots: Slots, slot: int) -> None:
+    loop = asyncio.get_running_loop()
+    engine = loop.create_task(_result(model.start_engine())) if getattr(model, "engine", False) else None
+    connection.setblocking(False)
+    _, protocol = await loop.create_connection(partial(_Calls, handler), sock=connection)
+    beating = loop.create_task(_beat(model, slots, slot))
+    await protocol.ended
+    beating.cancel()
+    for name in ("stop", "stop_engine") if engine is not None else ("stop",):
+        with contextlib.suppress(Exception):
+            getattr(model, name)()
+
+
+async def _beat(model: Any, slots: Slots, slot: int) -> None:
+    while True:
+        slots.beat(slot, healthy=await _healthy(model))
+        await asyncio.sleep(_BEAT_SECONDS)
+
+
+async def _healthy(model: Any) -> bool:
+    """Whether the model says that it is ready."""
+    check = getattr(model, "healthy", None)
+    if check is None:
+        return True
+    try:
+        return bool(await asyncio.wait_for(_result(check()), _HEALTH_SECONDS))
+    except Exception:
+        logger.exception("the model cannot say whether it is ready")
+        return False
+
+
+def leave(status: int) -> None:
+    """End this process without what its parent had planned for its own end."""
+    with contextlib.suppress(Exception):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def ignore_signals() -> None:
+    """Leave signals of a terminal to the server, which closes the connection."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
