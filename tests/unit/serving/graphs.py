@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from sabia.contract import state as states
 from sabia.contract.layout import Version
 from sabia.contract.manifest import fingerprint
 from sabia.contract.reference import SCHEMA_VERSION, Histogram, Reference, encode
@@ -32,16 +33,16 @@ _REFERENCE = Reference(schema_version=SCHEMA_VERSION, rows=0, features={}, predi
 CLASSES: list[str | int] = ["Adelie", "Chinstrap", "Gentoo"]
 
 
-def artifact(signature: Signature, model: bytes, name: str = "toy") -> Artifact:
+def artifact(signature: Signature, model: bytes, name: str = "toy", *, state: bytes = b'{"params": {}}') -> Artifact:
     """The version 1.0 of these, claimed after the check that publishing makes."""
-    drafted = draft(signature, model, name)
+    drafted = draft(signature, model, name, state=state)
     check_draft(drafted)
     store = Store.open("memory://")
     publish(store, drafted)
     return read_version(store, name, Version(1, 0))
 
 
-def draft(signature: Signature, model: bytes, name: str = "toy") -> Draft:
+def draft(signature: Signature, model: bytes, name: str = "toy", *, state: bytes = b'{"params": {}}') -> Draft:
     """A draft of a signature and a graph."""
     return Draft(
         name=name,
@@ -52,7 +53,7 @@ def draft(signature: Signature, model: bytes, name: str = "toy") -> Draft:
         target="y",
         metrics=EVALUATION,
         provenance=PROVENANCE,
-        files={"model.onnx": model, "state.json": b'{"params": {}}', "reference.json": encode(_REFERENCE)},
+        files={"model.onnx": model, "state.json": state, "reference.json": encode(_REFERENCE)},
     )
 
 
@@ -249,6 +250,41 @@ def several() -> Artifact:
     constants = {"one": np.array([1]), "two": np.array(2.0), "three": np.array(3.0), "zero": np.array(0.0)}
     bins = Bins(kind="edges", edges=[0.0])
     return artifact(signed(inputs, outputs, bins), graph(inputs, nodes, outputs, constants))
+
+
+def linear(columns: int, *, nullable: bool = False) -> Artifact:
+    """A linear regression of many columns, with its params: `Model` serves it, by the linear fast path."""
+    inputs = [
+        Input(name=f"x{at}", dtype="float64", minimum=-1.0, maximum=1.0, nullable=nullable) for at in range(columns)
+    ]
+    outputs = [Output(name="prediction", dtype="float64", role="value")]
+    weights = np.random.default_rng(0).normal(size=columns) / columns
+    nodes = [
+        helper.make_node("IsNaN", ["features"], ["unknown"]),
+        helper.make_node("Where", ["unknown", "five", "features"], ["known"]),
+        helper.make_node("MatMul", ["known", "weights"], ["score"]),
+        helper.make_node("Squeeze", ["score", "one"], ["prediction"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, columns])],
+        [helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None])],
+        [
+            numpy_helper.from_array(weights.reshape(-1, 1), "weights"),
+            numpy_helper.from_array(np.array(5.0), "five"),
+            numpy_helper.from_array(np.array([1]), "one"),
+        ],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    params = {
+        "means": [0.0] * columns,
+        "scales": [1.0] * columns,
+        "coefficients": weights.tolist(),
+        "intercept": 0.0,
+    }
+    state = states.encode(states.State(params=params))
+    return artifact(signed(inputs, outputs, Bins(kind="edges", edges=[0.0])), model, state=state)
 
 
 KINDS: dict[str, Callable[[], Artifact]] = {

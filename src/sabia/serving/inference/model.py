@@ -231,7 +231,7 @@ class Model:
         expected = self._predict(rows)
         for link in LINKS:
             path = LinearFastPath(self.linear, link)
-            for predictions in (path.many(rows), np.array([path(row) for row in rows.tolist()])):
+            for predictions in (path.many(rows), np.array([path(row.tolist()) for row in rows])):
                 if not (np.abs(predictions - expected) <= FAST_PATH_TOLERANCE).all():
                     break
             else:
