@@ -5,18 +5,24 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import helper
 
 from sabia.contract.signature import Input, Output
 from sabia.registry.verification import Artifact
-from sabia.serving.errors import LoadFailed
+from sabia.serving.errors import InvalidInput, LoadFailed
+from sabia.serving.http.messages import Request
+from sabia.serving.inference.batch import Batch
 from sabia.serving.inference.loading import check_draft
-from sabia.serving.protocols import messages, typedrows
+from sabia.serving.protocols import messages, typed, typedrows
+from sabia.serving.protocols.plainrows import PlainRows
 from sabia.serving.settings import Settings
 from tests.unit.serving import graphs
 from tests.unit.serving.clients import JSON, Client
@@ -500,3 +506,70 @@ def test_a_draft_that_could_not_be_served_gets_no_number(
     with pytest.raises(LoadFailed) as failure:
         check_draft(graphs.draft(signature, artifacts["text"].files["model.onnx"]))
     assert sentence in str(failure.value)
+
+
+# -- plain rows --------------------------------------------------------------------------------------------------------
+
+CELLS: dict[str, st.SearchStrategy[Any]] = {
+    "species": st.sampled_from([*CLASSES, "Emperor"]) | st.text(),
+    "island": st.sampled_from(["Dream", "Biscoe", None]) | st.text(),
+    "bill length": st.none() | st.floats(30, 60) | st.integers(30, 60),
+    "year": st.integers(2000, 2010),
+    "tagged": st.booleans(),
+    "seen": st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
+}
+ODD = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+)
+
+
+@pytest.fixture(scope="module")
+def fast(artifacts: dict[str, Artifact]) -> tuple[Client, PlainRows]:
+    """A client of the version with mixed inputs, and the parser of its plain rows."""
+    client = Client(artifacts["mixed"])
+    return client, PlainRows(client.model)
+
+
+def parsed(client: Client, plain: PlainRows, rows: list[Any]) -> tuple[Any, Any]:
+    """What the parser of plain rows makes of rows, or None; and what the parser of anything does, or its sentence."""
+    body = json.dumps({"instances": rows}).encode()
+    request = Request(b"POST", PREDICT.encode(), {}, body, 0.0)
+    try:
+        slow: Any = typed.parse_predict(request, client.model).rows
+    except InvalidInput as error:
+        slow = str(error)
+    try:
+        job = plain.parse(request, client.model)
+    except InvalidInput as error:
+        return str(error), slow
+    return None if job is None else job.rows, slow
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    assert one.columns.keys() == other.columns.keys()
+    for name, column in one.columns.items():
+        assert column.dtype == other.columns[name].dtype
+        np.testing.assert_array_equal(column, other.columns[name])
+    assert one.nulls.keys() == other.nulls.keys()
+    for name, mask in one.nulls.items():
+        assert mask.tolist() == other.nulls[name].tolist()
+
+
+@given(rows=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=3), as_lists=st.booleans())
+def test_plain_rows_are_read_as_the_slow_parser_reads_them(
+    fast: tuple[Client, PlainRows], rows: list[dict[str, Any]], as_lists: bool
+) -> None:
+    plain, slow = parsed(*fast, [[row[name] for name in CELLS] if as_lists else row for row in rows])
+    assert isinstance(plain, Batch), slow
+    assert_same(plain, slow)
+
+
+@given(name=st.sampled_from(list(CELLS)), cell=ODD, count=st.integers(1, 2))
+def test_what_the_slow_parser_refuses_no_parser_takes(
+    fast: tuple[Client, PlainRows], name: str, cell: Any, count: int
+) -> None:
+    plain, slow = parsed(*fast, [PENGUIN | {name: cell}] * count)
+    if isinstance(slow, str):
+        assert plain in (None, slow)
+    elif plain is not None:
+        assert_same(plain, slow)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -71,8 +72,9 @@ class TypedModel:
         self.primary = signature.primary_output
         self._session = Session(signature, session)
         self._categories = {each.name: frozenset(each.categories) for each in signature.inputs if each.categories}
-        self._strict = [each for each in signature.inputs if each.strict]
         self._finite = [each.name for each in signature.outputs if each.role not in ("label", "opaque")]
+        self._largest = {each.name: largest_of(each) for each in signature.inputs if each.is_float}
+        self._checked = [each for each in signature.inputs if each.is_float or each.strict]
         self._free = [each for each in signature.inputs if None in each.shape[1:]]
         self._lengths: set[tuple[tuple[int, ...], ...]] = set()
         self._call_cost, self._row_cost = self._smoke_test()
@@ -85,7 +87,7 @@ class TypedModel:
                 rows do not have.
             ModelFailed: the graph fails on any other, or returns something that is not a number.
         """
-        for each in self.signature.inputs:
+        for each in self._checked:
             self._check(each, batch)
         try:
             outputs = self._run(batch)
@@ -98,8 +100,10 @@ class TypedModel:
 
     def _run(self, batch: Batch) -> Outputs:
         outputs = self._session.run(batch)
-        if not all(np.isfinite(outputs[name]).all() for name in self._finite):
-            raise ModelFailed
+        for name in self._finite:
+            values = outputs[name]
+            if not (math.isfinite(values.item()) if values.size == 1 else np.isfinite(values).all()):
+                raise ModelFailed
         return outputs
 
     def expected_seconds(self, rows: int) -> float:
@@ -143,9 +147,12 @@ class TypedModel:
                 raise InvalidInput(_place(at, each), f"is {quote(value)}, which is not one of its categories")
 
     def _check_floats(self, each: Input, column: Column) -> None:
-        largest = largest_of(each)
+        largest = self._largest[each.name]
+        if column.size == 1:  # without what numpy does for many
+            if -largest <= column.item() <= largest:
+                return
         # NaN compares as false, so it fails here as well.
-        if not column.size or (column.max() <= largest and column.min() >= -largest):
+        elif not column.size or (column.max() <= largest and column.min() >= -largest):
             return
         wrong = ~(np.abs(column) <= largest)
         if each.nullable:
