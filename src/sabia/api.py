@@ -7,7 +7,8 @@ from typing import Any
 from sabia.contract.layout import Version, version_prefix
 from sabia.registry.aliases import find
 from sabia.registry.verification import read_artifact, read_version
-from sabia.serving.inference.model import Model
+from sabia.serving.inference.loading import open_model
+from sabia.serving.inference.typed import Served
 from sabia.store.objects import Store
 
 
@@ -23,11 +24,12 @@ def open_store(url: str, *, make: bool = False) -> Store:
     return Store.open(url, make=make)
 
 
-def load(source: str | Store, name: str | None = None, version: str | Version | None = None) -> Model:
+def load(source: str | Store, name: str | None = None, version: str | Version | None = None) -> Served:
     """A published version, ready to predict: the class that computes the server's predictions.
 
-    Every file is verified before it is used. `model.predict(rows)` takes finite float64 rows of shape (rows, columns)
-    and returns predictions of shape (rows,).
+    Every file is verified before it is used. Of a version whose inputs are floats and whose output is one number,
+    `model.predict(rows)` takes float64 rows of shape (rows, columns) and returns predictions of shape (rows,); of any
+    other, it takes columns by input name and returns arrays by output name.
 
     Args:
         source: the URL of one version, such as `s3://models/models/churn/1.2/`; or a store, or its URL, with:
@@ -38,9 +40,9 @@ def load(source: str | Store, name: str | None = None, version: str | Version | 
         SabiaError: the version does not exist, is not what was published, or cannot be opened.
     """
     if name is None and version is None:
-        return Model(read_artifact(_store(source)))
+        return open_model(read_artifact(_store(source)))
     store, name, number = _version(source, name, version)
-    return Model(read_version(store, name, number))
+    return open_model(read_version(store, name, number))
 
 
 def serve(

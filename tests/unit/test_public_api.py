@@ -65,8 +65,10 @@ def test_a_version_is_loaded_by_its_url_number_and_alias(published: Store, store
         sabia.load(store, MODEL, "champion"),
     ]
     assert {(model.name, model.version) for model in models} == {(MODEL, "2.0")}
-    assert {model.manifest.digest for model in models} == {logistic.manifest.digest}
-    assert len({tuple(model.predict(ROWS).tolist()) for model in models}) == 1
+    assert {model.content_digest for model in models} == {logistic.manifest.digest}
+    scalar = [model for model in models if isinstance(model, sabia.Model)]
+    assert len(scalar) == len(models)
+    assert len({tuple(model.predict(ROWS).tolist()) for model in scalar}) == 1
 
 
 def test_what_cannot_be_loaded_is_an_error_with_its_reason(published: Store, store: Store) -> None:

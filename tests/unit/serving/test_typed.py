@@ -573,3 +573,36 @@ def test_what_the_slow_parser_refuses_no_parser_takes(
         assert plain in (None, slow)
     elif plain is not None:
         assert_same(plain, slow)
+
+
+# -- in a process of the user's ----------------------------------------------------------------------------------------
+
+
+def test_columns_are_predicted_as_rows_are(mixed: Client) -> None:
+    columns = {
+        "species": ["Gentoo", "Gentoo"],
+        "island": np.array(["Dream", None], dtype=object),
+        "bill length": [40.5, None],
+        "year": np.array([2008, 2008]),
+        "tagged": [True, False],
+        "seen": np.array(["1970-01-01T00:00:20"] * 2, dtype="datetime64[s]"),
+    }
+    assert mixed.model.predict(columns)["prediction"].tolist() == ROWS["mixed"][1]
+    del columns["island"]
+    assert mixed.model.predict(columns)["prediction"][1] == ROWS["mixed"][1][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"wings": [2]}, "The columns have an unknown input 'wings'."),
+        ({"year": [None]}, 'input "year" is null, and may not be.'),
+        ({"year": ["then"]}, 'input "year" has values that are not int64.'),
+        ({"year": [2007, 2008]}, 'input "species" has 1 rows; others have 2.'),
+    ],
+)
+def test_columns_that_are_wrong_are_named(mixed: Client, change: dict[str, Any], sentence: str) -> None:
+    columns = {name: [value] for name, value in PENGUIN.items()} | {"seen": [20_000_000]}
+    with pytest.raises(InvalidInput) as refused:
+        mixed.model.predict(columns | change)
+    assert str(refused.value) == sentence

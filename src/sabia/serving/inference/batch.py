@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sabia.contract.signature import Input
+from sabia.serving.errors import InvalidInput, quote
 
 Column = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -70,6 +71,47 @@ class Batch:
 def from_matrix(inputs: Sequence[Input], matrix: Column) -> Batch:
     """A batch of rows of shape (rows, inputs)."""
     return Batch(len(matrix), {each.name: matrix[:, at] for at, each in enumerate(inputs)}, matrix=matrix)
+
+
+def from_columns(inputs: Sequence[Input], columns: Mapping[str, Any]) -> Batch:
+    """A batch of columns by input name: arrays, lists or series of shape (rows, ...), with None where a value is null.
+
+    Raises:
+        InvalidInput: a column is unknown, missing or of another length, or its values are not of the input's dtype.
+    """
+    unknown = columns.keys() - {each.name for each in inputs}
+    if unknown:
+        raise InvalidInput("The columns", f"have an unknown input {quote(min(unknown))}")
+    rows = max((len(column) for column in columns.values()), default=0)
+    made: dict[str, Column] = {}
+    nulls: dict[str, Mask] = {}
+    for each in inputs:
+        if each.name not in columns and not each.nullable:
+            raise InvalidInput("The columns", f'lack input "{each.name}"')
+        values = columns.get(each.name, [None] * rows)
+        made[each.name], mask = _converted(each, values)
+        if not rows or len(made[each.name]) != rows:
+            raise InvalidInput(f'input "{each.name}"', f"has {len(made[each.name])} rows; others have {rows}")
+        if mask is not None:
+            nulls[each.name] = mask
+    return Batch(rows, made, nulls)
+
+
+def _converted(each: Input, values: Any) -> tuple[Column, Mask | None]:
+    array = np.asarray(values)
+    if array.dtype.kind == "M":
+        array = array.astype("datetime64[us]").astype(np.int64)
+    mask: Mask | None = None
+    if array.dtype.kind == "O":
+        mask = np.array([value is None for value in array.ravel()], dtype=np.bool_).reshape(array.shape)
+        if mask.any() and not each.nullable:
+            raise InvalidInput(f'input "{each.name}"', "is null, and may not be")
+        array = array.copy()
+        array[mask] = np.nan if each.is_float else each.fill
+    try:
+        return array.astype(NUMPY[each.dtype]), mask if mask is not None and mask.any() and not each.is_float else None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f'input "{each.name}"', f"has values that are not {each.dtype}") from error
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

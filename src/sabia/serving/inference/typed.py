@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from sabia.contract.signature import Input, Output, Signature
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, quote
-from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask
+from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask, from_columns
 from sabia.serving.inference.model import LARGEST, Model
 from sabia.serving.inference.session import Outputs, Session
 
@@ -79,14 +80,15 @@ class TypedModel:
         self._lengths: set[tuple[tuple[int, ...], ...]] = set()
         self._call_cost, self._row_cost = self._smoke_test()
 
-    def predict(self, batch: Batch) -> Outputs:
-        """The outputs of a batch, each of shape (rows, ...).
+    def predict(self, rows: Batch | Mapping[str, Any]) -> Outputs:
+        """The outputs of a batch, or of columns by input name; each of shape (rows, ...).
 
         Raises:
             InvalidInput: a value is not one that the signature allows, or the graph fails on a value that the training
                 rows do not have.
             ModelFailed: the graph fails on any other, or returns something that is not a number.
         """
+        batch = rows if isinstance(rows, Batch) else from_columns(self.signature.inputs, rows)
         for each in self._checked:
             self._check(each, batch)
         try:
