@@ -8,7 +8,7 @@ from sabia.contract.layout import Version, version_prefix
 from sabia.registry.aliases import find
 from sabia.registry.verification import read_artifact, read_version
 from sabia.serving.inference.loading import open_model
-from sabia.serving.inference.typed import Served
+from sabia.serving.inference.typed import Loaded
 from sabia.store.objects import Store
 
 
@@ -24,7 +24,7 @@ def open_store(url: str, *, make: bool = False) -> Store:
     return Store.open(url, make=make)
 
 
-def load(source: str | Store, name: str | None = None, version: str | Version | None = None) -> Served:
+def load(source: str | Store, name: str | None = None, version: str | Version | None = None) -> Loaded:
     """A published version, ready to predict: the class that computes the server's predictions.
 
     Every file is verified before it is used. Of a version whose inputs are floats and whose output is one number,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -216,6 +216,18 @@ class TypedModel:
         many = self.example(_TIMED_ROWS, length)
         all_rows = min(_seconds(run, many) for _ in range(3))
         return one, max(0.0, all_rows - one) / _TIMED_ROWS
+
+
+class Loaded(Protocol):
+    """What both kinds of models have; what `predict` takes and returns is the signature's matter."""
+
+    name: str
+    version: str
+    content_digest: str
+    signature: Signature
+
+    def predict(self, rows: Any) -> Any:
+        """Predict rows."""
 
 
 # Either kind of model; `Model` has the fast path of a scalar signature.
