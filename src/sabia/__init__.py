@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from sabia.api import load, open_store, serve
+    from sabia.api import load, open_store, publish, serve
     from sabia.client import Client, RequestFailed, ServerUnavailable
     from sabia.contract.layout import Version
     from sabia.contract.manifest import Manifest
+    from sabia.contract.signature import Bins, Input, Output, Signature
     from sabia.errors import SabiaError
-    from sabia.publishing.draft import draft
+    from sabia.publishing.drafting import draft
     from sabia.publishing.model import Floor
-    from sabia.registry.claim import Draft, Published, publish
+    from sabia.registry.claim import Draft, Published
+    from sabia.registry.claim import publish as claim
     from sabia.rollout.plan import Plan
     from sabia.serving.inference.model import Model
     from sabia.store.objects import Store
@@ -28,24 +30,32 @@ if TYPE_CHECKING:
     __version__: str
 else:
     _MODULES = {
+        "Bins": "sabia.contract.signature",
         "Client": "sabia.client",
         "Draft": "sabia.registry.claim",
         "Floor": "sabia.publishing.model",
+        "Input": "sabia.contract.signature",
         "Manifest": "sabia.contract.manifest",
         "Model": "sabia.serving.inference.model",
+        "Output": "sabia.contract.signature",
         "Plan": "sabia.rollout.plan",
         "Published": "sabia.registry.claim",
         "RequestFailed": "sabia.client",
         "SabiaError": "sabia.errors",
         "ServerUnavailable": "sabia.client",
+        "Signature": "sabia.contract.signature",
         "Store": "sabia.store.objects",
         "Version": "sabia.contract.layout",
-        "draft": "sabia.publishing.draft",
+        "claim": "sabia.registry.claim",
+        "draft": "sabia.publishing.drafting",
         "load": "sabia.api",
         "open_store": "sabia.api",
-        "publish": "sabia.registry.claim",
+        "publish": "sabia.api",
         "serve": "sabia.api",
     }
+
+    # What is called otherwise where it is defined.
+    _OTHER_NAMES = {"claim": "publish"}
 
     def __getattr__(name: str) -> object:
         """A public name, imported on first use; the installed package's version is read then too."""
@@ -55,7 +65,7 @@ else:
             return version("sabia")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        value = globals()[name] = getattr(import_module(_MODULES[name]), _OTHER_NAMES.get(name, name))
         return value
 
     def __dir__() -> list[str]:
@@ -63,19 +73,24 @@ else:
 
 
 __all__ = [
+    "Bins",
     "Client",
     "Draft",
     "Floor",
+    "Input",
     "Manifest",
     "Model",
+    "Output",
     "Plan",
     "Published",
     "RequestFailed",
     "SabiaError",
     "ServerUnavailable",
+    "Signature",
     "Store",
     "Version",
     "__version__",
+    "claim",
     "draft",
     "load",
     "open_store",

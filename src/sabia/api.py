@@ -1,8 +1,9 @@
-"""The functions of the public API that open stores, load versions and serve them. Import them from `sabia`."""
+"""The functions of the public API that open stores, publish, load and serve versions. Import them from `sabia`."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sabia.contract.layout import Version, version_prefix
 from sabia.registry.aliases import find
@@ -10,6 +11,13 @@ from sabia.registry.verification import read_artifact, read_version
 from sabia.serving.inference.loading import open_model
 from sabia.serving.inference.typed import Loaded
 from sabia.store.objects import Store
+
+if TYPE_CHECKING:
+    from sabia.contract.manifest import Dataset, Task
+    from sabia.contract.signature import Signature
+    from sabia.publishing.drafting import Progress, Rows
+    from sabia.publishing.model import Floor
+    from sabia.registry.claim import Published
 
 
 def open_store(url: str, *, make: bool = False) -> Store:
@@ -22,6 +30,88 @@ def open_store(url: str, *, make: bool = False) -> Store:
         SabiaError: the URL is of another form, or the store cannot be opened.
     """
     return Store.open(url, make=make)
+
+
+def publish(  # noqa: PLR0913  what is known of a model
+    estimator: Any,
+    inputs: Any,
+    target: Any,
+    *,
+    store: str | Store,
+    name: str,
+    held_out: Rows | float | None = None,
+    target_name: str | Sequence[str] | None = None,
+    signature: Signature | None = None,
+    task: Task | None = None,
+    floor: Mapping[str, float] | Floor | None = None,
+    dataset: Dataset | str | None = None,
+    units: Mapping[str, str] | None = None,
+    hyper_params: Mapping[str, Any] | None = None,
+    code_major: int = 1,
+    created_at: str | None = None,
+    progress: Progress | None = None,
+    tolerance: float | None = None,
+) -> Published:
+    """Publish a fitted estimator as a version: converted to ONNX, compared with itself, measured, numbered.
+
+    The number follows from the content: other methods than the newest version's are the next MAJOR, new state is the
+    next MINOR, and content that the store holds keeps its number.
+
+    Args:
+        estimator: of scikit-learn (a pipeline too), XGBoost, LightGBM or CatBoost; it need not be fitted when
+            `held_out` is a share.
+        inputs: the rows that it was trained on: a DataFrame of pandas or polars, an Arrow table, an array of shape
+            (rows, columns), a dict of arrays, or a list of texts.
+        target: of the same rows, shape (rows,), or (rows, targets).
+        store: an open store, or its URL.
+        name: the model's name.
+        held_out: rows that training did not see, as (inputs, target); metrics and parity are measured on them. A share
+            such as 0.2 sets that part aside, fits a copy of the estimator on the rest, and publishes the copy. Without
+            it, metrics are those of the training rows, and the card says so.
+        target_name: what is predicted; by default the name of the target's series.
+        signature: instead of the one inferred. `sabia.draft(...).signature` has that one, to be changed.
+        task: "binary", "multi-class", "regression" or "multi-output"; by default, from estimator and target. "binary"
+            for a regressor of 0 and 1 publishes its score, clipped to a probability.
+        floor: the least of metrics, by name, and the most of errors: `{"roc_auc": 0.9, "log_loss": 0.3}`.
+        dataset: where the rows come from.
+        units: of the columns, by name.
+        hyper_params: by default, the estimator's parameters that are not its defaults.
+        code_major: raise it when the same graph is to count as other methods.
+        created_at: RFC 3339, UTC; now without it.
+        progress: called with a line for each step, such as `print`.
+        tolerance: the largest distance between the served model and the estimator, of 1 or of the largest prediction.
+
+    Raises:
+        SabiaError: the estimator cannot be converted truly, misses its floor, has names that cannot be served, or the
+            store failed. Nothing was numbered.
+    """
+    from sabia.publishing.drafting import draft, newest_bins  # noqa: PLC0415  an extra
+    from sabia.registry.claim import publish as claim  # noqa: PLC0415
+
+    opened = _store(store)
+    drafted = draft(
+        estimator,
+        inputs,
+        target,
+        name=name,
+        held_out=held_out,
+        target_name=target_name,
+        signature=signature,
+        task=task,
+        floor=floor,
+        dataset=dataset,
+        units=units,
+        hyper_params=hyper_params,
+        code_major=code_major,
+        created_at=created_at,
+        bins=newest_bins(opened, name),
+        progress=progress,
+        tolerance=tolerance,
+    )
+    published = claim(opened, drafted)
+    if progress is not None:
+        progress(f"{name} {published.manifest.version}: {published.change}")
+    return published
 
 
 def load(source: str | Store, name: str | None = None, version: str | Version | None = None) -> Loaded:

@@ -36,7 +36,9 @@ print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - s
 def test_all_names_exist_and_no_other_is_public() -> None:
     tree = ast.parse(Path(str(sabia.__file__)).read_text())
     typed = next(node for node in tree.body if isinstance(node, ast.If))
-    names = {alias.name for node in typed.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    names = {
+        alias.asname or alias.name for node in typed.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
     assert names | {"__version__"} == set(sabia.__all__) == set(dir(sabia))
     assert all(hasattr(sabia, name) for name in sabia.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'undeploy'"):

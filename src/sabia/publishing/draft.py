@@ -91,7 +91,7 @@ def draft(
                 methods=methods,
                 target=training.target_name,
                 hyper_params=model.hyper_params,
-                inputs=signature.inputs,
+                signature=signature,
                 metrics=metrics,
                 dataset=trained_on,
             ),

@@ -2,10 +2,14 @@
 
 ```
 GateRefused
+├── TableRefused       the rows given cannot be read
+├── TaskRefused        estimator, target and task do not fit together
+├── ConversionRefused  the estimator cannot become a graph
 ├── ParityRefused      the converted model disagrees with its estimator
 ├── ParametersRefused  a parameter is not a finite number
 ├── ConstantRefused    every prediction is the same
-└── FloorRefused       a metric is under its floor
+├── FloorRefused       a metric misses its floor
+└── UnknownMetric      the floor names a metric that the task does not have
 ```
 """
 
@@ -18,11 +22,35 @@ class GateRefused(SabiaError):
     """Base of the reasons not to publish a trained model."""
 
 
+class TableRefused(GateRefused):
+    """The rows given cannot be read; `problem` completes "The table of inputs ..."."""
+
+    def __init__(self, problem: str, *, table: str = "inputs") -> None:
+        super().__init__(f"The table of {table} {problem}.")
+
+
+class TaskRefused(GateRefused):
+    """Estimator, target and task do not fit together."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem[0].upper()}{problem[1:]}.")
+
+
+class ConversionRefused(GateRefused):
+    """The estimator cannot become a graph."""
+
+    def __init__(self, estimator: str, problem: str) -> None:
+        super().__init__(f"{estimator} cannot be converted to ONNX: {problem}.")
+
+
 class ParityRefused(GateRefused):
     """The converted model disagrees with its estimator."""
 
-    def __init__(self, *, error: float, tolerance: float) -> None:
-        super().__init__(f"The converted model is up to {error:.3g} from the estimator; {tolerance:.3g} is allowed.")
+    def __init__(self, *, error: float, tolerance: float, row: str | None = None) -> None:
+        where = f", for {row}" if row else ""
+        super().__init__(
+            f"The converted model is up to {error:.3g} from the estimator{where}; {tolerance:.3g} is allowed."
+        )
 
 
 class ParametersRefused(GateRefused):
@@ -35,12 +63,20 @@ class ParametersRefused(GateRefused):
 class ConstantRefused(GateRefused):
     """Every prediction for the held-out rows is the same."""
 
-    def __init__(self, value: float) -> None:
-        super().__init__(f"The model predicts {value:.6g} for every held-out row.")
+    def __init__(self, value: object) -> None:
+        shown = f"{value:.6g}" if isinstance(value, float) else repr(value)
+        super().__init__(f"The model predicts {shown} for every held-out row.")
 
 
 class FloorRefused(GateRefused):
-    """A metric is under its floor."""
+    """A metric misses its floor: it is under it, or an error is over it."""
 
     def __init__(self, metric: str, *, value: float, floor: float) -> None:
         super().__init__(f"{metric} is {value:.4f}; the floor is {floor:.4f}.")
+
+
+class UnknownMetric(GateRefused):
+    """The floor names a metric that the task does not have."""
+
+    def __init__(self, metric: str, known: list[str]) -> None:
+        super().__init__(f"The floor names {metric!r}; the metrics here are {', '.join(known)}.")

@@ -5,23 +5,35 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+
+import onnx
 
 from sabia.contract.manifest import Dataset, Git, Provenance
 from sabia.publishing.conversion import OPSET
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx")
+# Named where they trained the model.
+BOOSTERS = ("catboost", "lightgbm", "xgboost")
 
 
-def provenance(dataset: Dataset) -> Provenance:
-    """The provenance of a version trained on these rows, by the code and the libraries of this process."""
+def provenance(dataset: Dataset | None, model: bytes | None = None, estimator: Sequence[str] = ()) -> Provenance:
+    """The provenance of a version trained on these rows, by the code and the libraries of this process.
+
+    `estimator` are the classes of what was trained; the opsets are those of the ONNX `model`, if it is given.
+    """
+    packages = {name.partition(".")[0] for name in estimator}
+    opset = OPSET
+    if model is not None:
+        opset = {each.domain: each.version for each in onnx.load_model_from_string(model).opset_import}
     return Provenance(
         dataset=dataset,
         git=git(),
         python=platform.python_version(),
-        libraries={name: metadata.version(name) for name in LIBRARIES},
-        opset={domain or "ai.onnx": number for domain, number in OPSET.items()},
+        libraries={name: metadata.version(name) for name in (*LIBRARIES, *(packages & {*BOOSTERS}))},
+        opset={domain or "ai.onnx": number for domain, number in opset.items()},
     )
 
 

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from sabia.contract.bins import counts_of
 from sabia.contract.reference import Histogram, Reference, build
+from sabia.contract.signature import Bins, Input, Signature
+from sabia.publishing.frames import Column, Frame
+from sabia.publishing.graphs import Arrays
 
 Array = NDArray[np.float64]
 
@@ -32,3 +35,31 @@ def reference(names: tuple[str, ...], features: Array, prediction: Array, span: 
 
 def _histogram(values: Array, edges: Array) -> Histogram:
     return Histogram(edges.tolist(), counts_of(edges, values).tolist())
+
+
+def reference_of(signature: Signature, frame: Frame, answers: Arrays) -> Reference:
+    """The reference of training rows as a table, and of the served model's answers for them by output."""
+    bins = signature.bins
+    counts = bins.counts(answers[signature.primary]).tolist()
+    classes = list(bins.classes) if bins.kind == "classes" else None
+    return build(
+        rows=frame.rows,
+        features={each.name: _of_column(each, frame.column(each.name)) for each in signature.inputs},
+        prediction=Histogram(bins.inner_edges.tolist(), counts, categories=classes),
+    )
+
+
+def _of_column(described: Input, column: Column) -> Histogram:
+    known = column.values[~column.null]
+    missing = int(column.null.sum())
+    if described.categories is not None:
+        bins = Bins(kind="classes", classes=described.categories)
+        categories: list[str | int] = [*described.categories]
+        return Histogram([], bins.counts(known).tolist(), categories=categories, missing=missing)
+    if column.dtype in ("string", "bytes"):
+        # Text has no bins: one for all.
+        return Histogram([], [len(known)], missing=missing)
+    numbers = known.astype(np.float64)
+    quantiles = np.linspace(0, 1, FEATURE_BINS + 1)[1:-1]
+    edges = np.unique(np.quantile(numbers, quantiles)) if len(numbers) else np.empty(0)
+    return Histogram(edges.tolist(), counts_of(edges, numbers).tolist(), missing=missing)
