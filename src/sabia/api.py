@@ -87,6 +87,7 @@ def publish(  # noqa: PLR0913  what is known of a model
     """
     from sabia.publishing.drafting import draft, newest_bins  # noqa: PLC0415  an extra
     from sabia.registry.claim import publish as claim  # noqa: PLC0415
+    from sabia.serving.inference.loading import check_draft  # noqa: PLC0415
 
     opened = _store(store)
     drafted = draft(
@@ -108,6 +109,7 @@ def publish(  # noqa: PLR0913  what is known of a model
         progress=progress,
         tolerance=tolerance,
     )
+    check_draft(drafted)
     published = claim(opened, drafted)
     if progress is not None:
         progress(f"{name} {published.manifest.version}: {published.change}")

@@ -111,7 +111,7 @@ def draft(  # noqa: PLR0913  what is known of a model
         hyper_params = estimator.hyper_params if hyper_params is None else hyper_params
         code_major = estimator.code_major
         estimator = estimator.estimator
-    training, evaluated, estimator, is_held_out = _rows(estimator, inputs, target, held_out)
+    training, evaluated, estimator, is_held_out = _rows(estimators.adapted(estimator), inputs, target, held_out)
     columns = 1 if training.target.ndim == 1 else training.target.shape[1]
     targets = estimators.names_of(target, columns, target_name)
     subject = estimators.subject(estimator, training.target, targets, task)

@@ -85,6 +85,47 @@ class Subject:
         return np.array([as_class(value) for value in flat], dtype=kind)
 
 
+class Booster:
+    """A native booster of XGBoost or LightGBM, with the methods of an estimator."""
+
+    def __init__(self, booster: Any, *, classes: int) -> None:
+        self.booster = booster
+        if classes:
+            self.classes_ = np.arange(classes)
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """The values, or the index of the most probable class; shape (rows,)."""
+        if hasattr(self, "classes_"):
+            return np.asarray(self.predict_proba(rows).argmax(axis=1))
+        return self._raw(rows)
+
+    def predict_proba(self, rows: Any) -> NDArray[np.float64]:
+        """The probabilities of the classes, shape (rows, classes)."""
+        found = self._raw(rows)
+        return np.column_stack([1 - found, found]) if found.ndim == 1 else found
+
+    def _raw(self, rows: Any) -> NDArray[np.float64]:
+        if type(self.booster).__module__.partition(".")[0] == "lightgbm":
+            return np.asarray(self.booster.predict(rows), dtype=np.float64)
+        import xgboost  # noqa: PLC0415  the caller has it
+
+        # Names are compared where the rows have them.
+        matrix = xgboost.DMatrix(rows, enable_categorical=hasattr(rows, "iloc"))
+        return np.asarray(self.booster.predict(matrix, validate_features=hasattr(rows, "iloc")), dtype=np.float64)
+
+
+def adapted(estimator: Any) -> Any:
+    """The estimator, or a native booster with the methods of one."""
+    kind = f"{type(estimator).__module__.partition('.')[0]}.{type(estimator).__name__}"
+    if kind not in ("xgboost.Booster", "lightgbm.Booster"):
+        return estimator
+    from sabia.publishing.converters import ensembles  # noqa: PLC0415  scikit-learn's converters need it
+
+    ensemble = ensembles.read(estimator)
+    classes = 0 if ensemble is None or ensemble.link not in ("sigmoid", "softmax") else max(2, len(ensemble.base))
+    return Booster(estimator, classes=classes)
+
+
 def subject(estimator: Any, target: NDArray[Any], targets: list[str], task: Task | None) -> Subject:
     """What is published of a fitted estimator, for a target of shape (rows,) or (rows, targets).
 
@@ -147,6 +188,8 @@ def is_classifier(estimator: Any) -> bool:
     from sklearn.base import is_classifier as says_so  # noqa: PLC0415  an extra
 
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    if isinstance(last, Booster):
+        return hasattr(last, "classes_")
     try:
         return bool(says_so(last))
     except (AttributeError, TypeError):
@@ -156,6 +199,7 @@ def is_classifier(estimator: Any) -> bool:
 def chain(estimator: Any) -> list[str]:
     """The classes of an estimator and of its steps, `package.Class`, for the fingerprint of the methods."""
     steps = [step for _, step in estimator.steps] if hasattr(estimator, "steps") else [estimator]
+    steps = [step.booster if isinstance(step, Booster) else step for step in steps]
     return [
         step if isinstance(step, str) else f"{type(step).__module__.partition('.')[0]}.{type(step).__name__}"
         for step in steps

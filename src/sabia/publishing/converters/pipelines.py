@@ -23,7 +23,7 @@ from sabia.contract.signature import Input
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.publishing.converters import ensembles, lookups, trees
 from sabia.publishing.errors import ConversionRefused
-from sabia.publishing.estimators import LABEL, PROBABILITIES, Subject
+from sabia.publishing.estimators import LABEL, PROBABILITIES, Booster, Subject
 from sabia.publishing.graphs import Graph
 
 Precision = Literal["float64", "float32"]
@@ -38,10 +38,11 @@ class Way:
 
 
 def ways(estimator: Any, *, matrix: Precision | None) -> Iterator[Way]:
-    """The ways to convert an estimator, best first."""
+    """The ways to convert an estimator, best first. What an ensemble's library computes in float32 counts as such."""
     steps, last = split(estimator)
-    if ensembles.read(last) is not None:
-        yield Way("float64", "float64")
+    ensemble = ensembles.read(last)
+    if ensemble is not None:
+        yield Way("float64", "float32" if ensemble.in_float32 else "float64")
     elif _is_float32(last):
         # Trees of scikit-learn round their input to float32 themselves.
         yield Way("float64" if steps else "float32", "float32")
@@ -63,7 +64,7 @@ def split(estimator: Any) -> tuple[list[tuple[str, Any]], Any]:
     while hasattr(estimator, "best_estimator_"):
         estimator = estimator.best_estimator_
     if not hasattr(estimator, "steps"):
-        return [], estimator
+        return [], estimator.booster if isinstance(estimator, Booster) else estimator
     steps = [(name, step) for name, step in estimator.steps if step is not None and not isinstance(step, str)]
     inner, last = split(steps[-1][1])
     return [*steps[:-1], *inner], last
