@@ -213,7 +213,7 @@ def _from_arrow(name: str, array: Any) -> Column:
         or kinds.is_decimal(kind)
         or ((kinds.is_integer(kind) or kinds.is_boolean(kind)) and null.any())
     ):
-        # NaN is the null of a number: no value of an integer or a boolean could be told from it.
+        # NaN is the null of numbers; integers and booleans have no value to spare for one.
         array, kind = array.cast(pa.int8() if kinds.is_boolean(kind) else kind).cast(pa.float64()), pa.float64()
     if kinds.is_floating(kind):
         dtype: DType = "float64" if kind == pa.float64() else "float32"
