@@ -36,6 +36,7 @@ from sabia.publishing.errors import (
 )
 from sabia.publishing.graphs import run
 from sabia.publishing.signatures import feed
+from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
 
 NUMBERS = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "year"]
@@ -276,4 +277,5 @@ def test_publishing_numbers_versions_by_methods_and_state() -> None:
     forest = RandomForestClassifier(10, random_state=0).fit(CELLS.data, CELLS.target)
     assert sabia.publish(forest, CELLS.data, CELLS.target, store=store, name="cells").manifest.version == "2.0"
     loaded = sabia.load(store, "cells", "1.1")
+    assert isinstance(loaded, Model)
     assert loaded.linear is not None
