@@ -12,7 +12,9 @@ from sabia.terminal import log, print_json, print_line
 
 
 def import_model(
-    model: Annotated[Path, typer.Argument(help="An ONNX file.", exists=True)],
+    model: Annotated[
+        Path, typer.Argument(help="An ONNX file, or an MLflow model directory of the ONNX flavor.", exists=True)
+    ],
     name: Annotated[str, typer.Option("--name", help="Name of the model in the store.")],
     reference: Annotated[
         Path,
@@ -51,6 +53,7 @@ def import_model(
     """Publish an ONNX file of another tool as a version, once it gives the expected answers."""
     from sabia.publishing.importing import draft, session
     from sabia.registry.claim import publish
+    from sabia.serving.inference.loading import check_draft
 
     opened = open_store(store, make=True)
     with draft.imported(
@@ -63,6 +66,7 @@ def import_model(
         bins=draft.inherited_bins(opened, name),
         log=log,
     ) as found:
+        check_draft(found)
         published = publish(opened, found)
     manifest = published.manifest
     if as_json:

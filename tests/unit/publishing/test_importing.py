@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 import sabia
+from sabia.__main__ import main
 from sabia.contract import reference as references
 from sabia.contract.errors import InvalidSignature
 from sabia.contract.signature import Bins
@@ -19,6 +21,7 @@ from sabia.publishing.importing.draft import choices_of, imported, inherited_bin
 from sabia.publishing.importing.errors import ImportRefused
 from sabia.publishing.importing.weights import EMBEDDED_BYTES
 from sabia.registry.claim import Change, Draft, publish
+from sabia.serving.inference.loading import check_draft
 from sabia.store.objects import Store
 from tests.graphs import End, a_graph, a_network, save, save_rows
 
@@ -33,7 +36,8 @@ def answers(model: ModelProto, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def run(draft: Draft, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """What ONNX Runtime answers with the version's graph."""
+    """What ONNX Runtime answers with the version's graph, which the server's code opens as well."""
+    check_draft(draft)
     session = onnxruntime.InferenceSession(str(draft.files["model.onnx"]))
     names = [each.name for each in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))
@@ -265,6 +269,39 @@ def test_traces_of_the_exporting_machine_are_left_out(tmp_path: Path, rows: Path
         assert b"/home/someone" not in model.read_bytes()
 
 
+def an_mlflow_directory(folder: Path, flavors: str) -> Path:
+    """What MLflow writes, as far as it is read."""
+    folder.mkdir()
+    (folder / "MLmodel").write_text(f"artifact_path: model\nflavors:\n{flavors}\nmlflow_version: 3.18.0\n")
+    return folder
+
+
+@pytest.mark.parametrize("weights", [None, "weights.bin"])
+def test_an_mlflow_directory_of_the_onnx_flavor_is_its_file(tmp_path: Path, rows: Path, weights: str | None) -> None:
+    data = "model.onnx" if weights is None else "model"
+    folder = an_mlflow_directory(tmp_path / "mlflow", f"  onnx:\n    data: {data}\n    onnx_version: 1.19.0")
+    inside = folder if weights is None else folder / "model"
+    inside.mkdir(exist_ok=True)
+    save(a_network(hidden=512), inside / "model.onnx", weights=weights)
+    with imported("net", folder, reference=rows) as draft:
+        assert draft.signature.outputs[0].role == "probability"
+
+
+def test_the_command_publishes_what_the_server_can_open(
+    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, store = save(a_network(answers=3, last="Softmax"), tmp_path / "net.onnx"), (tmp_path / "store").as_uri()
+    line = ["import", str(model), "--name", "net", "--reference", str(rows), "--store", store, "--classes", "a,b,c"]
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["version"], document["signature"]["primary"]) == ("1.0", "label")
+    assert main(line) == 0
+    assert "net 1.0: nothing changed" in capsys.readouterr().out
+    assert sabia.load(store, "net", "1.0").version == "1.0"
+    assert main([*line, "--role", "y=colour"]) == 1
+    assert capsys.readouterr().err.startswith("error: The model cannot have the role 'colour';")
+
+
 # Wrong files, each with its sentence.
 
 
@@ -296,6 +333,27 @@ def refusal(model: Path, reference: Path, **options: Any) -> str:
 def test_what_is_not_onnx_is_refused(tmp_path: Path, rows: Path, content: bytes, sentence: str) -> None:
     (tmp_path / "net.onnx").write_bytes(content)
     assert refusal(tmp_path / "net.onnx", rows).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("flavors", "sentence"),
+    [
+        ("  sklearn:\n    pickled_model: model.pkl", "m holds an MLflow model of the flavor sklearn, which runs code"),
+        ("  onnx:\n    data: model.onnx", "m has no file model.onnx, which its MLmodel names."),
+        ("  onnx:\n    data: ../n.onnx", "m/MLmodel names no ONNX file inside the directory."),
+        ("", "m/MLmodel is not the description of an MLflow model."),
+    ],
+    ids=["code", "missing", "outside", "no flavors"],
+)
+def test_other_mlflow_directories_are_refused(tmp_path: Path, rows: Path, flavors: str, sentence: str) -> None:
+    assert refusal(an_mlflow_directory(tmp_path / "m", flavors), rows).startswith(sentence)
+
+
+def test_other_directories_and_other_libraries_files_are_refused(tmp_path: Path, rows: Path) -> None:
+    (tmp_path / "d").mkdir()
+    assert refusal(tmp_path / "d", rows).startswith("d is a directory without MLmodel;")
+    (tmp_path / "model.ubj").write_bytes(b"{L")
+    assert refusal(tmp_path / "model.ubj", rows).startswith("model.ubj is of XGBoost's own format, not ONNX;")
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])

@@ -32,7 +32,7 @@ from sabia.contract.signature import Bins, Input, Output, Signature, bins_for, c
 from sabia.contract.state import State
 from sabia.publishing.draft import utc_now
 from sabia.publishing.graph import graph_digest
-from sabia.publishing.importing import checks, interface, session, surgery, tables, weights
+from sabia.publishing.importing import checks, formats, interface, session, surgery, tables, weights
 from sabia.publishing.importing.errors import UnsupportedModel
 from sabia.publishing.importing.interface import Array, Arrays, Choices
 from sabia.publishing.importing.tables import Rows
@@ -61,7 +61,7 @@ def imported(
 
     Args:
         name: the model's name in the store.
-        model: an ONNX file, with external weights beside it.
+        model: an ONNX file, with external weights beside it, or the directory of an MLflow model of the ONNX flavor.
         reference: rows: a Parquet, CSV or .npz file with a column or array for each input, or for each feature of a
             single matrix. They are what later data is compared with, so they should be training rows.
         expected: the right answers for them, a column or array for each output that is to be compared.
@@ -75,6 +75,7 @@ def imported(
         InvalidSignature: inputs or outputs have names that cannot be served.
     """
     check_model_name(name)
+    model = formats.onnx_file(model)
     rows, answers = tables.read(reference), tables.read(expected) if expected else None
     graph = weights.read(model)
     checks.check(graph.proto)
