@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, day_of, labels_prefix, log_prefix
+from sabia.monitoring.errors import UnreadableLog
 from sabia.monitoring.sql import LABELS_VIEW, quoted
 from sabia.store.objects import Store
 
@@ -46,6 +47,9 @@ class Archive:
         cache: the folder for files of a remote store; one for temporary files by default.
         memory: the database's memory limit, in DuckDB's notation.
 
+    Raises:
+        UnreadableLog: a file is not one of the log or of the labels.
+
     Attributes:
         files: the number of files of the log.
     """
@@ -66,9 +70,13 @@ class Archive:
         self._database.execute("SET TimeZone = 'UTC'")
         self._database.execute(f"SET memory_limit = '{memory}'")
         self._database.execute("SET preserve_insertion_order = false")
-        self._table("log", LOG_COLUMNS, _paths(store, logs, cache))
-        self._table("every_label", LABEL_COLUMNS, _paths(store, labels, cache))
-        self._database.execute(LABELS_VIEW)
+        try:
+            self._table("log", LOG_COLUMNS, _paths(store, logs, cache))
+            self._table("every_label", LABEL_COLUMNS, _paths(store, labels, cache))
+            self._database.execute(LABELS_VIEW)
+        except (duckdb.InvalidInputException, duckdb.IOException) as error:
+            self.close()
+            raise UnreadableLog(model) from error
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +84,10 @@ class Archive:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database and remove temporary files."""
         self._database.close()
         if self._temporary is not None:
             self._temporary.cleanup()

@@ -3,6 +3,7 @@
 ```
 MonitoringError
 ├── NothingLogged       the period has no log
+├── UnreadableLog       a file of the log or of the labels cannot be read
 ├── InvalidLabels       a file of labels cannot be read, or has an invalid label
 ├── InvalidReference    a version's reference.json cannot be read
 ├── DriftDetected       a version has drifted, and the command was to fail then
@@ -30,6 +31,15 @@ class NothingLogged(MonitoringError):
 
     def __init__(self, model: str, since: str, until: str) -> None:
         super().__init__(f"No request to {model!r} was logged from {since} to {until}.")
+
+
+class UnreadableLog(MonitoringError):
+    """A file of the log or of the labels cannot be read."""
+
+    exit_code = 4
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The log or the labels of {model!r} cannot be read: one of the files is not Parquet.")
 
 
 class InvalidLabels(MonitoringError):

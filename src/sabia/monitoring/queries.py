@@ -247,6 +247,27 @@ def pairs(archive: Archive, first: str, second: str, truth: Truth) -> Pairs:
     return Pairs(rows, float(distance), agreeing)
 
 
+def wrong_predictions(
+    archive: Archive, versions: Sequence[str], period: Period, wrong: str
+) -> dict[str, tuple[int, int]]:
+    """Labelled requests of each version in a period, the end not included, and those with a wrong prediction.
+
+    A request counts once, by its first row, and if it followed the weights. `wrong` is an expression on a row of the
+    log joined with its label: whether the prediction was wrong, NULL where that is unknown.
+    """
+    counts = dict.fromkeys(versions, (0, 0))
+    names = ", ".join(map(quoted, versions))
+    for version, labelled, failed in archive.rows(
+        f"""SELECT version, count(wrong), count(*) FILTER (WHERE wrong)
+            FROM (SELECT version, {wrong} AS wrong {_JOINED}
+              WHERE version IN ({names}) AND route = {quoted(SPLIT)} AND status = 200 AND "row" = 0
+              AND ts >= {quoted(str(period.since))} AND ts < {quoted(str(period.until))})
+            GROUP BY version"""
+    ):
+        counts[str(version)] = (int(labelled), int(failed))
+    return counts
+
+
 def _plain(values: Any) -> Array:
     return np.asarray(values, dtype=np.float64)
 

@@ -27,6 +27,12 @@ class Truth:
     agreement: str
     classes: tuple[str, ...] = ()
 
+    def wrong(self, largest_error: float | None) -> str | None:
+        """Whether a prediction was wrong; None for numbers if no largest error is stated."""
+        if not self.is_error:
+            return f"({self.score}) < 0.5"
+        return None if largest_error is None else f"({self.score}) > {largest_error!r}"
+
     @property
     def is_error(self) -> bool:
         """Whether the score is an error, of which less is better."""

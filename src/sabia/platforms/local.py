@@ -18,6 +18,7 @@ from sabia.local.process import answers
 from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.split import EnvoySplit
 from sabia.local.state import Served, State
+from sabia.monitoring.labelbatches import with_labels
 from sabia.platforms.errors import NotOffered
 from sabia.platforms.port import Address, Deployment, RolloutView, Status
 from sabia.platforms.store import open_store
@@ -137,6 +138,7 @@ class LocalPlatform:
         stop_on_sigterm()
         plan = started.plan()
         source = self.source() if prometheus is None else Prometheus(prometheus, plan.model, plan.versions)
+        source = with_labels(source, self.store(), started, report=self._log)
         running = engine.Engine(started, self.split(), source, report=self._log)
         try:
             # Without its stack there is nothing to carry out; the record waits for the next engine.

@@ -41,6 +41,7 @@ Steps = Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=99)]], msgspec.Meta(
 Quantiles = Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=1)]], msgspec.Meta(min_length=1, max_length=10)]
 MarginList = Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=100)]], msgspec.Meta(max_length=99)]
 Choice = Literal["hold", "roll-back"]
+_BATCH_SECONDS, _WAIT_SECONDS = 600.0, 3600.0
 
 
 class Harm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,10 +89,34 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Predictions that turned out wrong. `tolerance`: the ratio of odds that is still fine."""
+    """Predictions that turned out wrong: another class than the label, or a value whose error is beyond a threshold.
+
+    `tolerance`: the ratio of odds that is still fine. `error_beyond`: the largest absolute error of a predicted value
+    that is not wrong, in its unit; without it values are not judged. `batch`: predictions of this time are scored
+    together (10m by default), `close_after` this time (1h by default); labels that arrive later do not count.
+    """
 
     tolerance: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.0
     on_harm: Choice = "roll-back"
+    # Unset fields are not written: the digests of plans that were recorded before these fields existed stay the same.
+    error_beyond: Annotated[float, msgspec.Meta(gt=0)] | msgspec.UnsetType = msgspec.UNSET
+    batch: Duration | msgspec.UnsetType = msgspec.UNSET
+    close_after: Duration | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def batch_seconds(self) -> float:
+        """The time whose predictions are scored together, in seconds."""
+        return _BATCH_SECONDS if isinstance(self.batch, msgspec.UnsetType) else seconds(self.batch)
+
+    @property
+    def wait_seconds(self) -> float:
+        """The time that a batch waits for its labels, in seconds."""
+        return _WAIT_SECONDS if isinstance(self.close_after, msgspec.UnsetType) else seconds(self.close_after)
+
+    @property
+    def largest_error(self) -> float | None:
+        """The largest absolute error of a value that is not wrong; None if the plan states none."""
+        return None if isinstance(self.error_beyond, msgspec.UnsetType) else self.error_beyond
 
 
 class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -271,6 +296,11 @@ def _wrong_durations(plan: Plan) -> Iterator[tuple[str, str]]:
     ]
     if plan.watch.latency is not None:
         durations.append(("watch.latency.slack", plan.watch.latency.slack, 0.0))
+    labels = plan.watch.labels
+    if labels is not None and not isinstance(labels.batch, msgspec.UnsetType):
+        durations.append(("watch.labels.batch", labels.batch, 1.0))
+    if labels is not None and not isinstance(labels.close_after, msgspec.UnsetType):
+        durations.append(("watch.labels.close_after", labels.close_after, 0.0))
     for field, value, least in durations:
         try:
             if seconds(value) < least:

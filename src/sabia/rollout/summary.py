@@ -106,7 +106,9 @@ def describe_line(plan: Plan, lines: Lines, name: str) -> str:
         return f"{line.x1:,} of {line.n1:,} canary against {line.x0:,} of {line.n0:,} stable requests failed"
     if name == "labels" and lines.labels is not None:
         truth = lines.labels
-        return f"{truth.x1:,} of {truth.n1:,} canary against {truth.x0:,} of {truth.n0:,} stable predictions were wrong"
+        limit = None if plan.watch.labels is None else plan.watch.labels.largest_error
+        wrong = "were wrong" if limit is None else f"were wrong by more than {limit:g}"
+        return f"{truth.x1:,} of {truth.n1:,} canary against {truth.x0:,} of {truth.n0:,} stable predictions {wrong}"
     if name == "predictions" and lines.predictions is not None:
         budget = plan.watch.predictions.budget if plan.watch.predictions else 0.0
         return f"predictions differ by {lines.predictions.distance:.2f} of total variation; the budget is {budget:g}"

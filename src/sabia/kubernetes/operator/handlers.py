@@ -25,6 +25,7 @@ from sabia.kubernetes.errors import ClusterRefused, ClusterUnreachable, RouteNot
 from sabia.kubernetes.httproute import HttpRouteSplit
 from sabia.kubernetes.operator import status
 from sabia.kubernetes.prometheus import Prometheus
+from sabia.monitoring.labelbatches import with_labels
 from sabia.registry.comparable import require_comparable
 from sabia.registry.errors import Incomparable
 from sabia.rollout.engine import Engine, start
@@ -112,7 +113,7 @@ def carry_out(
         _reject(cluster, body, error)
         raise kopf.TemporaryError(str(error), delay=_RETRY) from error
     carried = Carried(cluster, body, record, before.get("handledAction"), last=before)
-    engine = _engine(cluster, record, prometheus, on_entry=carried.show, next_action=carried.next_action)
+    engine = _engine(cluster, store, record, prometheus, on_entry=carried.show, next_action=carried.next_action)
     carried.show(engine.head)
     try:
         engine.run(lambda: bool(stopped))
@@ -140,7 +141,7 @@ def take_back(cluster: Cluster, store: Store, body: kopf.Body, prometheus: str |
         return
     until = time.monotonic() + _TAKE_BACK_SECONDS + 4 * plan.look_seconds
     try:
-        engine = _engine(cluster, record, prometheus)
+        engine = _engine(cluster, store, record, prometheus)
         if state.phase != "RollingBack":
             engine.act(Acted("abort", "the deletion of its resource"))
         engine.run(lambda: time.monotonic() > until)
@@ -150,10 +151,11 @@ def take_back(cluster: Cluster, store: Store, body: kopf.Body, prometheus: str |
         logger.error("%s was deleted and could not be ended: %s", record.name, engine.head.entry.summary)
 
 
-def _engine(cluster: Cluster, record: Record, prometheus: str | None, **more: Any) -> Engine:
+def _engine(cluster: Cluster, store: Store, record: Record, prometheus: str | None, **more: Any) -> Engine:
     source: Source = cluster_metrics.pages(cluster, record.model)
     if prometheus is not None:
         source = Prometheus(prometheus, record.model, record.plan().versions)
+    source = with_labels(source, store, record, report=logger.warning)
     return Engine(record, HttpRouteSplit(cluster, record.model), source, report=logger.info, **more)
 
 
