@@ -225,9 +225,9 @@ def export_duckdb(
     from sabia.monitoring.archive import Archive
     from sabia.monitoring.export.duckdbfile import to_duckdb
 
-    first, last = _days(since, until)
-    with Archive(open_store(store), model, first, last, cache=cache, memory=memory) as archive:
-        count = to_duckdb(archive, file)
+    opened, (first, last) = open_store(store), _days(since, until)
+    with Archive(opened, model, first, last, cache=cache, memory=memory) as archive:
+        count = to_duckdb(archive, opened, file)
     print_line(f"{count:,} rows of {first} to {last}: inference_log, labels, responses, daily")
 
 

@@ -101,15 +101,23 @@ def requests_where(condition: str, row: str = ROW) -> str:
     return f"sum(CASE WHEN {row} = 0 AND {condition} THEN 1 / sample_rate ELSE 0 END)"
 
 
-def daily(responses: str, row: str = ROW) -> str:
-    """One line for each version and day, from a relation of log rows with their labels."""
+def daily(responses: str, role: str, row: str = ROW) -> str:
+    """One line for each version and day, from a relation of log rows with their labels.
+
+    `role` is that of the primary output, as an expression. Probabilities and labels have an accuracy, values a mean
+    absolute error.
+    """
+    numbers, names = "prediction IS NOT NULL AND label IS NOT NULL", "predicted_class IS NOT NULL AND class IS NOT NULL"
     return f"""SELECT model, version, dt,
   {requests_where(ANY, row)} AS requests,
   {requests_where(FAILED, row)} AS failed,
   {requests_where(REFUSED, row)} AS refused,
   avg(CASE WHEN {row} = 0 THEN latency_us END) AS mean_latency_us,
-  sum(CASE WHEN label IS NOT NULL AND prediction IS NOT NULL THEN 1 ELSE 0 END) AS labelled,
-  avg(CASE WHEN label IS NULL OR prediction IS NULL THEN NULL
-    WHEN (prediction >= 0.5 AND label >= 0.5) OR (prediction < 0.5 AND label < 0.5) THEN 1.0 ELSE 0.0 END) AS accuracy
+  sum(CASE WHEN ({numbers}) OR ({names}) THEN 1 ELSE 0 END) AS labelled,
+  avg(CASE WHEN {role} = 'probability' AND {numbers} THEN
+      CASE WHEN (prediction >= 0.5 AND label >= 0.5) OR (prediction < 0.5 AND label < 0.5) THEN 1.0 ELSE 0.0 END
+    WHEN {role} = 'label' AND {names} THEN CASE WHEN predicted_class = class THEN 1.0 ELSE 0.0 END
+    END) AS accuracy,
+  avg(CASE WHEN {role} = 'value' AND {numbers} THEN abs(prediction - label) END) AS mean_absolute_error
 FROM {responses}
 GROUP BY model, version, dt"""

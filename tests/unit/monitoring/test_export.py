@@ -16,6 +16,8 @@ import sqlglot
 from numpy.typing import NDArray
 from sqlglot import exp
 
+from sabia.contract.inferencelog import Type
+from sabia.contract.signature import Bins, DType, Input, Output, Signature
 from sabia.monitoring import labels
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import NoExport
@@ -28,8 +30,19 @@ from sabia.serving.inference.model import Model
 from sabia.store.objects import Store
 from tests.conftest import MODEL
 from tests.unit.monitoring.logs import NOON, write_log
+from tests.unit.monitoring.test_typed_reports import (
+    CLASSES,
+    ERRORS,
+    PENGUINS,
+    by_flipper,
+    label_file,
+    penguins,
+    scored,
+)
+from tests.unit.monitoring.typedlogs import Table, published, write_typed_log
 
 DAY = date(2026, 3, 1)
+DAYS_OF_MODELS = "SELECT model, accuracy, mean_absolute_error FROM sabia.daily"
 
 
 @pytest.fixture
@@ -78,7 +91,7 @@ def test_redshift_has_a_partition_for_every_day(filled: Store) -> None:
 
 def test_a_duckdb_file_has_the_content_of_the_log(filled: Store, tmp_path: Path) -> None:
     with archive(filled) as found:
-        assert to_duckdb(found, tmp_path / "log.duckdb") == 155
+        assert to_duckdb(found, filled, tmp_path / "log.duckdb") == 155
     with duckdb.connect(str(tmp_path / "log.duckdb"), read_only=True) as database:
         counts = database.execute("SELECT count(*), count(label), min(label) FROM responses").fetchone()
         assert counts == (155, 100, 1.0)
@@ -86,9 +99,67 @@ def test_a_duckdb_file_has_the_content_of_the_log(filled: Store, tmp_path: Path)
     assert daily == [(DAY, 105, 3, 2, 100), (DAY + timedelta(days=1), 50, 0, 0, 0)]
 
 
+def typed(store: Store, role: str, folder: Path) -> tuple[str, float, float]:
+    """A labelled log of classes or of values: the model, and the accuracy and the error of its day."""
+    if role == "label":
+        birds, truth = penguins()
+        guess = by_flipper(birds)
+        manifest = published(store, "penguins", PENGUINS, birds, guess, CLASSES)
+        ids = write_typed_log(store, manifest, birds, scored(guess))
+        expected = float(np.mean(np.array(guess) == np.array(truth)))
+        labels.add(store, "penguins", label_file(folder, ids, truth), now=NOON)
+        return "penguins", expected, np.nan
+    signature = Signature(
+        inputs=[Input(name="x", dtype="float64"), Input(name="at", dtype="timestamp", nullable=True, fill=0)],
+        outputs=[Output(name="prediction", dtype="float64", role="value")],
+        primary="prediction",
+        bins=Bins(kind="edges", edges=[1.0]),
+    )
+    rows: Table = {"x": [0.0, 1.0, 2.0], "at": [NOON, None, NOON]}
+    manifest = published(store, "numbers", signature, {"x": rows["x"]}, rows["x"], ERRORS)
+    ids = write_typed_log(store, manifest, rows, {"prediction": rows["x"]})
+    labels.add(store, "numbers", label_file(folder, ids, [0.5, 0.5, 1.5]), now=NOON)
+    return "numbers", np.nan, 0.5
+
+
+@pytest.mark.parametrize("role", ["label", "value"])
+def test_a_day_has_the_accuracy_of_classes_or_the_error_of_values(store: Store, tmp_path: Path, role: str) -> None:
+    model, accuracy, error = typed(store, role, tmp_path)
+    with Archive(store, model, DAY, DAY) as found:
+        to_duckdb(found, store, tmp_path / "log.duckdb")
+    with duckdb.connect(str(tmp_path / "log.duckdb"), read_only=True) as database:
+        (day,) = database.execute("SELECT accuracy, mean_absolute_error FROM daily").fetchall()
+    assert [np.nan if value is None else value for value in day] == pytest.approx([accuracy, error], nan_ok=True)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_parses_the_ddl_of_typed_columns(store: Store, tmp_path: Path, engine: str) -> None:
+    model, _, _ = typed(store, "label", tmp_path)
+    text = re.sub(r"WITH PARTITION COLUMNS \(\s*model STRING,\s*dt DATE\s*\)", "", ddl(store, model, engine))
+    created = [each for each in sqlglot.parse(text, dialect=engine) if isinstance(each, exp.Create)]
+    kinds = {found.name: str(found.kind).upper() for found in created[0].find_all(exp.ColumnDef)}
+    assert kinds["island"] in {"TEXT", "VARCHAR", "VARCHAR(65535)"}
+    assert "DOUBLE" in kinds["bill_length_mm"] or "FLOAT" in kinds["bill_length_mm"]
+    assert kinds["scores"].startswith("ARRAY")
+
+
+def test_a_column_whose_type_changed_holds_both(store: Store) -> None:
+    types: list[tuple[DType, DType]] = [("float64", "int64"), ("int64", "float64"), ("string", "float64")]
+    for number, (code, count) in enumerate(types):
+        signature = Signature(
+            inputs=[Input(name="code", dtype=code), Input(name="count", dtype=count)],
+            outputs=[Output(name="prediction", dtype="float64", role="value")],
+            primary="prediction",
+            bins=Bins(kind="edges", edges=[1.0]),
+        )
+        published(store, "changing", signature, {}, [0.0, 2.0], ERRORS, content=f'{{"params": {{"number": {number}}}}}')
+    columns = columns_of(store, "changing")
+    assert (columns["code"], columns["count"]) == (Type.STRING, Type.DOUBLE)
+
+
 def test_a_file_that_cannot_be_written_is_an_error(filled: Store, tmp_path: Path) -> None:
     with archive(filled) as found, pytest.raises((NoExport, OSError)):
-        to_duckdb(found, tmp_path / "nowhere" / "log.duckdb")
+        to_duckdb(found, filled, tmp_path / "nowhere" / "log.duckdb")
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +219,17 @@ def test_the_error_for_an_unreachable_database_omits_the_password(filled: Store)
     with archive(filled) as found, pytest.raises(NoExport, match="cannot be reached") as caught:
         to_postgres(found, filled, "postgresql://analyst:only-secret@127.0.0.1:1/x")
     assert "only-secret" not in str(caught.value)
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("role", ["label", "value"])
+def test_postgres_compares_labels_as_each_model_predicts(
+    filled: Store, postgres: str, tmp_path: Path, role: str
+) -> None:
+    model, accuracy, error = typed(filled, role, tmp_path)
+    with Archive(filled, model, DAY, DAY) as found:
+        to_postgres(found, filled, postgres)
+    with archive(filled) as found:
+        to_postgres(found, filled, postgres)
+    (day,) = [day for name, *day in query_rows(postgres, DAYS_OF_MODELS) if name == model]
+    assert [np.nan if value is None else float(value) for value in day] == pytest.approx([accuracy, error], nan_ok=True)

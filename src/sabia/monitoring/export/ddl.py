@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, LABELS, LOG, Type, day_of, labels_prefix, log_prefix
-from sabia.monitoring.export.columns import columns_of
+from sabia.monitoring.export.columns import columns_of, role_of
 from sabia.monitoring.sql import LABEL_ORDER, ROW, daily, quoted
 from sabia.store.objects import Store
 
@@ -70,7 +70,7 @@ def ddl(store: Store, model: str, engine: str, location: str | None = None) -> s
         write(name, f"{root}{prefix}/", columns, model, _days(store, of_model))
         for name, prefix, columns, of_model in tables
     ]
-    return "\n".join([*parts, *_views(engine)])
+    return "\n".join([*parts, *_views(engine, quoted(role_of(store, model)))])
 
 
 def _days(store: Store, prefix: str) -> list[date]:
@@ -153,7 +153,7 @@ OPTIONS (
 _SOURCES = {"bigquery": "sabia.", "redshift": "spectrum.", "trino": "", "athena": ""}
 
 
-def _views(engine: str) -> Iterable[str]:
+def _views(engine: str, role: str) -> Iterable[str]:
     source, target = _SOURCES[engine], "sabia." if engine == "bigquery" else ""
     row = "`row`" if engine == "bigquery" else ROW
     end = " WITH NO SCHEMA BINDING" if engine == "redshift" else ""
@@ -168,11 +168,11 @@ FROM (
 WHERE place = 1{end};
 """
     yield f"""CREATE OR REPLACE VIEW {target}responses AS
-SELECT log.*, truth.label, truth.observed_at
+SELECT log.*, truth.label, truth.class, truth.observed_at
 FROM {source}inference_log AS log
 LEFT JOIN {target}labels AS truth
 ON truth.model = log.model AND truth.request_id = log.request_id AND truth.{row} = log.{row}{end};
 """
     yield f"""CREATE OR REPLACE VIEW {target}daily AS
-{daily(f"{target}responses", row)}{end};
+{daily(f"{target}responses", role, row)}{end};
 """

@@ -9,15 +9,18 @@ import duckdb
 
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import NoExport
+from sabia.monitoring.export.columns import role_of
 from sabia.monitoring.sql import LABELS_VIEW, daily, quoted
+from sabia.store.objects import Store
 
 
-def to_duckdb(archive: Archive, path: Path) -> int:
+def to_duckdb(archive: Archive, store: Store, path: Path) -> int:
     """Write an archive into a DuckDB file, replacing it, and return the number of its log rows.
 
     Raises:
         NoExport: the file cannot be written.
     """
+    role = quoted(role_of(store, archive.model))
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unfinished = Path(folder, "new.duckdb")
         try:
@@ -29,10 +32,10 @@ def to_duckdb(archive: Archive, path: Path) -> int:
             with duckdb.connect(str(unfinished)) as database:
                 database.execute(LABELS_VIEW)
                 database.execute(
-                    "CREATE VIEW responses AS SELECT log.*, truth.label, truth.observed_at FROM inference_log AS log "
-                    'LEFT JOIN labels AS truth USING (request_id, "row")'
+                    "CREATE VIEW responses AS SELECT log.*, truth.label, truth.class, truth.observed_at "
+                    'FROM inference_log AS log LEFT JOIN labels AS truth USING (request_id, "row")'
                 )
-                database.execute(f"CREATE VIEW daily AS {daily('responses')}")
+                database.execute(f"CREATE VIEW daily AS {daily('responses', role)}")
         except duckdb.Error as error:
             raise NoExport("the file cannot be written") from error
         unfinished.replace(path)

@@ -12,7 +12,7 @@ from psycopg import sql
 from sabia.contract.inferencelog import LABEL_COLUMNS, Type
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import NoExport
-from sabia.monitoring.export.columns import columns_of
+from sabia.monitoring.export.columns import columns_of, role_of
 from sabia.monitoring.sql import LABEL_ORDER, daily, quoted
 from sabia.store.objects import Store
 
@@ -45,6 +45,7 @@ def to_postgres(archive: Archive, store: Store, url: str) -> int:
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('sabia export'))")
             _table(connection, "inference_log", columns)
             _table(connection, "every_label", LABEL_COLUMNS)
+            _set_role(connection, archive.model, role_of(store, archive.model))
             counts = {}
             for name, source, of in (("inference_log", "log", columns), ("every_label", "every_label", LABEL_COLUMNS)):
                 _delete(connection, name, archive)
@@ -57,6 +58,15 @@ def to_postgres(archive: Archive, store: Store, url: str) -> int:
     except psycopg.Error as error:
         message = error.diag.message_primary or type(error).__name__
         raise NoExport(f"the database reported {message!r}") from error
+
+
+def _set_role(connection: psycopg.Connection, model: str, role: str) -> None:
+    """Record what the model predicts: the view of all models compares labels accordingly."""
+    connection.execute("CREATE TABLE IF NOT EXISTS sabia.models (model text PRIMARY KEY, role text NOT NULL)")
+    connection.execute(
+        "INSERT INTO sabia.models VALUES (%s, %s) ON CONFLICT (model) DO UPDATE SET role = excluded.role",
+        (model, role),
+    )
 
 
 def _table(connection: psycopg.Connection, name: str, columns: dict[str, Type]) -> None:
@@ -123,11 +133,12 @@ def _postgres_views() -> Iterable[sql.SQL]:
     yield sql.SQL("DROP VIEW IF EXISTS sabia.daily, sabia.responses, sabia.labels")
     yield sql.SQL(
         'CREATE VIEW sabia.labels AS SELECT DISTINCT ON (model, request_id, "row") model, request_id, "row", label, '
-        "observed_at, added_at FROM sabia.every_label "
+        "class, observed_at, added_at FROM sabia.every_label "
         f'ORDER BY model, request_id, "row", {LABEL_ORDER}'
     )
     yield sql.SQL(
-        "CREATE VIEW sabia.responses AS SELECT log.*, truth.label, truth.observed_at FROM sabia.inference_log AS log "
+        "CREATE VIEW sabia.responses AS SELECT log.*, truth.label, truth.class, truth.observed_at, models.role "
+        "FROM sabia.inference_log AS log LEFT JOIN sabia.models USING (model) "
         'LEFT JOIN sabia.labels AS truth USING (model, request_id, "row")'
     )
-    yield sql.SQL(f"CREATE VIEW sabia.daily AS {daily('sabia.responses')}")
+    yield sql.SQL(f"CREATE VIEW sabia.daily AS {daily('sabia.responses', 'role')}")
