@@ -25,10 +25,16 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class Skew(msgspec.Struct, frozen=True):
-    """Logged predictions beside those that the published artifact computes for the same rows."""
+    """Logged predictions beside those that the published artifact computes for the same rows.
+
+    Attributes:
+        largest_difference: of two predictions; of classes 1 if any is another one, else 0.
+        different: rows whose predictions differ by more than rounding.
+    """
 
     rows: int
     largest_difference: float
+    different: int
 
 
 class Day(msgspec.Struct, frozen=True):

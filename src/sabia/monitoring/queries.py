@@ -169,15 +169,17 @@ def labelled_rows(archive: Archive, version: str, truth: Truth, limit: int) -> L
     return LabelledRows(_plain(found["predicted"]), _plain(found["truth"]), scores, found["dt"], share < 1)
 
 
-def complete_rows(archive: Archive, version: str, columns: Iterable[str], limit: int) -> tuple[Array, Array]:
-    """Predictions and features of rows without missing values: shapes (rows,) and (rows, columns)."""
-    names = [f'"{column}"' for column in columns]
+def complete_rows(
+    archive: Archive, version: str, prediction: str, expressions: Sequence[str], limit: int
+) -> tuple[list[Any], list[tuple[Any, ...]]]:
+    """Predictions, and the values of expressions, of at most `limit` rows without missing ones."""
+    values = [f"{expression} AS v{at}" for at, expression in enumerate(expressions)]
+    present = " AND ".join(["logged IS NOT NULL", *(f"v{at} IS NOT NULL" for at in range(len(values)))])
     found = archive.rows(
-        f"SELECT prediction, {', '.join(names)} FROM log WHERE version = {quoted(version)} AND status = 200 "
-        f"AND prediction IS NOT NULL AND {' AND '.join(f'{name} IS NOT NULL' for name in names)} LIMIT {limit}"
+        f"SELECT * FROM (SELECT {prediction} AS logged, {', '.join(values)} FROM log "
+        f"WHERE version = {quoted(version)} AND status = 200) WHERE {present} LIMIT {limit}"
     )
-    values = np.array(found, dtype=np.float64).reshape(len(found), 1 + len(names))
-    return values[:, 0], np.ascontiguousarray(values[:, 1:])
+    return [row[0] for row in found], [row[1:] for row in found]
 
 
 def daily_histograms(

@@ -11,13 +11,19 @@ import numpy as np
 import onnx
 import pytest
 from palmerpenguins import load_penguins
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier
 
 from sabia.contract.manifest import Evaluation, Manifest
 from sabia.contract.signature import Bins, Input, Output, Signature
 from sabia.monitoring import labels, table
-from sabia.monitoring.document import Report, VersionReport
+from sabia.monitoring.document import Report, Skew, VersionReport
 from sabia.monitoring.page import to_html, to_json
 from sabia.monitoring.quality import ClassQuality, ValueQuality
 from sabia.monitoring.report import generate
@@ -155,7 +161,7 @@ def test_what_cannot_be_watched_is_named_with_the_reason(store: Store, classifie
         "Drift of photo is unknown: each is a tensor.",
         "Drift of ring is unknown: each is logged as a hash.",
         "Quality is unknown: no labels yet.",
-        "Logged rows were not predicted again: its inputs or outputs are not single floats.",
+        "Logged rows were not predicted again: not every input is in the log as it was.",
     ]
 
 
@@ -179,6 +185,56 @@ def test_labels_that_are_classes_give_the_metrics_of_classes(
     assert only(found).published["macro_f1"] == 0.96
     (cells,) = table.rows(found)
     assert cells[3] == f"accuracy {right.mean():.4g} of 344"
+
+
+@pytest.fixture
+def pipeline(store: Store) -> tuple[Manifest, Table, list[str]]:
+    """A real pipeline of strings and numbers, the penguins without nulls, and what it predicts for them."""
+    frame = load_penguins().dropna()[["island", "year", "bill_length_mm", "species"]]
+    encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["island"]), remainder="passthrough")
+    fitted = make_pipeline(encoder, DecisionTreeClassifier(max_depth=4, random_state=0))
+    fitted.fit(frame.drop(columns="species"), frame["species"])
+    types = [
+        ("island", StringTensorType([None, 1])),
+        ("year", Int64TensorType([None, 1])),
+        ("bill_length_mm", FloatTensorType([None, 1])),
+    ]
+    model = convert_sklearn(fitted, initial_types=types, options={id(fitted): {"zipmap": False}}, target_opset=17)
+    signature = Signature(
+        inputs=[
+            Input(name="island", dtype="string", categories=["Biscoe", "Dream", "Torgersen"]),
+            Input(name="year", dtype="int64", minimum=2007, maximum=2009),
+            Input(name="bill_length_mm", dtype="float32", minimum=32.0, maximum=60.0),
+        ],
+        outputs=PENGUINS.outputs,
+        primary="label",
+        bins=PENGUINS.bins,
+    )
+    rows: Table = {name: frame[name].tolist() for name in ["island", "year", "bill_length_mm"]}
+    guess = fitted.predict(frame.drop(columns="species")).tolist()
+    data: bytes = model.SerializeToString()
+    manifest = published(store, "pipeline", signature, rows, guess, CLASSES, model=data, content='{"params": {}}')
+    return manifest, rows, guess
+
+
+def test_logged_rows_of_strings_and_numbers_are_predicted_again(
+    store: Store, pipeline: tuple[Manifest, Table, list[str]]
+) -> None:
+    manifest, rows, guess = pipeline
+    write_typed_log(store, manifest, rows, scored(guess))
+    served = only(report(store, "pipeline"))
+    assert served.skew == Skew(333, 0.0, 0)
+    assert served.drifted == []
+
+
+def test_predicted_classes_unlike_the_artifacts_are_counted(
+    store: Store, pipeline: tuple[Manifest, Table, list[str]]
+) -> None:
+    manifest, rows, guess = pipeline
+    write_typed_log(store, manifest, rows, scored(["Emperor"] * 7 + guess[7:]))
+    found = report(store, "pipeline")
+    assert only(found).skew == Skew(333, 1.0, 7)
+    assert "7 of 333 served predictions differ from those of the published artifact" in to_html(found)
 
 
 def diabetes() -> tuple[np.ndarray, np.ndarray, Ridge]:
