@@ -33,7 +33,11 @@ READ, CREATE = "s3:GetObject", "s3:PutObject"
 USERS: dict[str, tuple[str, dict[str, list[str]]]] = {
     "trainer": ("models-s3-trainer", {"*": [READ, CREATE]}),
     "reader": ("models-s3", {"*models/*": [READ]}),  # a store may begin at a prefix
-    "rollouts": ("models-s3-rollouts", {"rollouts/*": [READ, CREATE]}),
+    # Labels decide: of the predictions in the log, and by what the versions predict.
+    "rollouts": (
+        "models-s3-rollouts",
+        {"rollouts/*": [READ, CREATE], "*models/*": [READ], "inference-log/*": [READ], "labels/*": [READ]},
+    ),
     "logger": ("models-s3-logger", {"inference-log/*": [CREATE]}),
     "analyst": ("models-s3-analyst", {"*": [READ], "labels/*": [CREATE], "reports/*": [CREATE]}),
 }

@@ -164,7 +164,7 @@ class _LabelledSource:
             return dict.fromkeys(batches, nothing)
         days = [moment.date() for period in batches.values() for moment in period]
         counted = {}
-        with Archive(self._store, plan.model, min(days), max(days), cache=self._cache, memory="256MB") as archive:
+        with Archive(self._store, plan.model, min(days), max(days), cache=self._cache, memory="128MB") as archive:
             for name, (since, until) in batches.items():
                 period = queries.Period(since, until)
                 counts = queries.wrong_predictions(archive, [plan.stable, *plan.canaries], period, wrong)
