@@ -41,9 +41,11 @@ MINIMUM_SHIFT = 0.07
 _DRAWS = 100_000
 # Chance this far below the minimum effect is not simulated.
 _CERTAIN = 0.7
-# The smallest probability whose quantile the draws resolve. More than fifty features need smaller ones: the quantile is
-# then extrapolated by the ratio of the quantiles of chi-square.
+# The smallest probability whose quantile the draws resolve. More than fifty features need smaller ones: the quantile of
+# a larger one, from fewer draws, is then extrapolated by the ratio of the quantiles of chi-square, whose tail is
+# lighter; hence the margin.
 _RESOLVED = 1e-4
+_EXTRAPOLATED, _FEWER_DRAWS, _MARGIN = 1e-3, 30_000, 1.1
 
 
 class FeatureDrift(msgspec.Struct, frozen=True):
@@ -101,7 +103,7 @@ def compare_feature(name: str, pair: AnyPair, level: float, distinct: int | None
     shift = shift_of(values, trained_values) if len(values) else None
     if rows < MINIMUM_ROWS:
         return FeatureDrift(name, counts.tolist(), expected.tolist(), index, None, shift, None, None, changed)
-    index_threshold = max(MINIMUM_INDEX, index_by_chance(rows, expected, level))
+    index_threshold = max(MINIMUM_INDEX, index_by_chance(rows, expected, level, index))
     drifted, shift_threshold = index > index_threshold, None
     present = rows * int(values.sum()) // total
     if shift is not None and present >= MINIMUM_ROWS and trained_values.any():
@@ -171,8 +173,16 @@ def shift_of(served: Counts, trained: Counts) -> float:
     return float((served * below).sum() / n / m - 0.5)
 
 
-def index_by_chance(rows: int, trained: Counts, level: float) -> float:
-    """What the index of `rows` rows exceeds without drift with probability `level`; 0 if far below `MINIMUM_INDEX`."""
+def index_by_chance(rows: int, trained: Counts, level: float, index: float = math.inf) -> float:
+    """What the index of `rows` rows exceeds without drift with probability `level`; 0 if far below `MINIMUM_INDEX`.
+
+    `index` is the one that is to be compared. Of many features, those whose index chi-square explains are not
+    simulated: chi-square's quantile, which is smaller, decides the same.
+    """
+    if level < _RESOLVED and len(trained) > 1:
+        about = (1 / rows + 1 / int(trained.sum())) * _chi_square_quantile(len(trained) - 1, level)
+        if index <= max(MINIMUM_INDEX, about):
+            return about
     # The order of the bins does not matter to the index: features with the same counts share one simulation.
     return _index_by_chance(rows, tuple(sorted(trained.tolist())), level)
 
@@ -202,18 +212,18 @@ def _index_by_chance(n: int, trained: tuple[int, ...], level: float) -> float:
     if min(trained) > 0 and (1 / n + 1 / m) * quantile < _CERTAIN * MINIMUM_INDEX:
         return 0.0
     if level >= _RESOLVED:
-        return _simulated(n, trained, level)
-    return _simulated(n, trained, _RESOLVED) * quantile / _chi_square_quantile(bins - 1, _RESOLVED)
+        return _simulated(n, trained, level, _DRAWS)
+    beyond = quantile / _chi_square_quantile(bins - 1, _EXTRAPOLATED)
+    return _simulated(n, trained, _EXTRAPOLATED, _FEWER_DRAWS) * beyond * _MARGIN
 
 
-@lru_cache(maxsize=4096)
-def _simulated(n: int, trained: tuple[int, ...], level: float) -> float:
+def _simulated(n: int, trained: tuple[int, ...], level: float, draws: int) -> float:
     source = np.random.default_rng(0)
     reference = np.asarray(trained, dtype=np.int64)
-    shares = source.dirichlet(reference + 0.5, size=_DRAWS)
+    shares = source.dirichlet(reference + 0.5, size=draws)
     drawn = stability_index(source.multinomial(n, shares), reference)
     # One simulation serves every report: two standard errors on the careful side.
-    expected = level * (_DRAWS + 1)
+    expected = level * (draws + 1)
     exceeding = max(1, int(expected - 2 * math.sqrt(expected)))
     return float(np.partition(drawn, -exceeding)[-exceeding])
 

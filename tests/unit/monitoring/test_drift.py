@@ -58,6 +58,16 @@ def test_thresholds_of_thousands_of_features_hold_far_in_the_tail(n: int, traine
     assert exceeding <= 13
 
 
+def test_thousands_of_features_without_drift_are_compared_in_seconds_and_none_is_named() -> None:
+    source, pairs = np.random.default_rng(8), {}
+    for at in range(5000):
+        trained = source.multinomial(TRAINED, np.full(10, 0.1))
+        shares = source.dirichlet(trained + 0.5)
+        pairs[str(at)] = (source.multinomial(200, shares).tolist(), trained.tolist())
+    pairs["moved"] = (source.multinomial(200, [0.4, *[0.6 / 9] * 9]).tolist(), [45] * 10)
+    assert drift.names(drift.compare(pairs)) == ["moved"]
+
+
 def test_a_shift_of_half_a_standard_deviation_is_flagged_from_two_hundred_rows_on() -> None:
     source = np.random.default_rng(5)
     flagged, worlds = 0, 300

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,10 +52,42 @@ def test_a_plan_that_is_written_out_is_the_same_plan() -> None:
     assert parse(to_yaml(parse(PLAN))) == parse(PLAN)
 
 
+MINIMAL: dict[str, Any] = {"model": "m", "stable": "1.0", "canary": "2.0"}
+
+
 def test_another_plan_has_another_digest() -> None:
     plan = parse(PLAN)
     assert plan.digest == parse(to_yaml(plan)).digest
     assert plan.digest != parse(PLAN.replace("60s", "61s")).digest
+
+
+def test_fields_that_a_plan_leaves_out_are_not_part_of_its_digest() -> None:
+    """Records of plans from before a field existed continue."""
+    document = msgspec.json.decode(msgspec.json.encode(from_mapping(MINIMAL)))
+    assert document["watch"]["labels"] == {"tolerance": 1.0, "on_harm": "roll-back"}
+
+
+def test_the_rules_for_labels_have_defaults() -> None:
+    labels = from_mapping(MINIMAL).watch.labels
+    assert labels is not None
+    assert (labels.batch_seconds, labels.wait_seconds, labels.largest_error) == (600, 3600, None)
+    given = from_mapping(MINIMAL | {"watch": {"errors": {}, "labels": {"batch": "5m", "error_beyond": 15}}})
+    assert given.watch.labels is not None
+    assert (given.watch.labels.batch_seconds, given.watch.labels.largest_error) == (300, 15)
+
+
+@pytest.mark.parametrize(
+    ("rules", "field"),
+    [
+        ({"error_beyond": 0}, "watch.labels.error_beyond"),
+        ({"batch": "1ms"}, "watch.labels.batch"),
+        ({"close_after": "soon"}, "watch.labels.close_after"),
+    ],
+)
+def test_a_wrong_rule_for_labels_is_named(rules: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidPlan) as error:
+        from_mapping(MINIMAL | {"watch": {"errors": {}, "labels": rules}})
+    assert error.value.field == field
 
 
 def test_several_canaries_share_what_the_stable_gives_up() -> None:

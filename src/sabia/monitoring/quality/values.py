@@ -31,7 +31,7 @@ class ValueQuality(msgspec.Struct, frozen=True, tag="regression", tag_field="tas
 
     Attributes:
         rmse, mae: root mean square and mean absolute error, in the unit of the prediction.
-        r2: the share of the labels' variance that is explained; None if all labels are the same.
+        r2: the share of the labels' variance that is explained; None if all labels are almost the same.
         bias: the mean of label minus prediction.
         residuals: by prediction, ascending; about the same number of rows in each.
     """
@@ -75,11 +75,13 @@ def _explained(errors: Array, labels: Array) -> Estimate | None:
     variance = float(np.mean(centred**2))
     if variance == 0:
         return None
-    unexplained = float(np.mean(errors**2)) / variance
-    influence = (errors**2 - unexplained * centred**2) / variance
-    reach = Z * float(influence.std(ddof=1)) / math.sqrt(len(labels))
+    # Labels that hardly differ make both larger than a number can be.
+    with np.errstate(over="ignore", invalid="ignore"):
+        unexplained = float(np.mean(errors**2) / np.float64(variance))
+        influence = (errors**2 - unexplained * centred**2) / variance
+        reach = Z * float(influence.std(ddof=1)) / math.sqrt(len(labels))
     value = 1 - unexplained
-    return Estimate(value, value - reach, min(1.0, value + reach))
+    return Estimate(value, value - reach, min(1.0, value + reach)) if math.isfinite(value - reach) else None
 
 
 def _residuals(predictions: Array, errors: Array) -> list[Residuals]:
