@@ -85,7 +85,8 @@ def train(demo: Demo) -> None:
     """Publish six versions into an empty store; publishing them again writes nothing."""
     demo.store = demo.stack.start_store().open()
     rows = job.train(demo.store, log=log)
-    print_table(["version", "change", "note", "accuracy"], [list(row.values())[:4] for row in rows], title="published")
+    cells = [[row["version"], row["change"], row["note"], row["metrics"]["accuracy"]] for row in rows]
+    print_table(["version", "change", "note", "accuracy"], cells, title="published")
     numbers = [row["version"] for row in rows]
     demo.checks.add("six versions are published", numbers == SIX, ", ".join(numbers))
     again = {str(row["change"]) for row in job.train(demo.store, log=log)}

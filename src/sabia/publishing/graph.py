@@ -10,9 +10,10 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto
 
-# Lists of integers of the standard operators say how to compute: axes, kernels, strides. Those of ai.onnx.ml hold what
-# training determined: the nodes of trees, the classes, the vocabulary.
-_LEARNED_LISTS = "ai.onnx.ml"
+# Integers of the standard operators say how to compute: axes, kernels, strides. The lists of ai.onnx.ml hold what
+# training determined: the nodes of trees, the classes, the vocabulary. So does the default of a lookup: often the size
+# of its vocabulary.
+_LEARNED = "ai.onnx.ml"
 
 
 def graph_digest(model: bytes | onnx.ModelProto) -> str:
@@ -52,11 +53,11 @@ def _nodes(nodes: Iterable[onnx.NodeProto], names: dict[str, str]) -> list[Any]:
 
 def _attribute(node: onnx.NodeProto, attribute: AttributeProto) -> list[Any]:
     kind, name = attribute.type, attribute.name
-    if kind == AttributeProto.INT:
+    if kind == AttributeProto.INT and not (node.domain == _LEARNED and name.startswith("default_")):
         return [name, attribute.i]
     if kind == AttributeProto.STRING:
         return [name, attribute.s.decode("utf-8", "backslashreplace")]
-    if kind == AttributeProto.INTS and node.domain != _LEARNED_LISTS:
+    if kind == AttributeProto.INTS and node.domain != _LEARNED:
         return [name, list(attribute.ints)]
     if kind == AttributeProto.GRAPH:
         return [name, _graph(attribute.g)]

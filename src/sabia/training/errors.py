@@ -77,4 +77,4 @@ class TrainingFailed(TrainingError):
     """The estimator cannot be trained on these data."""
 
     def __init__(self, methods: str, reason: str) -> None:
-        super().__init__(f"{methods} cannot be trained on the data set: {reason}.")
+        super().__init__(f"{methods} cannot be trained on these data: {reason}.")

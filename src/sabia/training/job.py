@@ -20,17 +20,19 @@ def train(store: Store, path: Path | None = None, *, log: Callable[[str], None])
         TrainingError: the recipe is not valid, or a version did not pass the publishing gate.
         SabiaError: the store failed.
     """
-    recipe = read(path or BREAST_CANCER)
+    path = path or BREAST_CANCER
+    recipe = read(path)
     rows = []
-    for step, published in run(recipe, store):
+    for step, published in run(recipe, store, folder=path.parent):
         manifest = published.manifest
-        log(f"{recipe.model} {manifest.version}: {published.change} ({step.note})")
+        note = f" ({step.note})" if step.note else ""
+        log(f"{recipe.model} {manifest.version}: {published.change}{note}")
         rows.append(
             {
                 "version": manifest.version,
                 "change": published.change,
                 "note": step.note,
-                "accuracy": round(manifest.metrics.values["accuracy"], 4),
+                "metrics": {metric: round(value, 4) for metric, value in manifest.metrics.values.items()},
                 "uri": published.uri,
                 "digest": manifest.digest,
             }

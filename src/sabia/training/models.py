@@ -19,7 +19,10 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sabia.training.errors import InvalidHyperParams, UnknownMethods
+# Private to scikit-learn, and the only way to tell a parameter's fault from one of the rows.
+from sklearn.utils._param_validation import InvalidParameterError
+
+from sabia.training.errors import InvalidHyperParams, TrainingFailed, UnknownMethods
 
 Array = NDArray[np.float64]
 Params = dict[str, Any]
@@ -34,6 +37,8 @@ class Model(ABC):
     is_classifier: ClassVar[bool] = True
     # Trees split at data values, which float32 keeps apart; the sums of linear models need the float64 of the data.
     input_dtype: ClassVar[str]
+    # Whether a feature may be NaN.
+    takes_nulls: ClassVar[bool] = False
     # The largest distance between the served model and the estimator that the publishing gate lets pass.
     parity_tolerance: ClassVar[float]
 
@@ -52,11 +57,18 @@ class Model(ABC):
 
         Raises:
             InvalidHyperParams: the estimator does not take them.
+            TrainingFailed: it cannot be trained on these rows, or with these hyper-parameters together.
         """
         try:
-            estimator = Pipeline(self._steps(hyper_params)).fit(features, target)
-        except (TypeError, ValueError) as error:
+            pipeline = Pipeline(self._steps(hyper_params))
+        except TypeError as error:
+            raise InvalidHyperParams(self.name, str(error).rstrip(".")) from error
+        try:
+            estimator = pipeline.fit(features, target)
+        except InvalidParameterError as error:
             raise InvalidHyperParams(self.name, str(error).splitlines()[0].rstrip(".")) from error
+        except ValueError as error:
+            raise TrainingFailed(self.name, str(error).splitlines()[0].rstrip(".:")) from error
         self.hyper_params = dict(hyper_params)
         self.estimator = estimator
         self.params = self._params(estimator)
@@ -132,6 +144,7 @@ class LogisticRegression(_Classifier, _Linear):
 
 class _Trees(_Classifier):
     input_dtype = "float32"
+    takes_nulls = True
     # float32 sums of leaf values; measured up to 6e-7 relative.
     parity_tolerance = 1e-5
 

@@ -87,7 +87,8 @@ def _fetch(source: Source, name: str, temporary: Path) -> list[Path]:
         for key in sorted(_keys(store, pattern)):
             files.append(temporary / name / key)
             files[-1].parent.mkdir(parents=True, exist_ok=True)
-            files[-1].write_bytes(store.get(key))
+            with files[-1].open("wb") as file:
+                file.writelines(store.pieces(key))
     except StoreError as error:
         raise InvalidData(f"source {name!r} cannot be read: {str(error).rstrip('.')}") from error
     return files

@@ -76,3 +76,30 @@ def test_names_inside_and_weights_do_not_count() -> None:
 @pytest.mark.parametrize("changed", [{"axis": 0}, {"op": "LogSoftmax"}])
 def test_operations_and_how_they_compute_count(changed: dict[str, Any]) -> None:
     assert graph_digest(network()) != graph_digest(network(**changed))
+
+
+def lookup(words: list[str], *, op: str = "Identity") -> bytes:
+    """A text → its place in `words`, or their number."""
+    places = list(range(len(words)))
+    nodes = [
+        helper.make_node(
+            "LabelEncoder",
+            ["x"],
+            ["h"],
+            domain="ai.onnx.ml",
+            keys_strings=words,
+            values_int64s=places,
+            default_int64=len(words),
+        ),
+        helper.make_node(op, ["h"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.STRING, [None]),
+        helper.make_tensor_value_info("y", TensorProto.INT64, [None]),
+    ]
+    return bytes(helper.make_model(helper.make_graph(nodes, "lookup", ends[:1], ends[1:])).SerializeToString())
+
+
+def test_another_vocabulary_is_the_same_graph() -> None:
+    assert graph_digest(lookup(["JFK", "LGA"])) == graph_digest(lookup(["EWR", "JFK", "LGA"]))
+    assert graph_digest(lookup(["JFK", "LGA"])) != graph_digest(lookup(["JFK", "LGA"], op="Neg"))
