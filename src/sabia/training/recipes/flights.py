@@ -47,7 +47,11 @@ def boosting(**hyper_params: Any) -> Pipeline:
     """Gradient boosting on one-hot texts and on numbers, whose nulls it takes as they are."""
     columns = ColumnTransformer(
         [
-            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32), _TEXTS),
+            (
+                "texts",
+                OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=32, sparse_output=False),
+                _TEXTS,
+            ),
             ("numbers", "passthrough", _NUMBERS),
         ]
     )
