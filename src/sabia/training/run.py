@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -34,21 +34,21 @@ def run(
         SabiaError: the store failed.
     """
     if recipe.data is None:
-        floor = msgspec.convert(recipe.floor, Floor)
         parts = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed)
         for step in recipe.versions:
-            yield step, publish(store, draft(recipe.model, step, parts, floor=floor, created_at=now()))
+            yield step, publish(store, draft(recipe.model, step, parts, floor=recipe.floor, created_at=now()))
         return
     rows = tables.read(recipe.data, recipe=folder, seed=recipe.seed)
     for step in recipe.versions:
         yield step, publish(store, draft_of_own(recipe, step, rows, store, folder=folder, created_at=now()))
 
 
-def draft(name: str, step: Step, parts: Split, *, floor: Floor, created_at: str) -> Draft:
+def draft(name: str, step: Step, parts: Split, *, floor: Mapping[str, float], created_at: str) -> Draft:
     """Train one version on a built-in data set and pass it through the publishing gate."""
     rows = parts.training.part(step.rows)
     model = model_of(step.methods).train(rows.target, rows.features, step.hyper_params)
-    return drafts.draft(name, model, training=rows, held_out=parts.held_out, floor=floor, created_at=created_at)
+    least = msgspec.convert(floor, Floor)
+    return drafts.draft(name, model, training=rows, held_out=parts.held_out, floor=least, created_at=created_at)
 
 
 def draft_of_own(
