@@ -74,12 +74,18 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def started(
-    contender: Contender, model: Estimator, folder: Path, *, cores: tuple[int, ...] = (SERVER_CORE,)
+    contender: Contender,
+    model: Estimator,
+    folder: Path,
+    *,
+    cores: tuple[int, ...] = (SERVER_CORE,),
+    importable: Path | None = None,
 ) -> Iterator[Server]:
-    """A contender that has answered once."""
+    """A contender that has answered once; it can import what is in `importable`."""
     python, port = interpreter(contender, folder), free_port()
     # The threads of numeric libraries would fight for the one core; all contenders do better without them.
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join(map(str, (ROOT, importable) if importable else (ROOT,)))
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
     log = (folder / f"{contender.key}.log").open("wb")
     began = perf_counter()
     with log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def publish(  # noqa: PLR0913  what is known of a model
     inputs: Any,
     target: Any,
     *,
-    store: str | Store,
+    store: str | Store | None = None,
     name: str,
     held_out: Rows | float | None = None,
     target_name: str | Sequence[str] | None = None,
@@ -63,7 +64,7 @@ def publish(  # noqa: PLR0913  what is known of a model
         inputs: the rows that it was trained on: a DataFrame of pandas or polars, an Arrow table, an array of shape
             (rows, columns), a dict of arrays, or a list of texts.
         target: of the same rows, shape (rows,), or (rows, targets).
-        store: an open store, or its URL.
+        store: an open store, or its URL; without it, the one that `SABIA_STORE` names, else the running stack's.
         name: the model's name.
         held_out: rows that training did not see, as (inputs, target); metrics and parity are measured on them. A share
             such as 0.2 sets that part aside, fits a copy of the estimator on the rest, and publishes the copy. Without
@@ -89,7 +90,7 @@ def publish(  # noqa: PLR0913  what is known of a model
     from sabia.registry.claim import publish as claim  # noqa: PLC0415
     from sabia.serving.inference.loading import check_draft  # noqa: PLC0415
 
-    opened = _store(store)
+    opened = _default_store() if store is None else _store(store)
     drafted = draft(
         estimator,
         inputs,
@@ -172,6 +173,12 @@ def serve(
         store, name, number = _version(source, name, version)
         url = store.uri(version_prefix(name, number))
     serve_forever(from_values({"host": "127.0.0.1"} | settings | {"source": url}))
+
+
+def _default_store() -> Store:
+    from sabia.platforms.store import open_store as of_platform  # noqa: PLC0415  only where a stack may run
+
+    return of_platform(os.environ.get("SABIA_STORE"))
 
 
 def _store(source: str | Store) -> Store:
