@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import kserve
 import numpy as np
@@ -16,6 +17,7 @@ from kserve import InferInput, InferRequest
 
 from sabia.demo.checks import interval
 from sabia.local.errors import AlreadyRunning
+from sabia.local.objectstore import ObjectStore
 from sabia.local.split import EnvoySplit
 from sabia.local.stack import Stack
 from sabia.rollout.errors import InvalidWeights, UnknownVersion
@@ -189,3 +191,18 @@ def test_a_burst_of_rows_is_answered_like_single_ones(url: str, dataset: Dataset
     ]
     single = ask(url, dataset.features[7].tolist(), "2.0").json()["predictions"][0]
     assert np.isclose(together[7], single, rtol=0, atol=1e-12)
+
+
+def test_a_store_that_was_restarted_reads_what_it_held_as_soon_as_it_is_ready(tmp_path: Path) -> None:
+    keys = [f"models/toy/1.{minor}/manifest.json" for minor in range(5)]
+    (tmp_path / "logs").mkdir()
+    for run in range(3):
+        server = ObjectStore(tmp_path / "data", tmp_path / "logs")
+        try:
+            server.wait_until_ready()
+            store = server.access.open()
+            assert [store.get(key) for key in keys if run] == [key.encode() for key in keys if run]
+            for key in keys:
+                store.create(key, key.encode())
+        finally:
+            server.process.stop(seconds=10)

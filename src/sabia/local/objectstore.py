@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+from sabia.contract.layout import MODELS
 from sabia.kubernetes.programs import installed
 from sabia.local.process import Process, remembered_ports
 from sabia.store.errors import StoreError
@@ -13,6 +15,8 @@ from sabia.store.objects import Store
 
 BUCKET = "sabia"
 REGION = "us-east-1"
+# The smallest of this many objects is read.
+_SOME = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,18 @@ class ObjectStore:
         )
 
     def wait_until_ready(self, *, seconds: float = 30) -> None:
-        """Wait until it answers S3 calls on its bucket, which it makes a moment after it listens."""
-        self.process.wait_until(self._has_bucket, seconds=seconds)
+        """Wait until it has its bucket, which it makes a moment after it listens, and reads what an earlier run wrote.
 
-    def _has_bucket(self) -> bool:
+        After a restart it lists objects before it has found the volumes that hold them.
+        """
+        self.process.wait_until(self._reads, seconds=seconds)
+
+    def _reads(self) -> bool:
+        store = self.access.open()
         try:
-            list(self.access.open().list("nothing/"))
+            smallest = min(islice(store.list(f"{MODELS}/"), _SOME), key=lambda entry: entry.size, default=None)
+            if smallest is not None:
+                store.get(smallest.key)
         except StoreError:
             return False
         return True
