@@ -40,8 +40,7 @@ def open_model(artifact: Artifact) -> Served:
     if is_scalar(manifest.signature, session):
         return Model(artifact, session)
     check_reference(artifact.files[REFERENCE_FILE])
-    names = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
-    return TypedModel(manifest.signature, session, **names)
+    return TypedModel(manifest, session)
 
 
 def check_draft(draft: Draft) -> None:

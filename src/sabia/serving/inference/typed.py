@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from sabia.contract.manifest import Manifest
 from sabia.contract.signature import Input, Output, Signature
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, quote
 from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask, from_columns
@@ -62,10 +63,10 @@ class TypedModel:
 
     has_fast_path = False
 
-    def __init__(
-        self, signature: Signature, session: onnxruntime.InferenceSession, *, name: str, version: str, digest: str
-    ) -> None:
-        self.signature, self.name, self.version, self.content_digest = signature, name, version, digest
+    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
+        self.manifest = manifest
+        self.signature = signature = manifest.signature
+        self.name, self.version, self.content_digest = manifest.name, manifest.version, manifest.digest
         self.bin_count = len(signature.bins)
         self.inputs = {each.name: each for each in signature.inputs}
         self.names = tuple(self.inputs)
@@ -225,6 +226,8 @@ class Loaded(Protocol):
     version: str
     content_digest: str
     signature: Signature
+    manifest: Manifest
+    names: tuple[str, ...]
 
     def predict(self, rows: Any) -> Any:
         """Predict rows."""
