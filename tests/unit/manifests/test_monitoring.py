@@ -125,6 +125,14 @@ CASES: dict[str, tuple[list[dict[str, str]], str | None]] = {
 }
 
 
+# Beside model, version and severity.
+EXTRA_LABELS = {
+    "SabiaLogDropped": {"reason": "store"},
+    "SabiaInputsOutOfRange": {"feature": "mean area"},
+    "SabiaInputsUnknown": {"feature": "airline"},
+}
+
+
 @needs_promtool
 @pytest.mark.parametrize("case", CASES)
 def test_alerts_fire_when_they_should_and_only_then(case: str, tmp_path: Path) -> None:
@@ -132,7 +140,7 @@ def test_alerts_fire_when_they_should_and_only_then(case: str, tmp_path: Path) -
     name = case.partition(",")[0]
     severity = "critical" if name == "SabiaVersionFails" else "warning"
     labels: dict[str, Any] = {"model": "m", "version": "2.0", "severity": severity}
-    extra = {"SabiaLogDropped": {"reason": "store"}, "SabiaInputsOutOfRange": {"feature": "mean area"}}.get(name, {})
+    extra = EXTRA_LABELS.get(name, {})
     expected = [] if summary is None else [{"exp_labels": labels | extra, "exp_annotations": {"summary": summary}}]
     test = {
         "rule_files": [str(RULES)],
