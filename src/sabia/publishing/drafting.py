@@ -34,6 +34,7 @@ from sabia.publishing.draft import utc_now
 from sabia.publishing.errors import (
     ConstantRefused,
     ConversionRefused,
+    EstimatorFailed,
     ParametersRefused,
     ParityRefused,
     TableRefused,
@@ -129,7 +130,7 @@ def draft(  # noqa: PLR0913  what is known of a model
     columns_in, probes = _probes(subject, columns_in, training.frame, fixed=signature is not None)
     outputs = _outputs(subject, units, columns_in, matrix=is_matrix)
 
-    checked = [(evaluated.frame, subject.answers(evaluated.frame.source)), *probes]
+    checked = [(evaluated.frame, _answers(subject, evaluated.frame)), *probes]
     model, distance = _convert(subject, columns_in, outputs, checked, matrix=is_matrix, tolerance=tolerance, log=log)
     log(f"converted: the served model is at most {distance.error:.2g} from the estimator")
     answers = checked[0][1]
@@ -213,7 +214,10 @@ def _rows(
     except ValueError as error:
         raise TaskRefused(f"the rows cannot be split: {str(error).rstrip('.')}") from error
     training, rest = given.take(rows), given.take(others)
-    fitted = estimators.clone(estimator).fit(training.frame.source, training.target)
+    try:
+        fitted = estimators.clone(estimator).fit(training.frame.source, training.target)
+    except Exception as error:  # as in `_answered`
+        raise EstimatorFailed(type(estimator).__name__, error, doing="fit") from error
     return training, rest, fitted, True
 
 
@@ -267,6 +271,13 @@ def _probes(
             probes += answered
         found.append(described)
     return found, probes
+
+
+def _answers(subject: Subject, frame: Frame) -> Arrays:
+    try:
+        return subject.answers(frame.source)
+    except Exception as error:  # as in `_answered`
+        raise EstimatorFailed(type(subject.estimator).__name__, error, doing="predict") from error
 
 
 def _answered(subject: Subject, frame: Frame | None) -> list[tuple[Frame, Arrays]]:

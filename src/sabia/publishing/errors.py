@@ -4,6 +4,7 @@
 GateRefused
 ├── TableRefused       the rows given cannot be read
 ├── TaskRefused        estimator, target and task do not fit together
+├── EstimatorFailed    the estimator raised an exception on the rows given
 ├── ConversionRefused  the estimator cannot become a graph
 ├── ParityRefused      the converted model disagrees with its estimator
 ├── ParametersRefused  a parameter is not a finite number
@@ -34,6 +35,14 @@ class TaskRefused(GateRefused):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"{problem[0].upper()}{problem[1:]}.")
+
+
+class EstimatorFailed(GateRefused):
+    """The estimator raised an exception on the rows given, which `doing` describes: "predict" or "fit"."""
+
+    def __init__(self, estimator: str, error: Exception, *, doing: str) -> None:
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        super().__init__(f"{estimator} cannot {doing} the rows given: {reason[:300]}.")
 
 
 class ConversionRefused(GateRefused):

@@ -6,6 +6,7 @@ Every table with names is read through Arrow, so that a null is a null whatever 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +158,7 @@ def _table(source: Any, names: Sequence[str] | None) -> Frame:
     import pyarrow as pa  # noqa: PLC0415  not every model needs it
 
     if hasattr(source, "iloc"):
+        _unique([] if source.ndim == 1 else [str(label) for label in source.columns])
         columns = [source] if source.ndim == 1 else [source.iloc[:, at] for at in range(source.shape[1])]
         labels = [source.name or ONLY_COLUMN] if source.ndim == 1 else source.columns
         arrays = [_arrow(str(label), pa, column) for label, column in zip(labels, columns, strict=True)]
@@ -175,10 +177,17 @@ def _table(source: Any, names: Sequence[str] | None) -> Frame:
     else:
         kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}"
         raise TableRefused(f"is a {kind}; give a DataFrame, an Arrow table, a NumPy array or a dict of arrays")
-    found = [str(label) for label in labels] if names is None else list(names)
+    found = _unique([str(label) for label in labels]) if names is None else list(names)
     if len(found) != len(arrays):
         raise TableRefused(f"has {len(arrays)} columns; {len(found)} names were given")
     return Frame([_from_arrow(name, array) for name, array in zip(found, arrays, strict=True)], _for_estimator(source))
+
+
+def _unique(names: list[str]) -> list[str]:
+    name, times = next(iter(Counter(names).most_common(1)), ("", 0))
+    if times > 1:
+        raise TableRefused(f"has {times} columns {name!r}")
+    return names
 
 
 def _for_estimator(source: Any) -> Any:

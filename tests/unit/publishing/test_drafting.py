@@ -28,6 +28,7 @@ from sabia.publishing.converters.lookups import NULL
 from sabia.publishing.drafting import draft
 from sabia.publishing.errors import (
     ConversionRefused,
+    EstimatorFailed,
     FloorRefused,
     ParityRefused,
     TableRefused,
@@ -279,3 +280,36 @@ def test_publishing_numbers_versions_by_methods_and_state() -> None:
     loaded = sabia.load(store, "cells", "1.1")
     assert isinstance(loaded, Model)
     assert loaded.linear is not None
+
+
+ROWS = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+CLASSES = pd.Series([0, 0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "estimator", "reason"),
+    [
+        (ROWS, LogisticRegression(), "LogisticRegression cannot predict the rows given: .*not fitted"),
+        (ROWS.mask(ROWS > 2), LogisticRegression().fit(ROWS, CLASSES), "cannot predict the rows given: .*NaN"),
+        (ROWS[["b", "a"]], LogisticRegression().fit(ROWS, CLASSES), "cannot predict the rows given: .*feature names"),
+    ],
+    ids=["not fitted", "nulls that it does not take", "columns in another order"],
+)
+def test_an_estimator_that_raises_is_refused_with_its_reason(rows: Any, estimator: Any, reason: str) -> None:
+    with pytest.raises(EstimatorFailed, match=reason):
+        draft(estimator, rows, CLASSES, name="toy")
+
+
+def test_a_copy_that_cannot_be_fitted_is_refused_with_its_reason() -> None:
+    with pytest.raises(EstimatorFailed, match=r"cannot fit the rows given: .*NaN"):
+        draft(LogisticRegression(), ROWS.assign(a=[np.nan, 1.0, np.nan, np.nan]), CLASSES, name="toy", held_out=0.5)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [pd.concat([ROWS["a"], ROWS["a"]], axis=1), pa.table([[0.0], [1.0]], ["a", "a"])],
+    ids=["pandas", "Arrow"],
+)
+def test_a_table_with_two_columns_of_a_name_is_refused(table: Any) -> None:
+    with pytest.raises(TableRefused, match="has 2 columns 'a'"):
+        frames.read(table)
