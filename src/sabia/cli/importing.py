@@ -13,7 +13,12 @@ from sabia.terminal import log, print_json, print_line
 
 def import_model(
     model: Annotated[
-        Path, typer.Argument(help="An ONNX file, or an MLflow model directory of the ONNX flavor.", exists=True)
+        Path,
+        typer.Argument(
+            help="An ONNX file, an MLflow model directory of the ONNX flavor, or a file of XGBoost (.ubj, .json), "
+            "LightGBM (.lgb, .txt), CatBoost (.cbm) or skops.",
+            exists=True,
+        ),
     ],
     name: Annotated[str, typer.Option("--name", help="Name of the model in the store.")],
     reference: Annotated[
@@ -37,7 +42,12 @@ def import_model(
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", help="Largest distance to an expected number.", min=0.0)
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", help="What the model predicts.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", help="What the model predicts; unless it is ONNX, the column of --reference that holds it."
+        ),
+    ] = None,
     primary: Annotated[
         str | None, typer.Option("--primary", help="The output that versions are compared by, where several are.")
     ] = None,
@@ -50,7 +60,8 @@ def import_model(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish an ONNX file of another tool as a version, once it gives the expected answers."""
+    """Publish a model file of another tool as a version, once it gives the expected answers."""
+    from sabia.publishing.drafting import newest_bins
     from sabia.publishing.importing import draft, session
     from sabia.registry.claim import publish
     from sabia.serving.inference.loading import check_draft
@@ -63,7 +74,7 @@ def import_model(
         expected=expected,
         choices=draft.choices_of(primary=primary, roles=role or [], classes=classes, target=target),
         tolerance=session.TOLERANCE if tolerance is None else tolerance,
-        bins=draft.inherited_bins(opened, name),
+        bins=newest_bins(opened, name),
         log=log,
     ) as found:
         check_draft(found)

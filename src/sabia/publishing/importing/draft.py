@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -30,16 +31,17 @@ from sabia.contract.manifest import (
 from sabia.contract.reference import Histogram, Reference
 from sabia.contract.signature import Bins, Input, Output, Signature, bins_for, check
 from sabia.contract.state import State
+from sabia.contract.tensors import INPUT
+from sabia.errors import SabiaError
+from sabia.publishing import drafting, estimators, frames, graphs, signatures
 from sabia.publishing.draft import utc_now
 from sabia.publishing.graph import graph_digest
-from sabia.publishing.importing import checks, formats, interface, session, surgery, tables, weights
-from sabia.publishing.importing.errors import UnsupportedModel
+from sabia.publishing.importing import checks, formats, interface, native, session, surgery, tables, weights
+from sabia.publishing.importing.errors import RowsRefused, UnsupportedModel
 from sabia.publishing.importing.interface import Array, Arrays, Choices
 from sabia.publishing.importing.tables import Rows
 from sabia.publishing.provenance import git
-from sabia.registry.catalogue import read_all
 from sabia.registry.claim import Draft
-from sabia.store.objects import Store
 
 _NO_CHOICES = Choices()
 _QUANTILES = np.linspace(0, 1, 11)[1:-1]
@@ -57,15 +59,17 @@ def imported(
     bins: Bins | None = None,
     log: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Draft]:
-    """A version without a number from an ONNX file; its large files are in a temporary folder of this context.
+    """A version without a number from a model file; its large files are in a temporary folder of this context.
 
     Args:
         name: the model's name in the store.
-        model: an ONNX file, with external weights beside it, or the directory of an MLflow model of the ONNX flavor.
+        model: an ONNX file, with external weights beside it, the directory of an MLflow model of the ONNX flavor,
+            or a file of XGBoost, LightGBM, CatBoost or skops.
         reference: rows: a Parquet, CSV or .npz file with a column or array for each input, or for each feature of a
             single matrix. They are what later data is compared with, so they should be training rows.
         expected: the right answers for them, a column or array for each output that is to be compared.
-        choices: the target, roles, classes and the primary output, where the graph does not show them.
+        choices: the target, roles, classes and the primary output, where the graph does not show them. For a file that
+            is not ONNX, only the target: the column of `reference` that holds what the model predicts.
         tolerance: the largest distance to an expected number, or share of it where it is larger than 1.
         bins: of the model's other versions; they are kept where the primary output fits them.
         log: gets a line for each step.
@@ -75,6 +79,18 @@ def imported(
         InvalidSignature: inputs or outputs have names that cannot be served.
     """
     check_model_name(name)
+    if native.is_native(model):
+        yield _of_estimator(
+            name,
+            model,
+            reference=reference,
+            expected=expected,
+            choices=choices,
+            tolerance=tolerance,
+            bins=bins,
+            log=log,
+        )
+        return
     model = formats.onnx_file(model)
     rows, answers = tables.read(reference), tables.read(expected) if expected else None
     graph = weights.read(model)
@@ -127,11 +143,67 @@ def imported(
         )
 
 
-def inherited_bins(store: Store, name: str) -> Bins | None:
-    """The bins of the newest version of a model that can be read; None without one."""
-    readable, _ = read_all(store, name)
-    newest = max(readable, key=lambda manifest: manifest.number, default=None)
-    return newest.bins if newest else None
+def _of_estimator(
+    name: str,
+    model: Path,
+    *,
+    reference: Path,
+    expected: Path | None,
+    choices: Choices,
+    tolerance: float,
+    bins: Bins | None,
+    log: Callable[[str], None],
+) -> Draft:
+    """The draft of an estimator in a file of its library's own format; `choices.target` is a column of the rows."""
+    if choices.primary or choices.roles or choices.classes:
+        raise UnsupportedModel("states its own outputs; leave out --primary, --role and --classes")
+    rows, answers = tables.read(reference), tables.read(expected) if expected else None
+    if choices.target is None:
+        raise RowsRefused(rows.name, f"needs --target, the column of what the model predicts, one of {rows.listed}")
+    if choices.target not in rows.columns:
+        raise RowsRefused(rows.name, f"has no column {choices.target!r}; it has {rows.listed}")
+    estimator = native.load(model)
+    table, target = tables.arrow(reference), rows.columns[choices.target]
+    others = [column for column in table.column_names if column != choices.target]
+    frame = frames.read(table.select(native.columns_of(estimator, others, rows.name)))
+    estimator = estimators.adapted(estimator)
+    _check_classes(estimator, target, choices.target, rows.name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's, of names of columns that the model was trained without
+            found = drafting.draft(
+                estimator,
+                frame.source,
+                target,
+                name=name,
+                target_name=choices.target,
+                dataset=Dataset(uri=rows.name, sha256=rows.sha256, rows=len(rows)),
+                bins=bins,
+                progress=log,
+            )
+    except SabiaError:
+        raise
+    except Exception as error:  # an estimator refuses rows by any exception
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+        raise RowsRefused(rows.name, f"has rows that the model does not take: {reason}") from error
+    if answers is not None:
+        graph = found.files[MODEL_FILE]
+        feed = signatures.feed(found.signature.inputs, frame, matrix=frame.is_numeric, name=INPUT)
+        given = graphs.run(graph, feed)
+        distance = session.compare(answers, given, {choices.target: found.signature.primary}, tolerance)
+        log(f"{len(rows)} rows give the expected answers, at most {distance:.2g} off")
+    return found
+
+
+def _check_classes(estimator: object, target: Array, name: str, rows: str) -> None:
+    known = getattr(estimator, "classes_", None)
+    if known is None or not len(known):
+        return
+    classes = {estimators.as_class(each) for each in np.asarray(known).reshape(-1).tolist()}
+    for value in target.reshape(-1).tolist():
+        if value is not None and value == value and estimators.as_class(value) not in classes:  # noqa: PLR0124  NaN
+            listed = ", ".join(repr(each) for each in sorted(classes, key=str)[:12])
+            raise RowsRefused(rows, f"has {value!r} in column {name!r}; the model's classes are {listed}")
 
 
 def _check_numbers(outputs: list[Output], answers: Arrays) -> None:

@@ -6,6 +6,7 @@ ImportRefused
 ├── UnsupportedModel    the model is one that no version can serve
 ├── UnreadableRows      a table or an array file is not of a known format
 ├── RowsRefused         the rows do not fit the model's inputs or outputs
+├── MissingLibrary      the library of the format is not installed
 ├── AnswersDiffer       the model does not give the expected answers
 └── CodeRefused         the format runs code when it is loaded
 ```
@@ -57,8 +58,16 @@ class AnswersDiffer(ImportRefused):
         )
 
 
+class MissingLibrary(ImportRefused):
+    """The library of the format is not installed."""
+
+    def __init__(self, name: str, library: str) -> None:
+        super().__init__(f"{name} is of {library}'s format; install sabia[{library.lower()}].")
+
+
 class CodeRefused(ImportRefused):
     """The format runs code when it is loaded."""
 
-    def __init__(self, name: str, kind: str, remedy: str) -> None:
-        super().__init__(f"{name} holds {kind}, which runs code when it is loaded; {remedy}.")
+    def __init__(self, name: str, kind: str, remedy: str, *, certain: bool = True) -> None:
+        runs = "which runs code when it is loaded" if certain else "which may run code when they are loaded"
+        super().__init__(f"{name} holds {kind}, {runs}; {remedy}.")

@@ -11,16 +11,6 @@ from sabia.publishing.importing.errors import CodeRefused, UnreadableModel
 
 MLMODEL = "MLmodel"
 _REMEDY = "load it where you trust it and pass the estimator to sabia.publish"
-# What a file of a library's own format starts with, or is called.
-_NATIVE = {
-    ".ubj": "XGBoost",
-    ".xgb": "XGBoost",
-    ".json": "XGBoost",
-    ".lgb": "LightGBM",
-    ".txt": "LightGBM",
-    ".cbm": "CatBoost",
-    ".skops": "skops",
-}
 
 
 def onnx_file(given: Path) -> Path:
@@ -32,8 +22,6 @@ def onnx_file(given: Path) -> Path:
     """
     if given.is_dir():
         return _mlflow(given)
-    if given.suffix in _NATIVE:
-        raise UnreadableModel(given.name, f"is of {_NATIVE[given.suffix]}'s own format, not ONNX; {_REMEDY}")
     return given
 
 

@@ -66,6 +66,31 @@ def read(path: Path) -> Rows:
     return Rows(path.name, digest, columns, times)
 
 
+def arrow(path: Path) -> Any:
+    """The same rows as an Arrow table, with the types that its columns have in the file.
+
+    Raises:
+        UnreadableRows: a file of arrays has one of several dimensions.
+    """
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq  # noqa: PLC0415  an extra
+
+        return pq.read_table(path)
+    import pyarrow as pa  # noqa: PLC0415  an extra
+
+    if path.suffix == ".csv":
+        from pyarrow import csv  # noqa: PLC0415  an extra
+
+        return csv.read_csv(path)
+    columns, _ = _npz(path)
+    for name, column in columns.items():
+        if column.ndim > 1:
+            raise UnreadableRows(
+                path.name, f"has an array of {column.ndim} dimensions, {name!r}; the model takes columns"
+            )
+    return pa.table(columns)
+
+
 def _npz(path: Path) -> tuple[dict[str, Array], frozenset[str]]:
     with np.load(path, allow_pickle=False) as arrays:
         columns = {name: np.atleast_1d(arrays[name]) for name in arrays.files}
