@@ -39,7 +39,6 @@ class Reply(msgspec.Struct, array_like=True, gc=False):
         reason: why the request failed, in one sentence; empty when it did not.
         seconds: what decoding, the model, and encoding took.
         predictions: the numbers that were predicted, one for each row; None where they are not numbers.
-        rows: the rows that an artifact predicted, float64 of shape (rows, columns) in C order; empty for others.
     """
 
     number: int
@@ -50,7 +49,6 @@ class Reply(msgspec.Struct, array_like=True, gc=False):
     reason: str = ""
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
     predictions: list[float] | None = None
-    rows: bytes = b""
 
 
 class Tensor(msgspec.Struct):

@@ -12,6 +12,7 @@ from typing import Any
 
 from sabia.contract.errors import InvalidName
 from sabia.contract.layout import Version
+from sabia.serving.custom.artifact import ArtifactModel, check_version
 from sabia.serving.errors import LoadFailed
 
 _CLASS = re.compile(r"(?:(?P<name>[^=:]+)=)?(?P<module>[A-Za-z_][\w.]*):(?P<class>[A-Za-z_]\w*)")
@@ -37,8 +38,10 @@ def from_object(model: Any) -> Source:
     return Source(type(model).__name__, lambda: model)
 
 
-def from_setting(text: str, model_name: str | None) -> list[Source]:
+def from_setting(text: str, model_name: str | None, source: str) -> list[Source]:
     """The sources that `model_class` names: `package.module:Class`, or several as `name=package.module:Class,...`.
+
+    An `ArtifactModel` is made with `source` too.
 
     Raises:
         LoadFailed: the text is of another form.
@@ -51,11 +54,13 @@ def from_setting(text: str, model_name: str | None) -> list[Source]:
             form = "package.module:Class" if len(parts) == 1 else "name=package.module:Class for each of several"
             raise LoadFailed(f"model_class {part!r} is not understood; write {form}.")
         name = match["name"] or model_name
-        sources.append(Source(f"{match['module']}:{match['class']}", _maker(match["module"], match["class"], name)))
+        sources.append(
+            Source(f"{match['module']}:{match['class']}", _maker(match["module"], match["class"], name, source))
+        )
     return sources
 
 
-def _maker(module: str, name: str, model_name: str | None) -> Callable[[], Any]:
+def _maker(module: str, name: str, model_name: str | None, source: str) -> Callable[[], Any]:
     def make() -> Any:
         try:
             found = getattr(importlib.import_module(module), name)
@@ -67,6 +72,8 @@ def _maker(module: str, name: str, model_name: str | None) -> Callable[[], Any]:
             raise LoadFailed(f"{module} has no {name}.") from error
         if not callable(found):
             raise LoadFailed(f"{module}:{name} is not a class.")
+        if inspect.isclass(found) and issubclass(found, ArtifactModel):
+            return found(model_name, source)
         if model_name is not None:
             return found(model_name)
         needed = [
@@ -90,6 +97,7 @@ def identity(model: Any, label: str, model_version: str | None) -> tuple[str, st
     name = getattr(model, "name", None)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", name):
         raise LoadFailed(f"{label} has the name {name!r}; letters, digits, '.', '_', '~' and '-' make one.")
+    check_version(model, model_version)
     version = model_version or getattr(model, "version", None) or UNNUMBERED
     try:
         return name, str(Version.parse(str(version)))

@@ -15,7 +15,7 @@ def serve(settings: Settings) -> None:
         from sabia.serving.custom import server as custom  # noqa: PLC0415  one of the three is needed
         from sabia.serving.custom import sources  # noqa: PLC0415
 
-        custom.serve(sources.from_setting(settings.model_class, settings.model_name), settings)
+        custom.serve(sources.from_setting(settings.model_class, settings.model_name, settings.source), settings)
     elif settings.workers > 1:
         from sabia.serving.process import workers  # noqa: PLC0415  most servers have one process
 

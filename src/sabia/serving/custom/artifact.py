@@ -1,0 +1,110 @@
+"""A published version as a class, so that own code can come before and after its predictions.
+
+The heavy modules are imported by the process that runs the code, not by the server.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sabia.serving.errors import LoadFailed, NotReady
+
+if TYPE_CHECKING:
+    from sabia.serving.inference.typed import Served
+    from sabia.serving.protocols.parsers import Parsers
+
+
+class ArtifactModel:
+    """A version that predicts as it does without this class; override `preprocess` and `postprocess`, sync or async.
+
+    It is called as a `kserve.Model` is, and needs no KServe.
+
+    Args:
+        name: the name that the artifact must have; None for any.
+        source: folder or URL of one version; the setting `source` where the server makes the model.
+
+    Attributes:
+        name: the artifact's.
+        version: the artifact's.
+        ready: whether it can predict.
+
+    Raises:
+        LoadFailed: there is no version, or it is not what was published, or of another name.
+    """
+
+    def __init__(self, name: str | None = None, source: str = "/mnt/models") -> None:
+        from sabia.serving.inference.loading import load_artifact  # noqa: PLC0415  imports the runtime
+        from sabia.serving.settings import Settings  # noqa: PLC0415  beside it
+
+        self._artifact = load_artifact(Settings(source=source, model_name=name))
+        self.name, self.version = self._artifact.manifest.name, self._artifact.manifest.version
+        self.ready = False
+        self._model: Served | None = None
+        self._parsers: Parsers | None = None
+
+    def load(self) -> bool:
+        """Open the version; each process of the server does."""
+        from sabia.serving.inference.loading import open_model  # noqa: PLC0415  imports the runtime
+        from sabia.serving.protocols.parsers import parsers_of  # noqa: PLC0415  beside it
+
+        self._model = open_model(self._artifact)
+        self._parsers = parsers_of(self._model)
+        self.ready = True
+        return True
+
+    async def __call__(self, payload: Any, headers: dict[str, str] | None = None, verb: Any = None) -> Any:
+        """The response to one request: `preprocess`, `predict`, `postprocess`.
+
+        Raises:
+            NotImplementedError: the request is for an explanation.
+        """
+        if verb is not None:
+            raise NotImplementedError
+        result = payload
+        for step in (self.preprocess, self.predict, self.postprocess):
+            result = step(result, headers)
+            if inspect.isawaitable(result):
+                result = await result
+        return result
+
+    def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        """What the version gets, of the request's body: `{"instances": rows}`, or a V2 request as a dictionary."""
+        del headers
+        return payload
+
+    def predict(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        """The version's answer: `{"predictions": [...]}`, or a V2 response as a dictionary.
+
+        Raises:
+            RequestError: the rows are not what the signature says.
+            NotImplementedError: the payload is an object of KServe's SDK, or no request.
+        """
+        from sabia.serving.http.messages import Request  # noqa: PLC0415  beside the runtime
+
+        del headers
+        if self._model is None or self._parsers is None:
+            raise NotReady(self.name)
+        if not isinstance(payload, dict):
+            raise NotImplementedError
+        parse = self._parsers.infer if "inputs" in payload else self._parsers.predict
+        job = parse(Request(b"POST", b"", {}, msgspec.json.encode(payload), 0.0), self._model)
+        model: Any = self._model
+        return msgspec.json.decode(job.write(model.predict(job.rows)).body)
+
+    def postprocess(self, result: Any, headers: dict[str, str] | None = None) -> Any:
+        """What the client gets, of the version's answer."""
+        del headers
+        return result
+
+
+def check_version(model: Any, wanted: str | None) -> None:
+    """Refuse a set version that the artifact of a model is not.
+
+    Raises:
+        LoadFailed: it is another.
+    """
+    if isinstance(model, ArtifactModel) and wanted not in (None, model.version):
+        raise LoadFailed(f"version {wanted!r} is set, the artifact is {model.version!r}.")

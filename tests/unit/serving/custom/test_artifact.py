@@ -1,0 +1,68 @@
+"""Own code around a published version: its predictions, name and version stay the artifact's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+import sabia
+import sabia.serving
+from sabia.registry.verification import Artifact
+from sabia.serving.custom.sources import from_setting, identity
+from sabia.serving.errors import LoadFailed
+from sabia.serving.settings import Settings
+from tests.unit.serving.custom.clients import served
+
+PERCENT = f"{__name__}:Percent"
+
+
+class Percent(sabia.serving.ArtifactModel):
+    """Takes rows under another name, and answers in percent."""
+
+    async def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        """Rows, whatever they are called."""
+        del headers
+        return {"instances": payload["rows"]} if "rows" in payload else payload
+
+    def postprocess(self, result: Any, headers: dict[str, str] | None = None) -> Any:
+        """Percent."""
+        del headers
+        return {"predictions": [100 * each for each in result["predictions"]]}
+
+
+def test_a_class_around_a_version_answers_logs_and_counts_as_that_version(
+    folder: Path, logistic: Artifact, rows: NDArray[np.float64], tmp_path: Path
+) -> None:
+    name, version = logistic.manifest.name, logistic.manifest.version
+    settings = Settings(log=(tmp_path / "log").as_uri(), log_spool=str(tmp_path / "spool"))
+    model: Any = sabia.load(folder.as_uri())
+    expected = (100 * model.predict(rows[:3])).tolist()
+    with served(Percent(source=str(folder)), settings=settings) as server:
+        plain = server.predict(name, *rows[:3].tolist())
+        other = server.http.post(f"/v1/models/{name}:predict", json={"rows": rows[:3].tolist()})
+        short = server.predict(name, rows[0, :2].tolist())
+    for response in (plain, other):
+        assert response.status_code == 200
+        assert response.headers["x-model-version"] == version
+        assert response.json()["predictions"] == pytest.approx(expected)
+    assert short.status_code == 400
+    logged = [row for file in (tmp_path / "log").rglob("*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
+    assert {row["version"] for row in logged} == {version}
+    assert sorted(row["prediction"] for row in logged if row["status"] == 200) == pytest.approx(sorted(2 * expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [(None, "97.5", "version '97.5' is set"), ("another", None, "model 'another' is set")],
+)
+def test_a_name_or_version_that_the_artifact_has_not_is_refused(
+    name: str | None, version: str | None, message: str, folder: Path
+) -> None:
+    (source,) = from_setting(PERCENT, name, str(folder))
+    with pytest.raises(LoadFailed, match=message):
+        identity(source.make(), source.label, version)
