@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SPLIT
+from sabia.contract.names import PIN_HEADER
 from sabia.contract.signature import Bins, Output, Signature
 from sabia.contract.tensors import OUTPUT
 from sabia.serving.app import Responder
@@ -31,12 +31,10 @@ from sabia.serving.readiness import Readiness
 from sabia.serving.routes import Router
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
+from sabia.serving.telemetry.recorder import route_of
 from sabia.serving.telemetry.sink import Log
 
 Array = NDArray[np.float64]
-
-_PIN_HEADER, _MIRROR_SUFFIX = PIN_HEADER.encode(), MIRROR_HOST_SUFFIX.encode()
-
 
 # No inputs that are counted or logged, and one bin for every prediction.
 _ANY = Signature(
@@ -69,7 +67,7 @@ class Recorder:
 
     def record(self, response: Response, request: Request) -> None:
         """Record a response that is about to be sent."""
-        route, seconds = self._route_of(request), perf_counter() - request.started
+        route, seconds = route_of(request, self._version), perf_counter() - request.started
         self._metrics.count_response(response.status, seconds, route)
         if response.error is None and response.measured is not None:
             kind, reply = response.measured
@@ -94,12 +92,6 @@ class Recorder:
         if self.log is not None:
             rows = np.zeros((len(predictions), 0))
             self.log.many(request.id, self.log.kept(rows, predictions), seconds, route)
-
-    def _route_of(self, request: Request) -> str:
-        given = request.headers
-        if given.get(b"host", b"").partition(b":")[0].endswith(_MIRROR_SUFFIX):
-            return MIRROR
-        return PIN if given.get(_PIN_HEADER) == self._version else SPLIT
 
 
 class CodeEndpoints(ServerEndpoints):

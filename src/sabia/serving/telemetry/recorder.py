@@ -72,7 +72,7 @@ class Recorder:
 
     def record(self, response: Response, request: Request) -> None:
         """Record a response that is about to be sent."""
-        route, seconds = self._route_of(request), perf_counter() - request.started
+        route, seconds = route_of(request, self._version), perf_counter() - request.started
         self._metrics.count_response(response.status, seconds, route)
         measured: Measured | None = response.measured
         if measured is None:
@@ -150,9 +150,10 @@ class Recorder:
         for name, seconds in zip(("preprocess", stage, "postprocess"), took, strict=True):
             metrics.count_stage(name, seconds)
 
-    def _route_of(self, request: Request) -> str:
-        """The request's route: Envoy marks a mirrored copy in its host name, and a pinned request has a header."""
-        headers = request.headers
-        if headers.get(b"host", b"").partition(b":")[0].endswith(_MIRROR_SUFFIX):
-            return MIRROR
-        return PIN if headers.get(_PIN_HEADER) == self._version else SPLIT
+
+def route_of(request: Request, version: bytes) -> str:
+    """The request's route: Envoy marks a mirrored copy in its host name, and a pinned request has a header."""
+    headers = request.headers
+    if headers.get(b"host", b"").partition(b":")[0].endswith(_MIRROR_SUFFIX):
+        return MIRROR
+    return PIN if headers.get(_PIN_HEADER) == version else SPLIT
