@@ -48,7 +48,7 @@ from sabia.publishing.measures import check_floor, measure
 from sabia.publishing.model import Floor
 from sabia.publishing.provenance import provenance
 from sabia.publishing.reference import reference_of
-from sabia.registry.catalogue import manifests_of
+from sabia.registry import catalogue
 from sabia.registry.claim import Draft
 from sabia.store.objects import Store
 
@@ -73,8 +73,8 @@ class Labelled:
 
 
 def newest_bins(store: Store, name: str) -> Bins | None:
-    """The bins of a model: those of its newest version; None without a version."""
-    newest = max(manifests_of(store, name), key=lambda manifest: manifest.number, default=None)
+    """The bins of a model: those of its newest version that can be read; None without one."""
+    newest = catalogue.newest(store, name)
     return newest.bins if newest else None
 
 

@@ -282,6 +282,14 @@ def test_publishing_numbers_versions_by_methods_and_state() -> None:
     assert loaded.linear is not None
 
 
+def test_a_version_that_cannot_be_read_does_not_stop_the_next_one(store: Store) -> None:
+    rows, target = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0]}), pd.Series([0.0, 1.0, 2.0, 4.0])
+    first = sabia.publish(LinearRegression().fit(rows, target), rows, target, store=store, name="toy").manifest
+    store.create("models/toy/1.1/manifest.json", b"{")
+    following = sabia.publish(LinearRegression().fit(rows, 2 * target), rows, 2 * target, store=store, name="toy")
+    assert (following.manifest.version, following.manifest.bins) == ("1.2", first.bins)
+
+
 ROWS = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
 CLASSES = pd.Series([0, 0, 1, 1])
 
