@@ -31,7 +31,7 @@ COMMANDS = {
         "sabia.cli.importing",
         "import_model",
         "training",
-        "Publish an ONNX file of another tool as a version, once it gives the expected answers.",
+        "Publish a model file of another tool as a version, once it gives the expected answers.",
     ),
     "versions": Command("sabia.cli.versions", "versions", None, "List the versions of a model, or of every model."),
     "show": Command("sabia.cli.versions", "show", None, "Show one version: its card, or its manifest with --json."),
