@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,21 +16,25 @@ from sabia.contract.durations import EDGES
 from sabia.rollout import summary
 from sabia.rollout.counters import BUCKETS, Arm
 from sabia.rollout.evaluation import Conclusion, Evaluation
-from sabia.rollout.plan import Plan, from_mapping, parse
+from sabia.rollout.plan import Plan, from_mapping, load
 from sabia.terminal import console, print_table
 
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line for each line that was read.")]
 
 
+# Up to a million million: all of them together stay exact in a double.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+
+
 class ArmLine(msgspec.Struct, forbid_unknown_fields=True):
     """One arm between two looks: requests, those that failed, times by bucket, predictions by bin, truths."""
 
-    n: Annotated[int, msgspec.Meta(ge=0)]
-    errors: Annotated[int, msgspec.Meta(ge=0)] = 0
-    latency: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
-    bins: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
-    labels: Annotated[int, msgspec.Meta(ge=0)] = 0
-    wrong: Annotated[int, msgspec.Meta(ge=0)] = 0
+    n: Count
+    errors: Count = 0
+    latency: list[Count] | None = None
+    bins: list[Count] | None = None
+    labels: Count = 0
+    wrong: Count = 0
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,7 +63,7 @@ def evidence(
     counted since the line before. `latency` and `bins` may be absent. Latency in as many buckets as the predictor has
     is taken to be in those; in other buckets the plan's tolerance of times cannot be applied, and none is.
     """
-    rules = parse(plan.read_text()) if plan else from_mapping({"model": "history", "stable": "1.0", "canary": "2.0"})
+    rules = load(plan) if plan else from_mapping({"model": "history", "stable": "1.0", "canary": "2.0"})
     if step is not None and step > len(rules.steps):
         raise CliError(f"The plan has {len(rules.steps)} steps.", 2)
     judge, last, rows = Evaluation.start(rules, (step or len(rules.steps)) - 1), None, 0
@@ -76,16 +81,16 @@ def evidence(
         _show(rules, judge, last, rows)
 
 
-def _lines(source: str) -> Any:
+def _lines(source: str) -> Iterable[bytes]:
     if source == "-":
-        return sys.stdin
+        return sys.stdin.buffer
     try:
-        return Path(source).read_text().splitlines()
+        return Path(source).read_bytes().splitlines()
     except OSError as error:
         raise CliError(f"{source} cannot be read ({error.strerror}).", 2) from error
 
 
-def _line(text: str, number: int) -> Line:
+def _line(text: bytes, number: int) -> Line:
     try:
         return msgspec.json.decode(text, type=Line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -29,7 +29,7 @@ from sabia.rollout import events, record, summary
 from sabia.rollout.counters import difference
 from sabia.rollout.events import Action
 from sabia.rollout.forecast import Traffic, forecast
-from sabia.rollout.plan import Plan, parse, to_yaml
+from sabia.rollout.plan import Plan, load, to_yaml
 from sabia.terminal import console, log, print_json, print_line, print_table
 
 app = typer.Typer(help="Roll a version out by evidence.", no_args_is_help=True, rich_markup_mode=None)
@@ -63,7 +63,7 @@ def plan(
 
     Where a store is named, versions that cannot be compared are refused as at the start.
     """
-    rules = parse(path.read_text())
+    rules = load(path)
     if store is not None:
         require_comparable(open_store(store), rules.model, rules.versions)
     measured = (
@@ -133,7 +133,7 @@ def start(
     name: Annotated[str | None, typer.Option("--name", help="Its name; made of its versions without it.")] = None,
 ) -> None:
     """Start a rollout: an engine on this machine, or a `Rollout` resource on a cluster."""
-    rules = parse(path.read_text())
+    rules = load(path)
     platform = choose(namespace, folder, store=store, model=rules.model)
     started = platform.start_rollout(rules, name=name, actor=user())
     print_line(f"rollout {started}: {rules.stable} -> {', '.join(rules.canaries)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +19,7 @@ from sabia.contract import names
 from sabia.contract.durations import DURATION_PATTERN, parse_duration
 from sabia.contract.errors import InvalidName
 from sabia.contract.layout import NAME_PATTERN, VERSION_PATTERN, Version, check_model_name
+from sabia.documents import UnreadableDocument, read_yaml
 from sabia.rollout.errors import InvalidPlan
 
 Document = dict[str, Any]
@@ -210,18 +212,28 @@ def seconds(duration: Duration) -> float:
     return float(duration) if isinstance(duration, (int, float)) else parse_duration(duration)
 
 
-def parse(text: str) -> Plan:
+def load(path: Path) -> Plan:
+    """The plan in a YAML file.
+
+    Raises:
+        InvalidPlan: it cannot be read, or as `parse`.
+    """
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise InvalidPlan("file", f"cannot be read ({error.strerror})") from error
+
+
+def parse(text: str | bytes) -> Plan:
     """The plan in a YAML text.
 
     Raises:
-        InvalidPlan: with the field and its line.
+        InvalidPlan: with the field and its line; a key that is there twice among them.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InvalidPlan("text", "is not YAML", mark.line + 1 if mark else None) from error
+        document, node = read_yaml(text)
+    except UnreadableDocument as error:
+        raise InvalidPlan(error.field, error.problem, error.line) from error
     try:
         return from_mapping(document)
     except InvalidPlan as error:

@@ -1,9 +1,10 @@
-"""What can go wrong: only the arguments can be wrong.
+"""What can go wrong: the arguments, or the arithmetic.
 
 ```
 SequentialError
 ├── InvalidCounts     counts that contradict each other
-└── InvalidSetting    a margin, a level or a bet outside its range
+├── InvalidSetting    a margin, a level or a bet outside its range
+└── NotComputed       a number came out as none; it is never passed on as evidence
 ```
 """
 
@@ -28,3 +29,10 @@ class InvalidSetting(SequentialError):
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
         super().__init__(f"{name} is {value!r}; it must be {allowed}.")
+
+
+class NotComputed(SequentialError):
+    """The arithmetic gave no number, which as evidence would hide harm in every later look: so it ends this one."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what[0].upper()}{what[1:]} could not be computed.")

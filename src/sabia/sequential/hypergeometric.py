@@ -17,6 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.sequential.errors import NotComputed
 from sabia.sequential.wealth import Array, log_sum
 
 Counts = NDArray[np.int64]
@@ -27,7 +28,10 @@ _TERMS = 256
 _CHUNK = 4_000_000
 _NODES = 64
 _WIDTHS = 9.0
-_STEPS = 12
+# Newton's steps before giving up: each either converges quadratically or halves the bracket, and 60 halvings end it.
+_STEPS = 120
+# How far from the saddle point the circle may lie, in widths of the integrand.
+_NEAR = 1e-4
 
 
 def log_normaliser(n0: Counts, n1: Counts, m: Counts, log_psi: Array) -> Array:
@@ -73,8 +77,9 @@ def _by_sum(n0: Counts, n1: Counts, m: Counts, log_psi: Array) -> Array:
     k = low[:, None] + np.arange(int(np.max(high - low, initial=0)) + 1)
     inside = k < high[:, None]
     # Each term from the one before: C(n1,k+1) C(n0,m-k-1) / (C(n1,k) C(n0,m-k)); no factorial is ever made.
-    up = np.where(inside, (n1[:, None] - k) * (m[:, None] - k), 1).astype(float)
-    down = np.where(inside, (k + 1) * (n0[:, None] - m[:, None] + k + 1), 1).astype(float)
+    # In floats, since a product of two counts may not fit into 64 bits.
+    up = np.where(inside, (n1[:, None] - k).astype(float) * (m[:, None] - k), 1.0)
+    down = np.where(inside, (k + 1.0) * (n0[:, None] - m[:, None] + k + 1), 1.0)
     steps = np.cumsum(np.log(up / down), axis=1)
     terms = np.concatenate([np.zeros((len(k), 1)), steps[:, :-1]], axis=1)
     terms = np.where(k <= high[:, None], terms, -np.inf)
@@ -117,12 +122,14 @@ def _log_coefficient(m: Array, size: Counts, log_r: Array) -> Array:
     half = _NODES // 2
     angles = reach[:, None] * ((np.arange(half) + 0.5) / half)
     # (1 + rho r e^(i t)) / (1 + rho r) = 1 - q + q e^(i t), with q the tilted probability.
-    turned = np.exp(1j * angles) - 1
-    factors = 1 + tilted[:, :, None] * turned[:, None, :]
+    # The logarithm is taken of 1 + something tiny, and then multiplied by millions: log1p keeps its digits.
+    turned = tilted[:, :, None] * np.expm1(1j * angles)[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(m[:, :, None] == 0, 0.0, m[:, :, None] * np.log(factors))
+        logs = np.where(m[:, :, None] == 0, 0.0, m[:, :, None] * np.log1p(turned))
     integral = np.exp(logs.sum(axis=1) - 1j * angles * size[:, None]).real.sum(axis=-1) * reach / np.pi / half
     at_saddle = np.sum(m * np.logaddexp(0.0, log_rho[:, None] + log_r), axis=-1) - size * log_rho
+    if not np.all(integral > 0):
+        raise NotComputed("the normaliser of a batch")
     return np.asarray(at_saddle + np.log(integral))
 
 
@@ -134,8 +141,11 @@ def _saddle(m: Array, size: Counts, log_r: Array) -> Array:
     for _ in range(_STEPS):
         tilted = 1 / (1 + np.exp(-(at[:, None] + log_r)))
         excess = np.sum(m * tilted, axis=-1) - size
+        variance = np.sum(m * tilted * (1 - tilted), axis=-1)
+        if np.all(np.abs(excess) <= _NEAR * np.sqrt(variance)):
+            break
         low, high = np.where(excess > 0, low, at), np.where(excess > 0, at, high)
-        step = at - excess / np.maximum(np.sum(m * tilted * (1 - tilted), axis=-1), 1e-300)
+        step = at - excess / np.maximum(variance, 1e-300)
         at = np.where((step > low) & (step < high), step, (low + high) / 2)
     return np.asarray(at)
 

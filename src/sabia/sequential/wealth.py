@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sabia.sequential.errors import NotComputed
+
 Array = NDArray[np.float64]
 
 _FIRST = 0.95
@@ -40,7 +42,13 @@ class Wealth:
     late: bool
 
     def update(self, log_e: Array) -> Wealth:
-        """The wealth after one more batch, whose e-values have these logs; shape (..., bets)."""
+        """The wealth after one more batch, whose e-values have these logs; shape (..., bets).
+
+        Raises:
+            NotComputed: an e-value is not a number, or infinite: no finite counts give that.
+        """
+        if np.any(np.isnan(log_e)) or np.any(np.isposinf(log_e)):
+            raise NotComputed("the evidence of a batch")
         joining = _joining(self.batches) if self.late else (0.0 if self.batches == 0 else -math.inf)
         working = np.logaddexp(self.bets, joining)
         # A bet that has lost everything stays there; minus infinity plus infinity must not make it a number.

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import yaml
 
 from sabia.contract.errors import InvalidName
 from sabia.contract.layout import check_model_name
+from sabia.documents import UnreadableDocument, read_yaml
 from sabia.publishing.model import Floor
 from sabia.training.data import Data
 from sabia.training.data import Share as Part
@@ -73,12 +73,13 @@ def read(path: Path) -> Recipe:
         InvalidRecipe: it cannot be read, or a field is wrong; the message names it.
     """
     try:
-        recipe = msgspec.convert(yaml.safe_load(path.read_bytes()), Recipe)
+        recipe = msgspec.convert(read_yaml(path.read_bytes())[0], Recipe)
         check_model_name(recipe.model)
     except OSError as error:
         raise InvalidRecipe(f"the file cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise InvalidRecipe("it is not YAML") from error
+    except UnreadableDocument as error:
+        where = f" (line {error.line})" if error.line is not None else ""
+        raise InvalidRecipe(f"its {error.field}{where} {error.problem}") from error
     except (msgspec.ValidationError, InvalidName) as error:
         raise InvalidRecipe(str(error).rstrip(".")) from error
     return recipe

@@ -83,6 +83,9 @@ def test_people_get_a_table_and_a_sentence(tmp_path: Path) -> None:
         ('{"stable": {"n": 1}}', "Line 1"),
         ('{"stable": {"n": 1, "errors": 2}, "canary": {"n": 1}}', "more failures than requests"),
         ('{"stable": {"n": -1}, "canary": {"n": 1}}', "Line 1"),
+        ('{"stable": {"n": 99999999999999999999}, "canary": {"n": 1}}', "Line 1"),
+        ('{"stable": {"n": 9223372036854775807}, "canary": {"n": 9223372036854775807}}', "Line 1"),
+        ('{"stable": {"n": NaN}, "canary": {"n": 1}}', "Line 1"),
         ('{"stable": {"n": 1, "latency": [1]}, "canary": {"n": 1, "latency": [1, 0]}}', "the same buckets"),
     ],
 )
@@ -90,3 +93,30 @@ def test_what_is_no_history_is_refused_with_its_line(text: str, problem: str) ->
     done = evidence(text)
     assert done.returncode == 2
     assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("history", ["-", "FILE"])
+def test_bytes_that_are_no_text_are_one_sentence(history: str, tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    file.write_bytes(b"\xff\xfe{}\n")
+    source = str(file) if history == "FILE" else history
+    command = [sys.executable, "-P", "-m", "sabia", "evidence", source]
+    done = subprocess.run(command, input=file.read_bytes(), capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert b"Line 1" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_plan_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_bytes(b"\xff\xfe\x00")
+    done = evidence(line(0), "--plan", str(plan))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: The plan's text")
+
+
+def test_a_canary_that_fails_ninety_times_as_often_in_one_batch_of_millions_is_harm() -> None:
+    found = judged('{"t": 0, "stable": {"n": 4780034, "errors": 1793}, "canary": {"n": 251580, "errors": 8969}}')
+    assert found[0]["verdict"] == "harm"
+    assert found[0]["evidence"]["errors"] > 1e6

@@ -132,6 +132,11 @@ def test_a_text_that_is_no_yaml_is_refused_with_its_line() -> None:
         parse("model: m\nsteps: [1, 2\nstable: x: y")
 
 
+def test_a_canary_that_is_named_twice_is_refused_and_not_the_last_one_taken() -> None:
+    with pytest.raises(InvalidPlan, match=r"The plan's canary \(line 4\) is there twice"):
+        parse('model: m\nstable: "1.0"\ncanary: "2.0"\ncanary: "2.1"\n')
+
+
 @given(st.integers(1, 999), st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]))
 def test_durations_are_numbers_with_a_unit(number: int, unit: tuple[str, float]) -> None:
     assert seconds(f"{number}{unit[0]}") == pytest.approx(number * unit[1])

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import gammaln, logsumexp
 from scipy.stats import hypergeom, nchypergeom_fisher
 
 from sabia.sequential import Batch, InvalidCounts, InvalidSetting, OddsTest
+from sabia.sequential.errors import NotComputed
 from sabia.sequential.hypergeometric import log_normaliser
 
 HARM = OddsTest()
@@ -82,6 +85,69 @@ def test_large_batches_are_right_where_scipy_gives_up(data: st.DataObject) -> No
     exact = whole**k * math.comb(n0 + n1, m) / z
     (ours,) = OddsTest(ratios=(r,)).log_e(Batch.single(n0, n1, m - k, k))
     assert ours == pytest.approx(math.log(exact.numerator) - math.log(exact.denominator), rel=1e-11, abs=1e-9)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_batches_of_any_size_give_what_the_sum_over_the_tables_gives(data: st.DataObject) -> None:
+    """From ten requests to a thousand million, rare or common, equal arms or not. The sum is over the tables within 40
+    widths of the likeliest one; its factorials have an absolute error of 1e-16 times their logarithm.
+    """
+    n0, n1 = (10 ** data.draw(st.floats(1, 9)) for _ in range(2))
+    sizes = int(n0), int(n1)
+    m = (
+        data.draw(st.integers(1, sum(sizes) - 1))
+        if data.draw(st.booleans())
+        else int(1 + (sum(sizes) - 1) * 10 ** data.draw(st.floats(-9, 0)))
+    )
+    m = min(m, sum(sizes) - 1)
+    k = data.draw(st.integers(max(0, m - sizes[0]), min(m, sizes[1])))
+    ratio = data.draw(st.sampled_from([1.25, 1.5, 4.0, 100.0]))
+    (ours,) = OddsTest(ratios=(ratio,)).log_e(Batch.single(*sizes, m - k, k))
+    slack = 1e-14 * sum(sizes) * math.log(sum(sizes))
+    assert ours == pytest.approx(k * math.log(ratio) - log_mean_of_power(*sizes, m, ratio), rel=1e-8, abs=1e-8 + slack)
+
+
+def log_mean_of_power(n0: int, n1: int, m: int, ratio: float) -> float:
+    """Log of the mean of ratio^K for a hypergeometric K, summed around the likeliest tables of both odds."""
+
+    def around(psi: float) -> float:
+        low, high = max(0, m - n0), min(m, n1)
+
+        def term(k: NDArray[np.float64]) -> NDArray[np.float64]:
+            ways = -gammaln(k + 1) - gammaln(n1 - k + 1) - gammaln(m - k + 1) - gammaln(n0 - m + k + 1)
+            return np.asarray(ways + k * math.log(psi))
+
+        likeliest = nchypergeom_mode(n0, n1, m, psi)
+        reach = 40 * math.sqrt(min(n1, m, n0 + n1 - m, n0) + 1) + 40
+        ks = np.arange(max(low, int(likeliest - reach)), min(high, int(likeliest + reach)) + 1, dtype=float)
+        return float(logsumexp(term(ks)))
+
+    return around(ratio) - around(1.0)
+
+
+def nchypergeom_mode(n0: int, n1: int, m: int, psi: float) -> float:
+    """Where one more event in the canary is as likely as one fewer: the root of a quadratic."""
+    low, high = max(0, m - n0), min(m, n1)
+    while high - low > 1:
+        k = (low + high) // 2
+        low, high = (
+            (k, high)
+            if math.log(n1 - k) + math.log(m - k) + math.log(psi) > math.log(k + 1) + math.log(n0 - m + k + 1)
+            else (low, k)
+        )
+    return low
+
+
+def test_a_canary_that_fails_ninety_times_as_often_is_seen_in_one_large_batch() -> None:
+    (log_e,) = OddsTest(ratios=(20.0,)).log_e(Batch.single(4_780_034, 251_580, 1_793, 8_969))
+    assert log_e > 10_000
+
+
+def test_evidence_that_is_no_number_is_an_error() -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(NotComputed):
+            HARM.start().update(np.full(len(HARM.ratios), value))
 
 
 def test_the_normaliser_counts_the_tables() -> None:
