@@ -34,6 +34,11 @@ def deploy(
         bool, typer.Option("--baseline", help="A second copy of each, for plans that compare with one.")
     ] = False,
     seconds: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each version.")] = 180,
+    image: Annotated[str | None, typer.Option(help="An image of your own, FROM the full one, with your class.")] = None,
+    model_class: Annotated[str | None, typer.Option(help="That class, as package.module:Class.")] = None,
+    artifact: Annotated[
+        bool, typer.Option("--artifact", help="Give your class the version's artifact, if it is an ArtifactModel.")
+    ] = False,
 ) -> None:
     """Serve versions on a cluster.
 
@@ -41,9 +46,14 @@ def deploy(
     version that does not become ready gets none, and nothing else changes.
     """
     check_faults(faults or "")
+    if (image is None) != (model_class is None) or (artifact and image is None):
+        raise CliError("--image and --model-class go together, and --artifact with them.", 2)
+    if faults and image is not None:
+        raise CliError("--faults are injected by the server of artifacts; a class of your own has none.", 2)
     platform = choose(namespace, DEFAULT_FOLDER, model=model)
+    options = Deployment(replicas, host, faults, baseline, seconds, image, model_class, artifact)
     for version in map(Version.parse, versions):
-        deployed = platform.deploy(version, Deployment(replicas, host, faults, baseline, seconds))
+        deployed = platform.deploy(version, options)
         print_line(f"{model} {deployed}: ready")
 
 

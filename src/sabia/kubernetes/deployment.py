@@ -24,6 +24,7 @@ _OBJECTS = (
     ("serving.kserve.io/v1beta1", "InferenceService"),
     ("policy/v1", "PodDisruptionBudget"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("v1", "ServiceAccount"),
 )
 
 

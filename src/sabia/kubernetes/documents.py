@@ -24,6 +24,21 @@ Document = dict[str, Any]
 _BUCKET = "s3://sabia"
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A class of a user's, in an image of theirs.
+
+    Attributes:
+        image: has the server, the class and what it imports.
+        model_class: as `package.module:Class`.
+        artifact: the class is given the version's files, as an `ArtifactModel` is.
+    """
+
+    image: str
+    model_class: str
+    artifact: bool = False
+
+
 def documents(
     model: str,
     version: Version,
@@ -32,28 +47,32 @@ def documents(
     replicas: int | None = None,
     faults: str | None = None,
     baseline: bool = False,
+    code: Code | None = None,
     root: Path = manifests.ROOT,
 ) -> list[Document]:
-    """What `kubectl apply -k` would send for a version: its folder under `versions/`, generated where there is none.
+    """What `kubectl apply -k` would send for a version: its folder under `versions/`, or a generated one.
 
-    `replicas` replaces the manifests' number; `faults` are those of `sabia.serving.inference.faults`; `baseline` makes
-    a second copy of the version, with a name of its own.
+    It is generated if there is none, and for `code`. `replicas` replaces the manifests' number; `faults` are those of
+    `sabia.serving.inference.faults`; `baseline` makes a second copy of the version, with a name of its own.
 
     Raises:
         ManifestProblem: it does not build, or the folder is of another version.
     """
     name = names.inference_service(model, version, baseline=baseline)
     folder = root / "versions" / name
-    if folder.is_dir():
+    if code is None and folder.is_dir():
         found = manifests.render(folder)
     else:
         with tempfile.TemporaryDirectory() as place:
-            data = {"name": name, "model": model, "version": str(version)}
-            data["storageUri"] = f"{_BUCKET}/{version_prefix(model, version)}"
-            found = manifests.render(_folder(Path(place), data, root))
-    spec = manifests.predictor(found, where=name)
-    if (spec.name, spec.model, spec.version) != (name, model, str(version)):
-        raise ManifestProblem(name, f"it is of {spec.model} {spec.version}")
+            spec = {"model": model, "version": str(version)}
+            if code is None or code.artifact:
+                spec["storageUri"] = f"{_BUCKET}/{version_prefix(model, version)}"
+            if code is not None:
+                spec |= {"image": code.image, "modelClass": code.model_class}
+            found = manifests.render(_folder(Path(place), name, spec, root))
+    identity = manifests.identity(found, where=name)
+    if identity != manifests.Identity(name, model, str(version)):
+        raise ManifestProblem(name, f"it is of {identity.model} {identity.version}")
     for document in found:
         document["metadata"]["namespace"] = namespace
     if baseline:
@@ -72,20 +91,21 @@ def _predictor(found: list[Document]) -> Document:
     return predictor
 
 
-def _folder(place: Path, data: dict[str, str], root: Path) -> Path:
+def _folder(place: Path, name: str, spec: dict[str, str], root: Path) -> Path:
     """A folder like those under `versions/`, next to copies of what it refers to."""
     for part in ("base", "components"):
         shutil.copytree(root / part, place / part)
-    folder = place / "versions" / data["name"]
+    folder = place / "versions" / name
     folder.mkdir(parents=True)
+    parts = [part for part, field in (("version", "storageUri"), ("code", "image")) if field in spec]
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["../../base", "version.yaml"],
-        "components": ["../../components/version", "../../components/log"],
+        "components": [f"../../components/{part}" for part in (*parts, "log")],
     }
-    metadata = {"name": "version", "annotations": {"config.kubernetes.io/local-config": "true"}}
-    source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    metadata = {"name": name, "annotations": {"config.kubernetes.io/local-config": "true"}}
+    source = {"apiVersion": f"{names.API_GROUP}/v1", "kind": "Version", "metadata": metadata, "spec": spec}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     (folder / "version.yaml").write_text(yaml.safe_dump(source))
     return folder
@@ -109,5 +129,5 @@ def stamp(found: list[Document]) -> Desired:
     spec = {key: value for key, value in predictor.items() if key != "minReplicas"}
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
     annotations[SPEC_ANNOTATION] = digest
-    version = manifests.predictor(found, where="the version")
+    version = manifests.identity(found, where="the version")
     return Desired(version.model, version.version, digest, predictor.get("minReplicas", 1))

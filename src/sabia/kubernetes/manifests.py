@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,32 @@ def predictor(documents: list[Document], *, where: str) -> PredictorSpec:
     service = only(documents, "InferenceService", where)
     try:
         return _predictor(service)
+    except _NoArtifact as error:
+        raise ManifestProblem(where, "it serves no artifact; an image of your own runs on a cluster alone") from error
     except (KeyError, TypeError, StopIteration, msgspec.ValidationError) as error:
         raise ManifestProblem(where, f"the InferenceService lacks what a predictor needs ({error!r})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which version an InferenceService serves, and its name."""
+
+    name: str
+    model: str
+    version: str
+
+
+def identity(documents: list[Document], *, where: str) -> Identity:
+    """What the one InferenceService among rendered documents serves.
+
+    Raises:
+        ManifestProblem: there is not exactly one InferenceService, or it does not say what it serves.
+    """
+    metadata = only(documents, "InferenceService", where)["metadata"]
+    try:
+        return Identity(metadata["name"], metadata["labels"][MODEL_LABEL], metadata["labels"][VERSION_LABEL])
+    except KeyError as error:
+        raise ManifestProblem(where, f"the InferenceService has no {error}") from error
 
 
 def routes(documents: list[Document], *, where: str) -> list[RouteSpec]:
@@ -101,10 +126,16 @@ def only(documents: list[Document], kind: str, where: str) -> Document:
     return found[0]
 
 
+class _NoArtifact(Exception):
+    """A container without the URL of an artifact."""
+
+
 def _predictor(service: Document) -> PredictorSpec:
     containers = service["spec"]["predictor"]["containers"]
     container = next(item for item in containers if item["name"] == _CONTAINER)
     env = {item["name"]: item["value"] for item in container.get("env", [])}
+    if "STORAGE_URI" not in env:
+        raise _NoArtifact
     labels = service["metadata"]["labels"]
     return PredictorSpec(
         name=service["metadata"]["name"],

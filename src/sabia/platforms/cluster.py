@@ -115,6 +115,9 @@ class ClusterPlatform:
 
     def deploy(self, version: Version, options: Deployment) -> str:
         """See `Platform.deploy`."""
+        code = None
+        if options.image is not None and options.model_class is not None:
+            code = documents.Code(options.image, options.model_class, options.artifact)
         found = documents.documents(
             self.model,
             version,
@@ -122,6 +125,7 @@ class ClusterPlatform:
             replicas=options.replicas,
             faults=options.faults,
             baseline=options.baseline,
+            code=code,
         )
         return deployment.deploy(
             self._cluster, found, seconds=options.seconds, log=self._log, host=options.host

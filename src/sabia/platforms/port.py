@@ -45,6 +45,9 @@ class Deployment:
         faults: failures to inject, see `sabia.serving.inference.faults`.
         baseline: deploy a second copy of the version.
         seconds: the longest wait for a version to become ready.
+        image: of a user's, with their class; None serves the version's artifact.
+        model_class: the class in it, as `package.module:Class`.
+        artifact: the class is given the version's artifact, as an `ArtifactModel` is.
     """
 
     replicas: int | None = None
@@ -52,6 +55,9 @@ class Deployment:
     faults: str | None = None
     baseline: bool = False
     seconds: float = 180.0
+    image: str | None = None
+    model_class: str | None = None
+    artifact: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,21 @@ def test_a_cluster_that_cannot_be_reached_is_exit_code_5(
     assert (done.returncode, done.stderr.startswith("error: The cluster cannot be reached")) == (5, True), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--image", "mine:1"], "--image and --model-class go together"),
+        (["--model-class", "mine:Mine"], "--image and --model-class go together"),
+        (["--artifact"], "and --artifact with them"),
+        (["--image", "mine:1", "--model-class", "mine:Mine", "--faults", "errors=1"], "--faults are injected by"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_deploying_code_needs_an_image_and_a_class_of_it(sabia: Sabia, arguments: list[str], sentence: str) -> None:
+    done = sabia("deploy", "mine", "1.0", *arguments, store=None)
+    assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+
+
 def test_every_error_of_ours_has_an_exit_code() -> None:
     modules = [f"sabia.{path.parent.name}.errors" for path in Path(sabia_package.__file__).parent.glob("*/errors.py")]
     assert len(modules) > 5

@@ -11,8 +11,8 @@ import pytest
 from sabia.contract.layout import Version
 from sabia.contract.names import SPEC_ANNOTATION
 from sabia.kubernetes import manifests
+from sabia.kubernetes.documents import Code, stamp
 from sabia.kubernetes.documents import documents as documents_of
-from sabia.kubernetes.documents import stamp
 from sabia.kubernetes.errors import ManifestProblem
 from tests.unit.manifests.schemas import problems
 
@@ -92,3 +92,28 @@ def test_faults_reach_the_server() -> None:
     service = next(item for item in found if item["kind"] == "InferenceService")
     (container,) = service["spec"]["predictor"]["containers"]
     assert {"name": "SABIA_FAULTS", "value": "errors=0.5"} in container["env"]
+
+
+AIRTIME = Code("airtime:1.0", "airtime:AirTime")
+
+
+def test_code_without_a_folder_is_made_as_code_that_has_one() -> None:
+    made = documents_of("airtime", Version(1, 0), namespace="sabia", code=AIRTIME)
+    assert made == manifests.render(manifests.ROOT / "code" / "airtime-v1-0")
+    assert [problems(document) for document in made] == [[]] * len(made)
+    wanted = stamp(made)
+    assert (wanted.model, wanted.version, wanted.replicas) == ("airtime", "1.0", 1)
+
+
+def test_a_class_around_an_artifact_gets_the_artifact_of_its_version() -> None:
+    code = Code("percent:3", "team.percent:Percent", artifact=True)
+    (container,) = predictor(documents_of(MODEL, Version(1, 2), namespace="sabia", code=code))["containers"]
+    assert {"name": "STORAGE_URI", "value": f"s3://sabia/models/{MODEL}/1.2/"} in container["env"]
+    assert container["args"][-1] == "--model_class=team.percent:Percent"
+    assert container["image"] == "percent:3"
+
+
+def test_code_is_not_a_predictor_of_one_machine() -> None:
+    documents = documents_of("airtime", Version(1, 0), namespace="sabia", code=AIRTIME)
+    with pytest.raises(ManifestProblem, match=r"airtime-v1-0: it serves no artifact; an image of your own runs on a"):
+        manifests.predictor(documents, where="airtime-v1-0")

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.unit.manifests.schemas import FOLDER, problems
 Document = dict[str, Any]
 
 VERSIONS = sorted(path.parent for path in (ROOT / "versions").glob("*/version.yaml"))
+CODE = sorted(path.parent for path in (ROOT / "code").glob("*/version.yaml"))
 
 
 def named(documents: list[Document], kind: str) -> Document:
@@ -81,9 +83,10 @@ def test_the_schemas_are_of_the_platform_that_the_manifests_are_for() -> None:
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
 def test_a_version_is_served_from_its_own_place_and_says_who_it_must_be(folder: Path) -> None:
-    data = yaml.safe_load((folder / "version.yaml").read_text())["data"]
+    document = yaml.safe_load((folder / "version.yaml").read_text())
+    data = document["spec"]
     number = Version.parse(data["version"])
-    assert folder.name == data["name"] == f"{data['model']}-v{number.major}-{number.minor}"
+    assert folder.name == document["metadata"]["name"] == f"{data['model']}-v{number.major}-{number.minor}"
     documents = render(folder)
     spec = predictor(documents, where=folder.name)
     assert spec.storage_uri == f"s3://sabia/{version_prefix(data['model'], number)}"
@@ -91,7 +94,7 @@ def test_a_version_is_served_from_its_own_place_and_says_who_it_must_be(folder: 
     assert spec.readiness.path == spec.startup.path == f"/v1/models/{data['model']}"
     for kind, selector in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
         labels = named(documents, kind)["spec"][selector]["matchLabels"]
-        assert labels == {"serving.kserve.io/inferenceservice": data["name"]}
+        assert labels == {"serving.kserve.io/inferenceservice": folder.name}
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
@@ -125,6 +128,41 @@ def test_a_pod_has_time_to_leave_in_order(folder: Path) -> None:
     sleep = int(container(documents)["lifecycle"]["preStop"]["exec"]["command"][1])
     grace = named(documents, "InferenceService")["spec"]["predictor"]["terminationGracePeriodSeconds"]
     assert sleep + Settings().drain_seconds + Settings().grace_seconds + LOG_SECONDS < grace
+
+
+def test_versions_and_code_of_one_namespace_stand_in_one_kustomization(tmp_path: Path) -> None:
+    for part in ("base", "components", "versions", "code"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    folders = [*VERSIONS, *CODE]
+    kustomization = {"kind": "Kustomization", "resources": [str(folder.relative_to(ROOT)) for folder in folders]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    documents = render(tmp_path)
+    services = [item for item in documents if item["kind"] == "InferenceService"]
+    assert {item["metadata"]["name"] for item in services} == {folder.name for folder in folders}
+    # Each reads the store through an account of its own: removing one leaves the others theirs.
+    accounts = [item["metadata"]["name"] for item in documents if item["kind"] == "ServiceAccount"]
+    assert sorted(accounts) == sorted(item["spec"]["predictor"]["serviceAccountName"] for item in services)
+    assert len(set(accounts)) == len(folders)
+
+
+@pytest.mark.parametrize("folder", CODE, ids=lambda folder: str(folder.name))
+def test_code_runs_in_its_image_without_an_artifact_and_as_restricted_as_a_version(folder: Path) -> None:
+    data = yaml.safe_load((folder / "version.yaml").read_text())["spec"]
+    documents = render(folder)
+    found = container(documents)
+    named_by = [f"--model_name={data['model']}", f"--model_version={data['version']}"]
+    assert found["args"] == [*named_by, f"--model_class={data['modelClass']}"]
+    assert (found["image"], found["command"]) == (data["image"], ["python", "-m", "predictor"])
+    assert [each["name"] for each in found["env"]] == ["SABIA_LOG", "SABIA_LOG_SPOOL"]
+    assert found["readinessProbe"]["httpGet"]["path"] == f"/v1/models/{data['model']}"
+    assert found["securityContext"] == container(render(VERSIONS[0]))["securityContext"]
+
+
+@pytest.mark.parametrize("folder", ["servingruntime", "knative"])
+def test_the_alternatives_read_the_store_through_an_account_of_their_own(folder: str) -> None:
+    documents = render(ROOT / folder)
+    service = named(documents, "InferenceService")
+    assert named(documents, "ServiceAccount")["metadata"]["name"] == service["spec"]["predictor"]["serviceAccountName"]
 
 
 def test_the_route_sends_every_call_to_a_version_that_has_a_folder() -> None:
@@ -193,7 +231,9 @@ def test_servers_use_the_small_image_and_everything_else_the_full_one() -> None:
                 images.setdefault(image, set()).add(path.relative_to(ROOT).parts[0])
     assert images.pop(f"sabia:{sabia.__version__}") == {"base", "knative", "servingruntime"}
     assert images.pop(f"sabia-full:{sabia.__version__}") == {"dash", "monitoring", "operator", "store", "training"}
-    assert set(images) == {"minio", "docker.io/kserve/storage-initializer:v0.20.0"}
+    assert set(images) == {"minio", "docker.io/kserve/storage-initializer:v0.20.0", "airtime:1.0"}
+    example = ROOT.resolve().parent / "examples" / "airtime" / "Dockerfile"
+    assert f"ARG SABIA=sabia-full:{sabia.__version__}\n" in example.read_text()
 
 
 def a_rollout_schema() -> Document:
