@@ -36,6 +36,9 @@ from sabia.serving.telemetry.sink import Log
 
 Array = NDArray[np.float64]
 
+# Replies that are counted together.
+_FLUSH_AT = 64
+
 # No inputs that are counted or logged, and one bin for every prediction.
 _ANY = Signature(
     inputs=[], outputs=[Output(name=OUTPUT, dtype="float64", role="value")], primary=OUTPUT, bins=Bins(kind="none")
@@ -62,8 +65,10 @@ class Recorder:
 
     def __init__(self, model: Code, metrics: VersionMetrics, log: Log | None) -> None:
         self.log = log
-        self._model, self._metrics = model, metrics
+        self._metrics = metrics
         self._version = model.version.encode()
+        self._waiting: dict[tuple[str, str], list[Reply]] = {}  # by stage and route
+        self._count = 0
 
     def record(self, response: Response, request: Request) -> None:
         """Record a response that is about to be sent."""
@@ -71,27 +76,31 @@ class Recorder:
         self._metrics.count_response(response.status, seconds, route)
         if response.error is None and response.measured is not None:
             kind, reply = response.measured
-            self._record_predictions(request, reply, kind, seconds, route)
+            stage = "explain" if kind == frames.V1_EXPLAIN else "predict"
+            self._waiting.setdefault((stage, route), []).append(reply)
+            self._count += 1
+            if self._count >= _FLUSH_AT:
+                self.flush()
+            if self.log is not None and stage == "predict":
+                predictions = np.array([np.nan] if reply.predictions is None else reply.predictions)
+                rows = np.zeros((len(predictions), 0))
+                self.log.many(request.id, self.log.kept(rows, predictions), seconds, route)
         elif self.log is not None:
             self.log.error(request.id, response.status, response.body, seconds, route)
 
     def flush(self) -> None:
-        """Nothing waits."""
-
-    def _record_predictions(self, request: Request, reply: Reply, kind: int, seconds: float, route: str) -> None:
-        metrics, took = self._metrics, reply.seconds
-        metrics.count_prediction_time(np.array([sum(took)]), route)
-        stage = "explain" if kind == frames.V1_EXPLAIN else "predict"
-        for name, duration in zip(("preprocess", stage, "postprocess"), took, strict=True):
-            metrics.count_stage(name, np.array([duration]))
-        if kind == frames.V1_EXPLAIN:
-            return
-        predictions = np.array([np.nan] if reply.predictions is None else reply.predictions)
-        # One bin for everything, numbers or not.
-        metrics.count_predictions(np.array([len(predictions)]), np.zeros(0, dtype=np.int64), route)
-        if self.log is not None:
-            rows = np.zeros((len(predictions), 0))
-            self.log.many(request.id, self.log.kept(rows, predictions), seconds, route)
+        """Count the replies that wait."""
+        waiting, self._waiting, self._count = self._waiting, {}, 0
+        metrics = self._metrics
+        for (stage, route), replies in waiting.items():
+            took = np.array([reply.seconds for reply in replies])
+            metrics.count_prediction_time(took.sum(axis=1), route)
+            for name, durations in zip(("preprocess", stage, "postprocess"), took.T, strict=True):
+                metrics.count_stage(name, durations)
+            if stage != "explain":
+                # One bin for everything, numbers or not.
+                rows = sum(1 if reply.predictions is None else len(reply.predictions) for reply in replies)
+                metrics.count_predictions(np.array([rows]), np.zeros(0, dtype=np.int64), route)
 
 
 class CodeEndpoints(ServerEndpoints):

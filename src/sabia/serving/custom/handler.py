@@ -6,13 +6,11 @@ taken from there; a model without it gets V2 requests as dictionaries.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter
-from types import coroutine
 from typing import Any
 
 import msgspec
@@ -20,6 +18,7 @@ import msgspec
 from sabia.contract.tensors import OUTPUT
 from sabia.serving.custom import frames
 from sabia.serving.custom.frames import Call, Reply
+from sabia.serving.custom.steps import Steps, watched
 from sabia.serving.errors import InvalidInput, ModelFailed, RequestError, UnsupportedMediaType
 from sabia.serving.http.messages import JSON, Request
 from sabia.serving.protocols import cloudevents, headers
@@ -31,6 +30,8 @@ logger = logging.getLogger("sabia.predictor")
 _JSON_TYPES = ("", JSON, cloudevents.STRUCTURED, "application/ld+json")
 _JSON_LENGTH = "inference-header-content-length"
 _INFER = msgspec.json.Decoder(InferRequest)
+_decode_json = msgspec.json.Decoder().decode
+_encode_json = msgspec.json.Encoder(enc_hook=lambda value: _plain(value)).encode
 # The errors of KServe's SDK, and their statuses in its server.
 _SDK_ERRORS = {
     "InvalidInput": 400,
@@ -73,27 +74,34 @@ class Handler:
         version: of the model; responses carry it.
         most_bytes: a larger response is a failure of the model.
         executing: gets the number of the call before each step of the model's code, and 0 after it.
+
+    Attributes:
+        awaits: whether the model awaits, so that many of its requests run at once.
     """
 
     def __init__(
         self, model: Any, name: str, version: str, most_bytes: int, executing: Callable[[int], None] = lambda _: None
     ) -> None:
-        self._model, self._name, self._version = model, name, version
+        self._name, self._version = name, version
         self._most_bytes = most_bytes
         self._executing = executing
+        self._steps = Steps(model)
+        self.awaits = self._steps.awaits
         self._forms: set[str] = set()  # bodies beside the protocols' that the model has answered
 
     async def reply(self, call: Call) -> Reply:
         """The reply to one call; whatever the model raises or returns, there is one."""
         started, payload = perf_counter(), None
         try:
-            given = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
+            given = {str(name, "latin-1"): str(value, "latin-1") for name, value in call.headers.items()}
             payload = self._payload(call, given)
             decoded = perf_counter()
-            result, extra = await _watched(self._run(call, payload, given), _noting(self._executing, call.number))
+            work = self._steps.take(payload, given, explain=call.kind == frames.V1_EXPLAIN)
+            result, extra = await watched(work, self._executing, call.number)
             predicted = perf_counter()
             reply = self._encode(call, result)
-            reply.headers |= _checked_headers(extra, reply)
+            if extra:
+                reply.headers |= _checked_headers(extra, reply)
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, the client gets a response
             return _error_reply(call.number, self._cause(call, payload, error))
         self._note_form(payload)
@@ -168,22 +176,6 @@ class Handler:
             return UnsupportedMediaType("Content-Type", media_type, JSON)
         return InvalidInput("The body", 'is not one that the model answers; "instances" is missing')
 
-    # -- the model ---------------------------------------------------------------------------------------------------
-
-    async def _run(self, call: Call, payload: Any, given: dict[str, str]) -> tuple[Any, dict[str, str]]:
-        """The model's result, and the headers that it gives the response."""
-        if call.kind == frames.V1_EXPLAIN:
-            outcome = self._model(payload, headers=given, verb=_verb("EXPLAIN"))
-        else:
-            outcome = self._model(payload, headers=given)
-        if inspect.isawaitable(outcome):
-            outcome = await outcome
-        result, extra = outcome if isinstance(outcome, tuple) and len(outcome) == 2 else (outcome, {})
-        if hasattr(result, "__aiter__"):
-            parts = [part if isinstance(part, bytes) else str(part).encode() async for part in result]
-            result = b"".join(parts)
-        return result, dict(extra or {})
-
     # -- the response ------------------------------------------------------------------------------------------------
 
     def _encode(self, call: Call, result: Any) -> Reply:
@@ -237,16 +229,22 @@ def _form(payload: Any) -> str | None:
 
 def _v1_payload(call: Call) -> Any:
     request = Request(b"POST", b"", call.headers, call.body, 0.0)
+    if _is_plain_json(request):
+        return _v1_document(call.body)
     if request.media_type not in _JSON_TYPES:
         return call.body
-    try:
-        document = msgspec.json.decode(call.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("The body", "is not JSON") from error
     mode = cloudevents.mode_of(request)
     if mode is Mode.BINARY:
         cloudevents.check_binary(request)
-    if mode is Mode.STRUCTURED:
+    return _v1_document(call.body, event=mode is Mode.STRUCTURED)
+
+
+def _v1_document(body: bytes, *, event: bool = False) -> Any:
+    try:
+        document = _decode_json(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("The body", "is not JSON") from error
+    if event:
         document = cloudevents.data_of(document)
     if isinstance(document, dict) and not isinstance(document.get("instances", []), list):
         raise InvalidInput('"instances"', "must be a list")
@@ -254,17 +252,18 @@ def _v1_payload(call: Call) -> Any:
 
 
 def _mode(call: Call) -> Mode:
-    return cloudevents.mode_of(Request(b"POST", b"", call.headers, b"", 0.0))
+    request = Request(b"POST", b"", call.headers, b"", 0.0)
+    return Mode.NONE if _is_plain_json(request) else cloudevents.mode_of(request)
+
+
+def _is_plain_json(request: Request) -> bool:
+    """Whether the body is JSON in no event, as nearly every client sends it."""
+    return headers.is_plain(request) and cloudevents.REQUIRED.isdisjoint(request.headers)
 
 
 def _sdk() -> Any:
     """KServe's SDK if the model has imported it."""
     return sys.modules.get("kserve")
-
-
-def _verb(name: str) -> Any:
-    module = sys.modules.get("kserve.model")
-    return name if module is None else module.InferenceVerb[name]
 
 
 def _infer_request(sdk: Any, infer: InferRequest, name: str) -> Any:
@@ -300,7 +299,7 @@ def _grpc_reply(number: int, result: Any, version: str) -> Reply:
 
 def _json(document: Any) -> bytes:
     try:
-        return msgspec.json.encode(document, enc_hook=_plain)
+        return _encode_json(document)
     except Exception as error:
         raise Nonsense(f"what the model returned has no JSON form: {error}") from error
 
@@ -401,35 +400,3 @@ def _classified(error: BaseException) -> tuple[int, dict[str, Any], str]:
         return given, {"detail": detail}, str(detail)
     failed = ModelFailed()
     return failed.http_status, {"error": str(failed)}, str(failed)
-
-
-def _noting(executing: Callable[[int], None], number: int) -> Callable[[bool], None]:
-    """A function that notes the beginning and the end of a step of this call."""
-
-    def note(running: bool) -> None:
-        executing(number if running else 0)
-
-    return note
-
-
-@coroutine
-def _watched(work: Any, note: Callable[[bool], None]) -> Generator[Any, Any, Any]:
-    """Await work, and note each step of it: what a process was executing when it ended is then known."""
-    step = work.send
-    given: Any = None
-    while True:
-        note(True)
-        try:
-            waited = step(given)
-        except StopIteration as end:
-            return end.value
-        finally:
-            note(False)
-        try:
-            given = yield waited
-            step = work.send
-        except GeneratorExit:
-            work.close()
-            raise
-        except BaseException as error:  # noqa: BLE001  cancellation above all
-            given, step = error, work.throw

@@ -51,6 +51,8 @@ class _Pending:
     call: Call
     finish: Finish
     result: asyncio.Future[Response]
+    due: dict[int, _Pending]
+    deadline: float
     timer: asyncio.TimerHandle | None = None
     tries: int = 0
     process: _Process | None = None
@@ -59,6 +61,8 @@ class _Pending:
         """Respond, unless that was done."""
         if self.timer is not None:
             self.timer.cancel()
+        else:
+            self.due.pop(self.call.number, None)
         if not self.result.done():
             self.result.set_result(self.finish(outcome))
 
@@ -110,6 +114,10 @@ class Processes:
         self._processes: dict[int, _Process] = {}  # by slot
         self._waiting: deque[_Pending] = deque()
         self._numbers = count(1)
+        # Of requests whose deadlines ascend, as nearly all do: one timer for all of them is cheaper than one each.
+        self._due: dict[int, _Pending] = {}
+        self._last_deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._pause, self._not_before = 0.0, 0.0
         self._last_ready = monotonic()
         self._closing = False
@@ -186,11 +194,12 @@ class Processes:
             Overloaded: too many wait already.
         """
         loop = asyncio.get_running_loop()
-        pending = _Pending(Call(next(self._numbers), kind, headers, body), finish, loop.create_future())
+        call = Call(next(self._numbers), kind, headers, body)
+        pending = _Pending(call, finish, loop.create_future(), self._due, deadline)
         process = None if self._waiting else self._free_process()
         if process is None and len(self._waiting) >= self._queue:
             raise Overloaded
-        pending.timer = loop.call_later(max(0.0, deadline - perf_counter()), partial(self._expire, pending))
+        self._time(pending, loop)
         if process is None:
             self._waiting.append(pending)
         else:
@@ -247,6 +256,8 @@ class Processes:
         """End every process; what has no response gets an error."""
         self._closing = True
         self._spawner.unwatch()
+        if self._timer is not None:
+            self._timer.cancel()
         sent = [pending for process in self._processes.values() for pending in process.open.values()]
         for pending in [*self._waiting, *sent]:
             pending.resolve(NotReady(self.name))
@@ -283,6 +294,27 @@ class Processes:
             pending = self._waiting.popleft()
             if not pending.result.done():
                 self._send(process, pending)
+
+    def _time(self, pending: _Pending, loop: asyncio.AbstractEventLoop) -> None:
+        if pending.deadline < self._last_deadline:
+            delay = max(0.0, pending.deadline - perf_counter())
+            pending.timer = loop.call_later(delay, partial(self._expire, pending))
+            return
+        self._last_deadline = pending.deadline
+        self._due[pending.call.number] = pending
+        if self._timer is None:
+            self._timer = loop.call_later(max(0.0, pending.deadline - perf_counter()), self._expire_due)
+
+    def _expire_due(self) -> None:
+        """Expire what is due, and wait for the next."""
+        self._timer = None
+        while self._due:
+            first = next(iter(self._due.values()))
+            left = first.deadline - perf_counter()
+            if left > 0:
+                self._timer = asyncio.get_running_loop().call_later(left, self._expire_due)
+                return
+            self._expire(first)
 
     def _expire(self, pending: _Pending) -> None:
         pending.resolve(DeadlineExceeded())

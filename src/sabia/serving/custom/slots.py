@@ -5,6 +5,8 @@ A process that hangs or has crashed sends nothing any more; what it last wrote h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sabia.serving.telemetry.shared import Shared
 
 _BEATS, _EXECUTING, _HEALTHY = range(3)
@@ -49,6 +51,11 @@ class Slots:
         numbers[_HEALTHY] = healthy
         numbers[_BEATS] += 1
 
-    def execute(self, slot: int, number: int) -> None:
-        """Note what is executed: called by the slot's process."""
-        self._shared.integers(slot)[_EXECUTING] = number
+    def note(self, slot: int) -> Callable[[int], None]:
+        """A function that notes the number of the call that is executed; for the slot's process."""
+        numbers = self._shared.integers(slot)
+
+        def executing(number: int) -> None:
+            numbers[_EXECUTING] = number
+
+        return executing

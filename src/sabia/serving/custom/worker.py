@@ -10,16 +10,20 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
+from collections.abc import Awaitable
 from functools import partial
+from time import perf_counter
 from typing import Any, cast
 
 import msgspec
 import uvloop
 
 from sabia.serving.custom import frames, sources
-from sabia.serving.custom.frames import Call, Started, Tensor
+from sabia.serving.custom.frames import Call, Reply, Started, Tensor
 from sabia.serving.custom.handler import Handler
 from sabia.serving.custom.slots import Slots
+from sabia.serving.custom.steps import Steps, continued
 from sabia.serving.errors import DeadlineExceeded
 
 logger = logging.getLogger("sabia.predictor")
@@ -27,7 +31,8 @@ logger = logging.getLogger("sabia.predictor")
 _BEAT_SECONDS = 0.25
 # How long a model may take to say whether it is ready.
 _HEALTH_SECONDS = 5.0
-_HANDLERS = ("preprocess", "predict", "postprocess", "explain")
+# How long calls are answered in a row before the server gets the replies, and the event loop its turn.
+_TURN_SECONDS = 0.0005
 
 
 def run(
@@ -38,7 +43,7 @@ def run(
         started = _load(model, label, runner)
         connection.sendall(frames.encode(started))
         if not started.problem:
-            handler = Handler(model, *identity, most, partial(slots.execute, slot))
+            handler = Handler(model, *identity, most, slots.note(slot))
             runner.run(_serve(model, handler, connection, slots, slot))
 
 
@@ -59,7 +64,7 @@ def _load(model: Any, label: str, runner: asyncio.Runner) -> Started:
         inputs, outputs = (_tensors(model, name, runner) for name in ("get_input_types", "get_output_types"))
     except Exception as error:  # noqa: BLE001  whatever it is, the server says it
         return Started(problem=sources.blame(label, step, error))
-    return Started(pid=os.getpid(), concurrent=_awaits(model), inputs=inputs, outputs=outputs)
+    return Started(pid=os.getpid(), concurrent=Steps(model).awaits, inputs=inputs, outputs=outputs)
 
 
 def _use_v1() -> None:
@@ -82,53 +87,86 @@ def _tensors(model: Any, name: str, runner: asyncio.Runner) -> list[Tensor]:
     return msgspec.convert(outcome or [], list[Tensor])
 
 
-def _awaits(model: Any) -> bool:
-    """Whether the code that the model brings awaits; the defaults of KServe's own class do not count."""
-    methods = [getattr(type(model), name, None) for name in _HANDLERS]
-    return any(
-        inspect.iscoroutinefunction(each) and not getattr(each, "__module__", "").startswith("kserve.model")
-        for each in methods
-    )
-
-
 class _Calls(asyncio.Protocol):
-    """The server's calls, each in a task of its own."""
+    """The server's calls, in their order.
+
+    Where the model awaits, each is a task of its own; elsewhere a task is made only for a call that waits after all.
+    """
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._splitter = frames.Splitter()
+        self._calls: deque[Call] = deque()
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._going_on = False
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        loop = asyncio.get_running_loop()
         for message in self._splitter.feed(data):
             call = frames.decode_call(message)
             if call.kind == frames.CANCEL:
-                task = self._tasks.get(call.number)
-                if task is not None:
-                    task.cancel()
+                self._cancel(call.number)
             else:
-                self._tasks[call.number] = loop.create_task(self._reply(call))
+                self._calls.append(call)
+        if not self._going_on:
+            self._begin()
 
     def connection_lost(self, reason: Exception | None) -> None:
         del reason
+        self._calls.clear()
         if not self.ended.done():
             self.ended.set_result(None)
 
-    async def _reply(self, call: Call) -> None:
+    def _begin(self) -> None:
+        """Begin the calls that arrived; what is written reaches the server when this returns."""
+        self._going_on = False
+        until = perf_counter() + _TURN_SECONDS
+        while self._calls:
+            call = self._calls.popleft()
+            work = self._handler.reply(call)
+            if self._handler.awaits:
+                self._tasks[call.number] = self._loop.create_task(self._finish(call.number, work))
+                continue
+            try:
+                waited = work.send(None)
+            except StopIteration as end:
+                self._transport.write(frames.encode(end.value))
+            else:
+                self._tasks[call.number] = self._loop.create_task(self._finish(call.number, continued(work, waited)))
+            if self._calls and perf_counter() > until:
+                self._going_on = True
+                self._loop.call_soon(self._begin)
+                return
+
+    def _cancel(self, number: int) -> None:
+        task = self._tasks.get(number)
+        if task is not None:
+            task.cancel()
+            return
+        for call in self._calls:
+            if call.number == number:
+                self._calls.remove(call)
+                self._transport.write(frames.encode(_cancelled(number)))
+                return
+
+    async def _finish(self, number: int, work: Awaitable[Reply]) -> None:
         try:
             try:
-                reply = await self._handler.reply(call)
+                reply = await work
             except asyncio.CancelledError:
-                # The client has its response; the server learns that this process has room again.
-                reply = frames.Reply(call.number, DeadlineExceeded.http_status, b"")
+                reply = _cancelled(number)
             self._transport.write(frames.encode(reply))
         finally:
-            del self._tasks[call.number]
+            del self._tasks[number]
+
+
+def _cancelled(number: int) -> Reply:
+    """The client has its response; the server learns that this process has room again."""
+    return Reply(number, DeadlineExceeded.http_status, b"")
 
 
 async def _serve(model: Any, handler: Handler, connection: socket.socket, slots: Slots, slot: int) -> None:

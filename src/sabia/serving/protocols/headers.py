@@ -61,7 +61,7 @@ def json_bytes(request: Request) -> int:
 def allowed_seconds(request: Request, most: float) -> float:
     """How long a request may take: `most`, or what its client or a gateway allows it, whichever is less."""
     for name in _TIMEOUTS:
-        text = request.headers.get(name, b"")
-        if re.fullmatch(rb"[0-9]{1,9}", text) and int(text):
+        text = request.headers.get(name)
+        if text is not None and re.fullmatch(rb"[0-9]{1,9}", text) and int(text):
             most = min(most, int(text) / 1000)
     return most
