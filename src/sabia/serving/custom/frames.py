@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 _LENGTH_BYTES = 4
+_NO_LENGTH = bytes(_LENGTH_BYTES)
 # What a `Call` asks for.
 V1, V1_EXPLAIN, V2, GRPC, CANCEL = range(5)
 
@@ -77,12 +78,20 @@ class Started(msgspec.Struct):
     outputs: list[Tensor] = []
 
 
-def encode(message: Call | Reply | Started) -> bytes:
+def encode(message: Call | Reply | Started) -> bytearray:
     """A message with its length before it."""
-    data = bytearray(_LENGTH_BYTES)
-    _ENCODER.encode_into(message, data, _LENGTH_BYTES)
-    data[:_LENGTH_BYTES] = (len(data) - _LENGTH_BYTES).to_bytes(_LENGTH_BYTES, "little")
-    return bytes(data)
+    data = bytearray()
+    append(data, message)
+    return data
+
+
+def append(data: bytearray, message: Call | Reply | Started) -> None:
+    """Append a message with its length before it."""
+    start = len(data)
+    data += _NO_LENGTH
+    _ENCODER.encode_into(message, data, -1)
+    end = start + _LENGTH_BYTES
+    data[start:end] = (len(data) - end).to_bytes(_LENGTH_BYTES, "little")
 
 
 class Splitter:
@@ -90,18 +99,27 @@ class Splitter:
 
     def __init__(self) -> None:
         self._data = bytearray()
+        self._needed = 0  # bytes before which nothing is complete
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: bytes) -> Iterator[bytes | bytearray]:
         """Add what arrived, and give the messages that are complete, without their lengths."""
-        self._data += data
-        at = 0
-        while len(self._data) - at >= _LENGTH_BYTES:
-            end = at + _LENGTH_BYTES + int.from_bytes(self._data[at : at + _LENGTH_BYTES], "little")
-            if len(self._data) < end:
+        whole: bytes | bytearray = data
+        if self._data:
+            self._data += data
+            if len(self._data) < self._needed:
+                return
+            whole = self._data
+        self._needed = 0
+        at, size = 0, len(whole)
+        while size - at >= _LENGTH_BYTES:
+            start = at + _LENGTH_BYTES
+            end = start + int.from_bytes(whole[at:start], "little")
+            if size < end:
+                self._needed = end - at
                 break
-            yield bytes(self._data[at + _LENGTH_BYTES : end])
+            yield whole[start:end]
             at = end
-        del self._data[:at]
+        self._data = bytearray(whole[at:])
 
 
 _ENCODER = msgspec.msgpack.Encoder()

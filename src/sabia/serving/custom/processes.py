@@ -20,7 +20,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import cast
 
 from sabia.serving.custom import frames
 from sabia.serving.custom.frames import Call, Reply, Started
@@ -80,6 +79,7 @@ class _Process:
     pid: int = 0
     open: dict[int, _Pending] = field(default_factory=dict)
     transport: asyncio.Transport | None = None
+    outgoing: bytearray = field(default_factory=bytearray)
     beats: int = 0
     last_beat: float = field(default_factory=monotonic)
     seconds: float = 0.0  # that a request takes, smoothed
@@ -145,7 +145,7 @@ class Processes:
     def _wait(self) -> None:
         for process in self._processes.values():
             splitter = frames.Splitter()
-            message: bytes | None = None
+            message: bytes | bytearray | None = None
             while message is None:
                 data = process.connection.recv(64 * 1024)
                 if not data:
@@ -284,7 +284,18 @@ class Processes:
         pending.process = process
         pending.tries += 1
         process.open[pending.call.number] = pending
-        cast("asyncio.Transport", process.transport).write(frames.encode(pending.call))
+        self._write(process, pending.call)
+
+    def _write(self, process: _Process, call: Call) -> None:
+        """Write a call, together with the others of this turn of the event loop."""
+        if not process.outgoing:
+            asyncio.get_running_loop().call_soon(self._flush, process)
+        frames.append(process.outgoing, call)
+
+    def _flush(self, process: _Process) -> None:
+        data, process.outgoing = process.outgoing, bytearray()
+        if process.transport is not None:
+            process.transport.write(data)
 
     def _send_waiting(self) -> None:
         while self._waiting:
@@ -320,7 +331,7 @@ class Processes:
         pending.resolve(DeadlineExceeded())
         process = pending.process
         if process is not None and process.transport is not None and pending.call.number in process.open:
-            process.transport.write(frames.encode(Call(pending.call.number, frames.CANCEL)))
+            self._write(process, Call(pending.call.number, frames.CANCEL))
         else:
             self._forget(pending)
 
@@ -328,7 +339,7 @@ class Processes:
         if pending in self._waiting:
             self._waiting.remove(pending)
 
-    def _received(self, process: _Process, message: bytes) -> None:
+    def _received(self, process: _Process, message: bytes | bytearray) -> None:
         if not process.ready:
             self._ready(process, frames.decode_started(message))
             return

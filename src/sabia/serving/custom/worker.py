@@ -125,6 +125,7 @@ class _Calls(asyncio.Protocol):
         """Begin the calls that arrived; what is written reaches the server when this returns."""
         self._going_on = False
         until = perf_counter() + _TURN_SECONDS
+        replies = bytearray()
         while self._calls:
             call = self._calls.popleft()
             work = self._handler.reply(call)
@@ -134,13 +135,15 @@ class _Calls(asyncio.Protocol):
             try:
                 waited = work.send(None)
             except StopIteration as end:
-                self._transport.write(frames.encode(end.value))
+                frames.append(replies, end.value)
             else:
                 self._tasks[call.number] = self._loop.create_task(self._finish(call.number, continued(work, waited)))
             if self._calls and perf_counter() > until:
                 self._going_on = True
                 self._loop.call_soon(self._begin)
-                return
+                break
+        if replies:
+            self._transport.write(replies)
 
     def _cancel(self, number: int) -> None:
         task = self._tasks.get(number)
