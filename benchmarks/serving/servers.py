@@ -84,7 +84,8 @@ def started(
     """A contender that has answered once; it can import what is in `importable`."""
     python, port = interpreter(contender, folder), free_port()
     # The threads of numeric libraries would fight for the one core; all contenders do better without them.
-    path = os.pathsep.join(map(str, (ROOT, importable) if importable else (ROOT,)))
+    # What is measured is the tree that this file is in, whichever one is installed.
+    path = os.pathsep.join(map(str, (ROOT / "src", ROOT, *([importable] if importable else []))))
     variables = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
     log = (folder / f"{contender.key}.log").open("wb")
     began = perf_counter()

@@ -31,7 +31,6 @@ _JSON_TYPES = ("", JSON, cloudevents.STRUCTURED, "application/ld+json")
 _JSON_LENGTH = "inference-header-content-length"
 _INFER = msgspec.json.Decoder(InferRequest)
 _decode_json = msgspec.json.Decoder().decode
-_encode_json = msgspec.json.Encoder(enc_hook=lambda value: _plain(value)).encode
 # The errors of KServe's SDK, and their statuses in its server.
 _SDK_ERRORS = {
     "InvalidInput": 400,
@@ -103,11 +102,11 @@ class Handler:
             if extra:
                 reply.headers |= _checked_headers(extra, reply)
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, the client gets a response
-            return _error_reply(call.number, self._cause(call, payload, error))
+            return failed(call.number, self._cause(call, payload, error))
         self._note_form(payload)
         if len(reply.body) > self._most_bytes:
             logger.error("the model's response of %d bytes is larger than %d", len(reply.body), self._most_bytes)
-            return _error_reply(call.number, ModelFailed())
+            return failed(call.number, ModelFailed())
         reply.seconds = (decoded - started, predicted - decoded, perf_counter() - predicted)
         return reply
 
@@ -311,6 +310,9 @@ def _plain(value: Any) -> Any:
     raise NotImplementedError(type(value).__name__)
 
 
+_encode_json = msgspec.json.Encoder(enc_hook=_plain).encode
+
+
 def _predictions(result: Any) -> list[float] | None:
     """The numbers that were predicted, one for each row; None where the result has another form."""
     if isinstance(result, dict):
@@ -365,7 +367,7 @@ def _checked_headers(extra: dict[Any, Any], reply: Reply) -> dict[str, str]:
     return kept
 
 
-def _error_reply(number: int, error: BaseException) -> Reply:
+def failed(number: int, error: BaseException) -> Reply:
     """The error response: the model's words where the client is at fault, ours where the model is."""
     status, body, sentence = _classified(error)
     if status >= 500 and not isinstance(error, RequestError):

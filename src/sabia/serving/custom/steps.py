@@ -29,9 +29,11 @@ class Steps:
         self._model = model
         sdk = sys.modules.get("kserve.model")
         base = getattr(sdk, "Model", None)
-        own_call = getattr(type(model), "__call__", None)
+        own_call = inspect.getattr_static(type(model), "__call__", None)
         self._in_order = base is not None and own_call is base.__call__
-        self._passing = {getattr(base, name, None) for name in ("preprocess", "postprocess")} if self._in_order else set()
+        self._passing = (
+            {getattr(base, name, None) for name in ("preprocess", "postprocess")} if self._in_order else set()
+        )
         methods = [getattr(type(model), name, None) for name in _HANDLERS]
         if not self._in_order:
             methods.append(own_call)
@@ -51,7 +53,8 @@ class Steps:
         return result, dict(extra or {})
 
     async def _take_in_order(self, payload: Any, headers: dict[str, str], *, explain: bool) -> Outcome:
-        model, extra = self._model, {}
+        model = self._model
+        extra: dict[str, str] = {}
         more = (extra,) if model.required_response_headers else ()
         if not self._is_passing(model.preprocess):
             payload = await self._settled(model.preprocess(payload, headers))

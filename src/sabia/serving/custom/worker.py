@@ -21,7 +21,7 @@ import uvloop
 
 from sabia.serving.custom import frames, sources
 from sabia.serving.custom.frames import Call, Reply, Started, Tensor
-from sabia.serving.custom.handler import Handler
+from sabia.serving.custom.handler import Handler, failed
 from sabia.serving.custom.slots import Slots
 from sabia.serving.custom.steps import Steps, continued
 from sabia.serving.errors import DeadlineExceeded
@@ -136,6 +136,8 @@ class _Calls(asyncio.Protocol):
                 waited = work.send(None)
             except StopIteration as end:
                 frames.append(replies, end.value)
+            except BaseException as error:  # noqa: BLE001  the model raised something that ends no process of its own
+                frames.append(replies, failed(call.number, error))
             else:
                 self._tasks[call.number] = self._loop.create_task(self._finish(call.number, continued(work, waited)))
             if self._calls and perf_counter() > until:
@@ -160,8 +162,10 @@ class _Calls(asyncio.Protocol):
         try:
             try:
                 reply = await work
-            except asyncio.CancelledError:
-                reply = _cancelled(number)
+            except BaseException as error:  # noqa: BLE001  beside a cancellation, what the model itself raised
+                task = self._tasks.get(number)
+                expired = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+                reply = _cancelled(number) if expired else failed(number, error)
             self._transport.write(frames.encode(reply))
         finally:
             del self._tasks[number]

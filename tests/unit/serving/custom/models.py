@@ -135,6 +135,22 @@ class Troubles(kserve.Model):
     def do_exit(self) -> Any:
         raise SystemExit(3)
 
+    def do_cancel(self) -> Any:
+        raise asyncio.CancelledError
+
+    def do_interrupt(self) -> Any:
+        raise KeyboardInterrupt
+
+    def do_later(self) -> Any:
+        """Return something to await, though nothing about the class says so."""
+
+        async def later() -> Any:
+            async with asyncio.timeout(5):
+                await asyncio.sleep(0.01)
+            return {"predictions": [3.0]}
+
+        return later()
+
     def do_huge(self) -> Any:
         return {"predictions": "x" * (80 * 1024 * 1024)}
 
@@ -155,6 +171,10 @@ class Awaits(kserve.Model):
 
     async def predict(self, payload: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
         seconds = payload["instances"][0]
+        if seconds == -2:
+            raise asyncio.CancelledError
+        if seconds == -3:
+            raise KeyboardInterrupt
         if seconds < 0:
             await asyncio.Event().wait()
         await asyncio.sleep(seconds)

@@ -81,6 +81,27 @@ def test_awaiting_requests_run_at_once_and_one_that_never_ends_meets_its_deadlin
         eventually(lambda: server.app.waiting == 0)
 
 
+@pytest.mark.parametrize("raised", [-2, -3], ids=["cancelled", "interrupted"])
+def test_an_awaiting_model_that_raises_what_ends_a_loop_costs_its_request_alone(raised: int) -> None:
+    with served(Awaits("awaits")) as server:
+        response = server.predict("awaits", raised)
+        assert (response.status_code, response.json()) == (500, FAILED)
+        assert server.predict("awaits", 0).status_code == 200
+        assert server.value("sabia_worker_restarts_total", model="awaits", version="0.0", reason="died") == 0
+
+
+def test_a_response_does_not_wait_for_the_request_behind_it() -> None:
+    with served(Troubles()) as server:
+        server.predict("troubles", "answer")
+        before, ended = monotonic(), []
+        first, second = (_beside(server, "wait", 0.4) for _ in range(2))
+        for each in (first, second):
+            each.add_done_callback(lambda _: ended.append(monotonic() - before))
+        assert (first.result().status_code, second.result().status_code) == (200, 200)
+        eventually(lambda: len(ended) == 2)
+        assert ended[1] - ended[0] > 0.2
+
+
 def test_several_processes_share_the_requests() -> None:
     with served(Troubles(), settings=Settings(workers=2)) as server:
         with ThreadPoolExecutor(8) as executor:
