@@ -1,7 +1,7 @@
 """The steps of a model: its own code, in the order of KServe's `Model.__call__`.
 
-KServe's method feeds histograms that nobody reads in the process of a model, which takes longer than a small model
-itself; so its steps are taken here. A class with a `__call__` of its own is called.
+KServe's method feeds histograms of its process, which are never exported from here and cost more than a small model
+itself; so its steps are taken without it. A class with a `__call__` of its own is called.
 """
 
 from __future__ import annotations
