@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from sabia.api import load, open_store, publish, serve
+    from sabia.api import import_model, load, open_store, publish, serve
     from sabia.client import Client, RequestFailed, ServerUnavailable
     from sabia.contract.layout import Version
     from sabia.contract.manifest import Manifest
@@ -48,6 +48,7 @@ else:
         "Version": "sabia.contract.layout",
         "claim": "sabia.registry.claim",
         "draft": "sabia.publishing.drafting",
+        "import_model": "sabia.api",
         "load": "sabia.api",
         "open_store": "sabia.api",
         "publish": "sabia.api",
@@ -92,6 +93,7 @@ __all__ = [
     "__version__",
     "claim",
     "draft",
+    "import_model",
     "load",
     "open_store",
     "publish",

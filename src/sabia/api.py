@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sabia.contract.layout import Version, version_prefix
@@ -115,6 +116,70 @@ def publish(  # noqa: PLR0913  what is known of a model
     if progress is not None:
         progress(f"{name} {published.manifest.version}: {published.change}")
     return published
+
+
+def import_model(  # noqa: PLR0913  what is known of a model
+    path: str | Path,
+    *,
+    store: str | Store | None = None,
+    name: str,
+    reference: Any,
+    expected: Any = None,
+    tolerance: float | None = None,
+    target: str | None = None,
+    primary: str | None = None,
+    roles: Mapping[str, str] | None = None,
+    classes: Sequence[str | int] = (),
+    run_code: bool = False,
+    progress: Progress | None = None,
+) -> Published:
+    """Publish a model file of another tool as a version, once it gives the expected answers.
+
+    ONNX is published as it is; anything else is loaded and converted, as `publish` does.
+
+    Args:
+        path: an ONNX file, with its weights in it or beside it; an MLflow model directory; a file of XGBoost (`.ubj`,
+            `.json`), LightGBM (`.lgb`, `.txt`), CatBoost (`.cbm`) or skops (`.skops`); a pickle (`.pkl`, `.joblib`).
+        store: an open store, or its URL; without it, the one that `SABIA_STORE` names, else the running stack's.
+        name: the model's name.
+        reference: training rows: the path of a Parquet, CSV or .npz file, a DataFrame of pandas or polars, an Arrow
+            table, or arrays by name. They have a column for each input, or for each feature of a single matrix.
+        expected: the right answers for these rows, likewise, with a column for each output.
+        tolerance: the largest distance to an expected number, or share of it where it is larger than 1; 1e-4 by
+            default.
+        target: what the model predicts. Unless the model is ONNX, the column of `reference` that holds it, which is not
+            needed where an MLflow signature names one output.
+        primary: the output of an ONNX model that versions are compared by, where there are several.
+        roles: of its outputs, by name, where the graph does not show them.
+        classes: of its outputs, in the model's order.
+        run_code: whether a pickle, an MLflow model that is one, or a skops file of other types than data may be loaded.
+            That runs its code in this process, once; the version itself stays data.
+        progress: called with a line for each step, such as `print`.
+
+    Raises:
+        SabiaError: the model or the rows cannot be read, do not fit each other, or give other answers; the model cannot
+            be converted truly, or runs code; or the store failed. Nothing was numbered.
+    """
+    from sabia.publishing.drafting import newest_bins  # noqa: PLC0415  an extra
+    from sabia.publishing.importing import draft, interface, session  # noqa: PLC0415
+    from sabia.registry.claim import publish as claim  # noqa: PLC0415
+    from sabia.serving.inference.loading import check_draft  # noqa: PLC0415
+
+    by_name = {output: interface.check_role(role) for output, role in (roles or {}).items()}
+    opened = _default_store() if store is None else _store(store)
+    with draft.imported(
+        name,
+        Path(path),
+        reference=reference,
+        expected=expected,
+        choices=interface.Choices(primary, by_name, list(classes), target),
+        tolerance=session.TOLERANCE if tolerance is None else tolerance,
+        bins=newest_bins(opened, name),
+        run_code=run_code,
+        log=progress or (lambda _: None),
+    ) as drafted:
+        check_draft(drafted)
+        return claim(opened, drafted)
 
 
 def load(source: str | Store, name: str | None = None, version: str | Version | None = None) -> Loaded:

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python.md").read_text()
-PUBLISH, PREDICT, SERVE, ASK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PUBLISH, IMPORT, PREDICT, SERVE, ASK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def run(folder: Path, code: str) -> list[str]:
@@ -63,7 +63,7 @@ def _is_ready(port: int) -> bool:
 
 
 def test_the_examples_are_typed(tmp_path: Path) -> None:
-    scripts = {"one.py": PUBLISH + PREDICT + ASK, "two.py": SERVE}
+    scripts = {"one.py": PUBLISH + IMPORT + PREDICT + ASK, "two.py": SERVE}
     for name, code in scripts.items():
         (tmp_path / name).write_text(code)
     files = [str(tmp_path / name) for name in scripts]
@@ -82,6 +82,13 @@ def test_a_model_is_published_and_predicts_in_this_process(folder: Path, printed
 def test_publishing_again_finds_the_version(folder: Path, printed: list[str]) -> None:
     assert printed
     assert run(folder, PUBLISH)[-1].startswith("1.0 nothing changed ")
+
+
+def test_a_file_is_imported(folder: Path, printed: list[str]) -> None:
+    assert printed
+    version, accuracy = run(folder, PUBLISH + IMPORT)[-1].split()
+    assert version == "1.0"
+    assert float(accuracy) > 0.9
 
 
 def test_a_server_predicts_what_a_notebook_does(folder: Path, port: int) -> None:

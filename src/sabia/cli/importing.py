@@ -15,8 +15,8 @@ def import_model(
     model: Annotated[
         Path,
         typer.Argument(
-            help="An ONNX file, an MLflow model directory of the ONNX flavor, or a file of XGBoost (.ubj, .json), "
-            "LightGBM (.lgb, .txt), CatBoost (.cbm) or skops.",
+            help="An ONNX file, an MLflow model directory, or a file of XGBoost (.ubj, .json), LightGBM (.lgb, .txt), "
+            "CatBoost (.cbm) or skops; with --run-code a pickle (.pkl, .joblib).",
             exists=True,
         ),
     ],
@@ -45,7 +45,9 @@ def import_model(
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", help="What the model predicts; unless it is ONNX, the column of --reference that holds it."
+            "--target",
+            help="What the model predicts; unless it is ONNX, the column of --reference that holds it, or the output "
+            "that an MLflow signature names.",
         ),
     ] = None,
     primary: Annotated[
@@ -57,28 +59,35 @@ def import_model(
     classes: Annotated[
         str | None, typer.Option("--classes", help="The classes in the model's order, divided by commas.")
     ] = None,
+    run_code: Annotated[
+        bool,
+        typer.Option(
+            "--run-code",
+            help="Load a model that is not data, such as a pickle: its code runs here, once; the version stays data.",
+        ),
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Publish a model file of another tool as a version, once it gives the expected answers."""
-    from sabia.publishing.drafting import newest_bins
-    from sabia.publishing.importing import draft, session
-    from sabia.registry.claim import publish
-    from sabia.serving.inference.loading import check_draft
+    from sabia import api
+    from sabia.publishing.importing.draft import choices_of
 
-    opened = open_store(store, make=True)
-    with draft.imported(
-        name,
+    choices = choices_of(primary=primary, roles=role or [], classes=classes, target=target)
+    published = api.import_model(
         model,
+        store=open_store(store, make=True),
+        name=name,
         reference=reference,
         expected=expected,
-        choices=draft.choices_of(primary=primary, roles=role or [], classes=classes, target=target),
-        tolerance=session.TOLERANCE if tolerance is None else tolerance,
-        bins=newest_bins(opened, name),
-        log=log,
-    ) as found:
-        check_draft(found)
-        published = publish(opened, found)
+        tolerance=tolerance,
+        target=choices.target,
+        primary=choices.primary,
+        roles=choices.roles,
+        classes=choices.classes,
+        run_code=run_code,
+        progress=log,
+    )
     manifest = published.manifest
     if as_json:
         print_json(

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import convert_sklearn
@@ -18,6 +17,7 @@ from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.publishing.model import Array, TrainedModel
+from sabia.runtime import open_session
 
 OPSET = {"": 17, "ai.onnx.ml": 1}
 
@@ -69,7 +69,7 @@ def _finish(converted: onnx.ModelProto, *, clip: bool, double: bool) -> None:
 
 def run(model_bytes: bytes, features: Array) -> Array:
     """The served model's predictions, shape (rows,), for features of shape (rows, columns)."""
-    session = onnxruntime.InferenceSession(model_bytes, providers=["CPUExecutionProvider"])
+    session = open_session(model_bytes, threads=0)
     dtype = np.float64 if session.get_inputs()[0].type == "tensor(double)" else np.float32
     (prediction,) = session.run([OUTPUT], {INPUT: features.astype(dtype)})
     return np.asarray(prediction, dtype=np.float64)

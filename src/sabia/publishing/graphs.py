@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
+
+from sabia.runtime import open_session
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -104,16 +105,8 @@ class Graph:
         return model
 
 
-def session(model: bytes | Path) -> onnxruntime.InferenceSession:
-    """A session over a model in memory or in a file; quiet, since what it logs the caller raises."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    source = str(model) if isinstance(model, Path) else model
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
 def run(model: bytes | Path, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """The outputs of a model by name, for inputs by name."""
-    opened = session(model)
+    opened = open_session(model, threads=0)
     names = [each.name for each in opened.get_outputs()]
     return dict(zip(names, opened.run(names, dict(inputs)), strict=True))

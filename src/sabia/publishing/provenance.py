@@ -19,7 +19,9 @@ LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx")
 BOOSTERS = ("catboost", "lightgbm", "xgboost")
 
 
-def provenance(dataset: Dataset | None, model: bytes | None = None, estimator: Sequence[str] = ()) -> Provenance:
+def provenance(
+    dataset: Dataset | None, model: bytes | onnx.ModelProto | None = None, estimator: Sequence[str] = ()
+) -> Provenance:
     """The provenance of a version trained on these rows, by the code and the libraries of this process.
 
     `estimator` are the classes of what was trained; the opsets are those of the ONNX `model`, if it is given.
@@ -27,7 +29,8 @@ def provenance(dataset: Dataset | None, model: bytes | None = None, estimator: S
     packages = {name.partition(".")[0] for name in estimator}
     opset = OPSET
     if model is not None:
-        opset = {each.domain: each.version for each in onnx.load_model_from_string(model).opset_import}
+        proto = onnx.load_model_from_string(model) if isinstance(model, bytes) else model
+        opset = {each.domain: each.version for each in proto.opset_import}
     return Provenance(
         dataset=dataset,
         git=git(),

@@ -38,13 +38,16 @@ def _histogram(values: Array, edges: Array) -> Histogram:
 
 
 def reference_of(signature: Signature, frame: Frame, answers: Arrays) -> Reference:
-    """The reference of training rows as a table, and of the served model's answers for them by output."""
+    """The reference of training rows as a table, and of the served model's answers for them by output.
+
+    The table has a column for each input that has one value a row; tensors have no histogram.
+    """
     bins = signature.bins
     counts = bins.counts(answers[signature.primary]).tolist()
     classes = list(bins.classes) if bins.kind == "classes" else None
     return build(
-        rows=frame.rows,
-        features={each.name: _of_column(each, frame.column(each.name)) for each in signature.inputs},
+        rows=len(answers[signature.primary]),
+        features={each.name: _of_column(each, frame.column(each.name)) for each in signature.inputs if each.is_scalar},
         prediction=Histogram(bins.inner_edges.tolist(), counts, categories=classes),
     )
 
@@ -61,5 +64,6 @@ def _of_column(described: Input, column: Column) -> Histogram:
         return Histogram([], [len(known)], missing=missing)
     numbers = known.astype(np.float64)
     quantiles = np.linspace(0, 1, FEATURE_BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(numbers, quantiles)) if len(numbers) else np.empty(0)
+    finite = numbers[np.isfinite(numbers)]
+    edges = np.unique(np.quantile(finite, quantiles)) if len(finite) else np.empty(0)
     return Histogram(edges.tolist(), counts_of(edges, numbers).tolist(), missing=missing)

@@ -91,14 +91,20 @@ def _values(described: Input, column: Column) -> NDArray[Any]:
 
 
 def bins_of(output: Output, training: Arrays, inherited: Bins | None) -> Bins:
-    """The bins of the primary output: the model's own when they fit, else from its range, or from training answers."""
+    """The bins of the primary output: the model's own when they fit, else from its range, or from training answers.
+
+    Bins of values hold as many training rows each; those of vectors, by their length.
+    """
     found = bins_for(output)
     if inherited is not None and fits(inherited, output):
         return inherited
     if found is not None:
         return found
     values = np.asarray(training[output.name], dtype=np.float64)
-    quantiles = np.unique(np.quantile(values, np.linspace(0, 1, _VALUE_BINS + 1)[1:-1]))
+    if values.ndim > 1:
+        values = np.linalg.norm(values.reshape(len(values), -1), axis=1)
+    finite = values[np.isfinite(values)]
+    quantiles = np.unique(np.quantile(finite, np.linspace(0, 1, _VALUE_BINS + 1)[1:-1])) if len(finite) else np.empty(0)
     return Bins(kind="edges", edges=quantiles.tolist())
 
 
@@ -106,7 +112,8 @@ def fits(bins: Bins, output: Output) -> bool:
     """Whether an output of this role can be counted in such bins."""
     if output.role == "label":
         return bins.kind == "classes" and bins.classes == output.classes
-    return bins.kind == "equal" if output.role == "probability" else bins.kind == "edges"
+    kinds = {"probability": "equal", "value": "edges", "vector": "edges"}
+    return bins.kind == kinds.get(output.role, "none")
 
 
 def check_names(kind: str, given: Sequence[Input] | Sequence[Output], own: Sequence[Input] | Sequence[Output]) -> None:

@@ -336,20 +336,6 @@ def test_what_is_not_onnx_is_refused(tmp_path: Path, rows: Path, content: bytes,
     assert refusal(tmp_path / "net.onnx", rows).startswith(sentence)
 
 
-@pytest.mark.parametrize(
-    ("flavors", "sentence"),
-    [
-        ("  sklearn:\n    pickled_model: model.pkl", "m holds an MLflow model of the flavor sklearn, which runs code"),
-        ("  onnx:\n    data: model.onnx", "m has no file model.onnx, which its MLmodel names."),
-        ("  onnx:\n    data: ../n.onnx", "m/MLmodel names no ONNX file inside the directory."),
-        ("", "m/MLmodel is not the description of an MLflow model."),
-    ],
-    ids=["code", "missing", "outside", "no flavors"],
-)
-def test_other_mlflow_directories_are_refused(tmp_path: Path, rows: Path, flavors: str, sentence: str) -> None:
-    assert refusal(an_mlflow_directory(tmp_path / "m", flavors), rows).startswith(sentence)
-
-
 def test_other_directories_are_refused(tmp_path: Path, rows: Path) -> None:
     (tmp_path / "d").mkdir()
     assert refusal(tmp_path / "d", rows).startswith("d is a directory without MLmodel;")

@@ -7,14 +7,19 @@ ImportRefused
 ├── UnreadableRows      a table or an array file is not of a known format
 ├── RowsRefused         the rows do not fit the model's inputs or outputs
 ├── MissingLibrary      the library of the format is not installed
+├── MissingModule       a module that the model was saved with is not installed
 ├── AnswersDiffer       the model does not give the expected answers
-└── CodeRefused         the format runs code when it is loaded
+└── CodeRefused         the format runs code when it is loaded, which was not allowed
 ```
 """
 
 from __future__ import annotations
 
+import re
+
 from sabia.errors import SabiaError
+
+_PATH = re.compile(r"(?:/[^\s/:'\"]+)+")
 
 
 class ImportRefused(SabiaError):
@@ -65,9 +70,25 @@ class MissingLibrary(ImportRefused):
         super().__init__(f"{name} is of {library}'s format; install sabia[{library.lower()}].")
 
 
-class CodeRefused(ImportRefused):
-    """The format runs code when it is loaded."""
+class MissingModule(ImportRefused):
+    """A module that the model was saved with is not installed."""
 
-    def __init__(self, name: str, kind: str, remedy: str, *, certain: bool = True) -> None:
-        runs = "which runs code when it is loaded" if certain else "which may run code when they are loaded"
-        super().__init__(f"{name} holds {kind}, {runs}; {remedy}.")
+    def __init__(self, name: str, module: str) -> None:
+        super().__init__(f"{name} needs the module {module!r}, which is not installed here.")
+
+
+class CodeRefused(ImportRefused):
+    """The format runs code when it is loaded, which was not allowed; `runs` is the code."""
+
+    def __init__(self, name: str, kind: str, runs: str, *, certain: bool = True) -> None:
+        loads = "which runs code when it is loaded" if certain else "which may run code when they are loaded"
+        super().__init__(
+            f"{name} holds {kind}, {loads}; if you trust it, --run-code (in Python run_code=True) runs {runs} here, "
+            "once, and the version itself stays data."
+        )
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error of another library, without paths of this machine and without its last dot."""
+    line = _PATH.sub("", str(error)).strip().partition("\n")[0].strip().rstrip(".")
+    return line[:300] or type(error).__name__

@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto
 
 from sabia.contract.signature import ROLES, SCALAR, DType, Input, Output, Role, Values
 from sabia.contract.tensors import INPUT, OUTPUT
+from sabia.publishing.frames import Column, Frame
 from sabia.publishing.importing import checks, surgery
 from sabia.publishing.importing.checks import Value
 from sabia.publishing.importing.errors import RowsRefused, UnsupportedModel
@@ -132,13 +133,18 @@ def finish_outputs(proto: ModelProto, answers: Arrays, ends: Ends, choices: Choi
     return final, OUTPUT if scalar else primary
 
 
-def edges_of(values: Array) -> list[float]:
-    """The inner edges of bins with as many rows each, for numbers of shape (rows,) or vectors of (rows, length)."""
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.ndim > 1:
-        numbers = np.linalg.norm(numbers.reshape(len(numbers), -1), axis=1)
-    finite = numbers[np.isfinite(numbers)]
-    return np.unique(np.quantile(finite, np.linspace(0, 1, 21)[1:-1])).tolist() if len(finite) else []
+def columns_of(ends: Ends) -> Frame:
+    """The inputs that have one value a row, as a table of what the graph is fed."""
+    matrix = ends.feed.get(INPUT) if [*ends.feed] == [INPUT] and ends.inputs[0].name != INPUT else None
+    columns = []
+    for at, each in enumerate(ends.inputs):
+        if each.is_scalar:
+            values = ends.feed[each.name].reshape(-1) if matrix is None else matrix[:, at]
+            null = np.isnan(values) if each.is_float else np.zeros(len(values), dtype=np.bool_)
+            if each.nullable and not each.is_float:
+                null = np.array([value == each.fill for value in values.tolist()])
+            columns.append(Column(each.name, each.dtype, values, null))
+    return Frame(columns, None)
 
 
 def _feature_names(values: list[Value], rows: Rows) -> list[str] | None:

@@ -1,40 +1,116 @@
-"""Estimators in files of XGBoost, LightGBM, CatBoost and skops. Loading one runs no code of the file."""
+"""Estimators in files of XGBoost, LightGBM, CatBoost and skops, and in pickles.
+
+Only a pickle, and a skops file of types that are not known to be data, runs code when it is loaded: never unless the
+caller allows it.
+"""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sabia.publishing.importing.errors import CodeRefused, MissingLibrary, RowsRefused, UnreadableModel
+from sabia.publishing.importing.errors import (
+    CodeRefused,
+    ImportRefused,
+    MissingLibrary,
+    MissingModule,
+    RowsRefused,
+    UnreadableModel,
+    reason_of,
+)
 
 # Types outside skops's own list that scikit-learn's trees need; all of it is data.
-TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor", "sklearn.tree._tree.Tree")
+TRUSTED = (
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+    # MLflow saves LightGBM's estimators so; their state is a text that LightGBM parses.
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+)
+# A compressed file is not a model if it unpacks to more than this, and to more than 20 times its size.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 20
+# Types that are named in the sentence that refuses a skops file.
+_SHOWN = 6
 # A model of CatBoost starts so.
 _CATBOOST = b"CBM1"
 
 
 def is_native(given: Path) -> bool:
     """Whether the name of a file is one of these formats."""
-    return given.is_file() and given.suffix in _LOADERS
+    return given.is_file() and given.suffix in _SUFFIXES
 
 
-def load(given: Path) -> Any:
+def load(given: Path, *, library: str | None = None, run_code: bool = False) -> Any:
     """The fitted estimator, or the booster, of a file.
+
+    Args:
+        given: the file.
+        library: whose file it is, in lower case; by default its suffix says so.
+        run_code: whether a file that is not data may be loaded.
 
     Raises:
         UnreadableModel: the file is truncated, or of another library.
-        MissingLibrary: the library is not installed.
-        CodeRefused: a skops file with types that are not known to be data.
+        MissingLibrary, MissingModule: a library is not installed.
+        CodeRefused: it is not data, and `run_code` is false.
     """
-    library, loader = _LOADERS[given.suffix]
+    library = library or _SUFFIXES[given.suffix]
+    if library == _PICKLE:
+        return pickled(given, run_code=run_code)
+    if library == "skops":
+        return skops(given, run_code=run_code)
+    name, loader = _LOADERS[library]
+    return _loaded(given, name, lambda: loader(given))
+
+
+def skops(given: Path, *, run_code: bool = False) -> Any:
+    """The estimator of a skops file.
+
+    Raises:
+        UnreadableModel, MissingLibrary, MissingModule, CodeRefused: as in `load`.
+    """
+    return _loaded(given, "skops", lambda: _skops(given, run_code=run_code))
+
+
+def pickled(given: Path, *, run_code: bool, flavor: str | None = None) -> Any:
+    """What a pickle makes, of pickle, cloudpickle or joblib: the code in it runs.
+
+    `flavor` is that of the MLflow model whose file it is, if any.
+
+    Raises:
+        CodeRefused: `run_code` is false.
+        MissingModule: it needs a module that is not installed.
+        UnreadableModel: it cannot be loaded.
+    """
+    if not run_code:
+        kind = "a pickle" if flavor is None else f"an MLflow model of the flavor {flavor} as a pickle"
+        raise CodeRefused(given.name, kind, "it")
+    import joblib  # noqa: PLC0415  scikit-learn brings it
+
     try:
-        return loader(given)
-    except ImportError as error:
-        raise MissingLibrary(given.name, library) from error
-    except (CodeRefused, UnreadableModel):
+        return joblib.load(given)
+    except ModuleNotFoundError as error:
+        raise MissingModule(given.name, error.name or "") from error
+    except Exception as error:  # what its code raises
+        raise UnreadableModel(given.name, f"cannot be loaded as a pickle: {reason_of(error)}") from error
+
+
+def _loaded(given: Path, library: str, loader: Callable[[], Any]) -> Any:
+    try:
+        return loader()
+    except ImportRefused:
         raise
+    except ImportError as error:
+        module = error.name or library.lower()
+        raise (
+            MissingLibrary(given.name, library)
+            if module.partition(".")[0] == library.lower()
+            else MissingModule(given.name, module)
+        ) from error
     except Exception as error:  # each library raises its own, of any kind
         raise UnreadableModel(given.name, f"is truncated, or not a model of {library}") from error
 
@@ -53,18 +129,22 @@ def columns_of(estimator: Any, given: Sequence[str], rows: str) -> list[str]:
             raise RowsRefused(rows, f"has {len(given)} columns beside the target; the model takes {count}")
         _give_names(estimator, list(given))
         return list(given)
-    missing = [name for name in named if name not in given]
-    if missing:
-        raise RowsRefused(rows, f"has no column {missing[0]!r}, which the model takes")
-    return named
+    # LightGBM writes a space in a name as "_".
+    written = {name.replace(" ", "_"): name for name in given} if _library(estimator) == "lightgbm" else {}
+    found = [name if name in given else written.get(name) for name in named]
+    if None in found:
+        raise RowsRefused(rows, f"has no column {named[found.index(None)]!r}, which the model takes")
+    return [name for name in found if name is not None]
 
 
 def _xgboost(given: Path) -> Any:
     import xgboost  # noqa: PLC0415  an extra
 
     content = given.read_bytes()
-    if given.suffix == ".json" and "learner" not in json.loads(content):
-        raise UnreadableModel(given.name, "is JSON, but not a model of XGBoost")
+    if given.suffix == ".json":
+        document = json.loads(content)
+        if not isinstance(document, dict) or "learner" not in document:
+            raise UnreadableModel(given.name, "is JSON, but not a model of XGBoost")
     if not content.startswith(b"{"):
         raise UnreadableModel(given.name, "is truncated, or not a model of XGBoost")
     return xgboost.Booster(model_file=str(given))
@@ -90,23 +170,36 @@ def _catboost(given: Path) -> Any:
     return kind().load_model(str(given))
 
 
-def _skops(given: Path) -> Any:
-    import skops.io  # noqa: PLC0415  an extra
+def _skops(given: Path, *, run_code: bool) -> Any:
+    from skops import io  # noqa: PLC0415  an extra
 
-    untrusted = sorted(set(skops.io.get_untrusted_types(file=given)) - set(TRUSTED))
-    if untrusted:
-        remedy = "load it where you trust it and pass the estimator to sabia.publish"
-        raise CodeRefused(given.name, f"types that are not trusted ({', '.join(untrusted)})", remedy, certain=False)
-    return skops.io.load(given, trusted=list(TRUSTED))
+    with zipfile.ZipFile(given) as archive:
+        unpacked = sum(each.file_size for each in archive.infolist())
+    if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * given.stat().st_size):
+        raise UnreadableModel(given.name, f"unpacks to {unpacked:,} bytes, more than a model does")
+    untrusted = sorted(set(io.get_untrusted_types(file=given)) - set(TRUSTED))
+    if untrusted and not run_code:
+        named = ", ".join(untrusted[:_SHOWN]) + (", ..." if len(untrusted) > _SHOWN else "")
+        raise CodeRefused(given.name, f"types that are not trusted ({named})", "their code", certain=False)
+    return io.load(given, trusted=[*TRUSTED, *untrusted])
 
 
 _LOADERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
-    ".ubj": ("XGBoost", _xgboost),
-    ".json": ("XGBoost", _xgboost),
-    ".lgb": ("LightGBM", _lightgbm),
-    ".txt": ("LightGBM", _lightgbm),
-    ".cbm": ("CatBoost", _catboost),
-    ".skops": ("skops", _skops),
+    "xgboost": ("XGBoost", _xgboost),
+    "lightgbm": ("LightGBM", _lightgbm),
+    "catboost": ("CatBoost", _catboost),
+}
+_PICKLE = "pickle"
+_SUFFIXES = {
+    ".ubj": "xgboost",
+    ".json": "xgboost",
+    ".lgb": "lightgbm",
+    ".txt": "lightgbm",
+    ".cbm": "catboost",
+    ".skops": "skops",
+    ".pkl": _PICKLE,
+    ".pickle": _PICKLE,
+    ".joblib": _PICKLE,
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from sabia import runtime
 from sabia.publishing.importing.errors import AnswersDiffer, RowsRefused, UnsupportedModel
 from sabia.publishing.importing.tables import Rows
 
@@ -31,11 +32,8 @@ def open_session(model: Path) -> onnxruntime.InferenceSession:
     Raises:
         UnsupportedModel: ONNX Runtime cannot load it; the reason is in one sentence.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return runtime.open_session(model)
     except Exception as error:  # its classes have no common base of their own
         raise UnsupportedModel(_reason(str(error))) from error
 

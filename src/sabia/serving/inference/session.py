@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from sabia import runtime
 from sabia.contract.signature import Input, Output, Signature
 from sabia.contract.tensors import INPUT
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed
@@ -54,14 +55,9 @@ def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
     Raises:
         LoadFailed: ONNX Runtime cannot load it.
     """
-    options = onnxruntime.SessionOptions()
-    # One row is microseconds of work; a pool of threads would cost more than it saves, and fight other workers.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    source = str(model) if isinstance(model, Path) else model
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        # One row is microseconds of work; a pool of threads would cost more than it saves, and fight other workers.
+        return runtime.open_session(model, threads=1)
     except Exception as error:  # ONNX Runtime's classes have no common base of their own
         raise LoadFailed("model.onnx is not a model that ONNX Runtime can load.") from error
 
