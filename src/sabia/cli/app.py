@@ -14,9 +14,13 @@ def run(command: Callable[..., Any] | typer.Typer, name: str, arguments: list[st
     Raises:
         SabiaError: the command failed.
     """
-    group = command if isinstance(command, typer.Typer) else _alone(command, name)
+    # A group of one command is still called by the command's name, which typer's own choice would drop.
+    if isinstance(command, typer.Typer):
+        parser: Callable[..., Any] = typer.main.get_group(command)
+    else:
+        parser = typer.main.get_command(_alone(command, name))
     try:
-        typer.main.get_command(group)(args=arguments, prog_name=f"sabia {name}")
+        parser(args=arguments, prog_name=f"sabia {name}")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0

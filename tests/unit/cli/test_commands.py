@@ -222,6 +222,13 @@ def test_deploying_code_needs_an_image_and_a_class_of_it(sabia: Sabia, arguments
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
 
 
+def test_labels_are_added_from_a_file(sabia: Sabia, tmp_path: Path) -> None:
+    """Also a group of one command is called by its name."""
+    (tmp_path / "labels.csv").write_text("request_id,label\na,1\nb,0\n")
+    assert facts(sabia("labels", "add", MODEL, "labels.csv", "--json")) == {"model": MODEL, "labels": 2, "new": 2}
+    assert sabia("labels", store=None).returncode == 2
+
+
 def test_every_error_of_ours_has_an_exit_code() -> None:
     modules = [f"sabia.{path.parent.name}.errors" for path in Path(sabia_package.__file__).parent.glob("*/errors.py")]
     assert len(modules) > 5
