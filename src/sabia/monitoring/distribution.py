@@ -11,18 +11,19 @@ import numpy as np
 from sabia.contract import errors
 from sabia.contract import reference as references
 from sabia.contract.bins import bins_of
-from sabia.contract.inferencelog import feature_columns
+from sabia.contract.inferencelog import feature_columns, input_columns, prediction_columns
 from sabia.contract.manifest import REFERENCE_FILE, Manifest
 from sabia.contract.reference import Histogram, Reference
 from sabia.contract.signature import Input, Output
 from sabia.monitoring import drift, queries
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import InvalidReference
-from sabia.monitoring.sql import category_number, class_number, norm, number
+from sabia.monitoring.sql import category_number, class_number, norm, number, present
 from sabia.registry.verification import Artifact
 
 PREDICTION = "prediction"
 OTHER, MISSING = "other", "missing"
+_HASHED = "is logged as a hash"
 
 
 def reference_of(artifact: Artifact) -> Reference | None:
@@ -112,7 +113,8 @@ class Distribution:
         by_day: rows by bin, by day (ISO text).
         total: rows by bin, of all days.
         drift: the comparison with the training rows.
-        unwatched: by reason, the inputs that cannot be compared.
+        unwatched: by reason, the inputs that cannot be compared, or the prediction.
+        logged: by input that the log has as it was, its column.
     """
 
     watched: list[Watched]
@@ -120,6 +122,7 @@ class Distribution:
     total: BinCounts
     drift: list[drift.FeatureDrift]
     unwatched: dict[str, list[str]] = field(default_factory=dict)
+    logged: dict[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -137,7 +140,14 @@ def distribution(archive: Archive, manifest: Manifest, reference: Reference | No
     }
     columns = [each.column for each in watched if each.column is not None]
     distinct = queries.distinct_rows(archive, manifest.version, columns) if columns else None
-    return Distribution(watched, by_day, total, drift.compare(pairs, distinct), unwatched)
+    return Distribution(watched, by_day, total, drift.compare(pairs, distinct), unwatched, _logged(archive, manifest))
+
+
+def _logged(archive: Archive, manifest: Manifest) -> dict[str, str]:
+    """The columns of single values that are neither hashed nor left out."""
+    in_log, columns = archive.columns_in("log"), input_columns(manifest.inputs)
+    scalars = [each.name for each in manifest.inputs if each.is_scalar and each.name in columns]
+    return {name: columns[name].name for name in scalars if not columns[name].digest and columns[name].name in in_log}
 
 
 def _watched(
@@ -151,23 +161,36 @@ def _watched(
     for each, column in zip(
         manifest.inputs, feature_columns(each.name for each in manifest.inputs).values(), strict=True
     ):
-        reason = _why_not(each, column in logged, each.name in reference.features)
-        if reason:
+        trained = reference.features.get(each.name)
+        reason = _why_not(each, column in logged, trained)
+        if reason or trained is None:
             unwatched.setdefault(reason, []).append(each.name)
         else:
-            watched.append(_watched_input(each, column, reference.features[each.name]))
-    watched.append(_watched_prediction(manifest.signature.primary_output, reference.prediction))
+            watched.append(_watched_input(each, column, trained))
+    if prediction_columns(manifest.signature).digest is not None:
+        unwatched.setdefault(_HASHED, []).append(PREDICTION)
+    else:
+        watched.append(_watched_prediction(manifest.signature.primary_output, reference.prediction))
     return watched, unwatched
 
 
-def _why_not(each: Input, logged: bool, known: bool) -> str:
+def _why_not(each: Input, logged: bool, trained: Histogram | None) -> str:
     if not each.is_scalar:
         return "is a tensor"
-    if each.log != "column":
-        return "is logged as a hash" if each.log == "hash" else "is not logged"
-    if not known:
+    if each.log == "none":
+        return "is not logged"
+    if each.log == "hash":
+        return _HASHED
+    if trained is None:
         return "has no distribution of training rows"
+    if _is_text(each, trained) and not each.nullable:
+        return "is text without categories" if each.dtype == "string" else _HASHED
     return "" if logged else "has no column in the log"
+
+
+def _is_text(each: Input, trained: Histogram) -> bool:
+    """Whether the values have no bins: only the share of missing ones can be compared."""
+    return each.dtype in ("string", "bytes") and trained.categories is None
 
 
 def _watched_input(each: Input, column: str, trained: Histogram) -> Watched:
@@ -176,6 +199,8 @@ def _watched_input(each: Input, column: str, trained: Histogram) -> Watched:
     if trained.categories is not None:
         expression = category_number(column, [str(category) for category in trained.categories])
         return Watched(name, column, expression, _indices(trained), trained, each.nullable)
+    if _is_text(each, trained):
+        return Watched(name, column, present(column), [], trained, each.nullable)
     edges = [_before(edge) for edge in trained.edges]
     limits = None
     if each.minimum is not None and each.maximum is not None:

@@ -198,7 +198,7 @@ def daily_histograms(
             f"WHERE version = {quoted(version)} AND status = 200 GROUP BY dt ORDER BY dt"
         ):
             counted = by_day.setdefault(str(day), DailyHistograms(str(day), rows, []))
-            counted.counts.extend(counts or {} for counts in maps)
+            counted.counts.extend(counts or {} for counts in maps if wanted)
     return list(by_day.values())
 
 

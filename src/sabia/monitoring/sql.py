@@ -35,6 +35,11 @@ def number(column: str, dtype: str) -> str:
     return f"nullif(TRY_CAST(\"{column}\" AS DOUBLE), 'nan'::DOUBLE)"
 
 
+def present(column: str) -> str:
+    """0 where a column of the log has a value, NULL where it has none."""
+    return f'CASE WHEN "{column}" IS NOT NULL THEN 0.0::DOUBLE END'
+
+
 def class_index(classes: Sequence[str], text: str, number: str) -> str:
     """The index of the class that a text or a number names, from 0; NULL for others.
 
@@ -73,7 +78,7 @@ def label_number(classes: Sequence[str]) -> str:
 
 def norm(column: str) -> str:
     """The Euclidean norm of a column of lists."""
-    return f'sqrt(list_sum(list_transform("{column}", value -> value * value)))::DOUBLE'
+    return f'sqrt(list_sum(list_transform("{column}", lambda value: value::DOUBLE * value)))'
 
 
 def _number_of(text: str) -> float | None:

@@ -39,7 +39,7 @@ def report_version(archive: Archive, artifact: Artifact) -> VersionReport:
     version = manifest.version
     traffic = queries.traffic(archive, version)
     rows = distribution(archive, manifest, reference_of(artifact))
-    assessed, skew = assess(archive, manifest), measure_skew(archive, artifact, rows.columns)
+    assessed, skew = assess(archive, manifest), measure_skew(archive, artifact, rows.logged)
     return VersionReport(
         version=version,
         digest=manifest.digest,
@@ -72,7 +72,10 @@ def report_version(archive: Archive, artifact: Artifact) -> VersionReport:
 
 def _notes(rows: Distribution, assessed: Assessment, skew: Skew | str) -> list[str]:
     """What the report cannot judge, and why."""
-    notes = [f"Drift of {_listed(names)} is unknown: each {reason}." for reason, names in rows.unwatched.items()]
+    notes = [
+        f"Drift of {_listed(names)} is unknown: {'each' if len(names) > 1 else 'it'} {reason}."
+        for reason, names in rows.unwatched.items()
+    ]
     if assessed.reason:
         notes.append(f"Quality is unknown: {assessed.reason}.")
     if isinstance(skew, str):

@@ -158,8 +158,8 @@ def test_what_cannot_be_watched_is_named_with_the_reason(store: Store, classifie
     rows, _ = penguins(60)
     write_typed_log(store, classifier, rows, scored(by_flipper(rows)))
     assert only(report(store, "penguins")).notes == [
-        "Drift of photo is unknown: each is a tensor.",
-        "Drift of ring is unknown: each is logged as a hash.",
+        "Drift of photo is unknown: it is a tensor.",
+        "Drift of ring is unknown: it is logged as a hash.",
         "Quality is unknown: no labels yet.",
         "Logged rows were not predicted again: not every input is in the log as it was.",
     ]
@@ -367,3 +367,55 @@ def test_the_page_and_the_document_show_every_kind_of_quality(
     for text in shown:
         assert text in page
     assert msgspec.json.decode(to_json(found), type=Report) == found
+
+
+def embedding(length: int | None, *inputs: Input) -> Signature:
+    """A model of vectors, which are counted by their norm."""
+    return Signature(
+        inputs=list(inputs),
+        outputs=[Output(name="embedding", dtype="float32", shape=[None, length], role="vector")],
+        primary="embedding",
+        bins=Bins(kind="edges", edges=[1.0, 2.0, 3.0]),
+    )
+
+
+CUSTOM = Evaluation(task="custom", rows=100, values={}, parity_max_error=None)
+
+
+def test_vectors_drift_by_their_norm(store: Store) -> None:
+    signature = embedding(2, Input(name="size", dtype="float64", minimum=0.0, maximum=1.0))
+    rows: Table = {"size": np.linspace(0, 1, 400).tolist()}
+    vectors = np.column_stack([np.linspace(0, 4, 400), np.zeros(400)])
+    manifest = published(store, "vectors", signature, rows, vectors.tolist(), CUSTOM)
+    write_typed_log(store, manifest, rows, {"scores": vectors.tolist()})
+    same = only(report(store, "vectors"))
+    (prediction,) = (each for each in same.drift if each.name == "prediction")
+    assert (prediction.counts, prediction.drifted) == (prediction.expected, False)
+    write_typed_log(store, manifest, rows, {"scores": (vectors + 2).tolist()})
+    assert only(report(store, "vectors")).drifted == ["prediction"]
+    assert same.notes[0] == "Quality is unknown: the primary output is a vector, and a label is a class or a number."
+
+
+def test_texts_and_hashes_have_no_bins_and_the_report_says_so(store: Store) -> None:
+    signature = embedding(None, Input(name="text", dtype="string"), Input(name="scan", dtype="bytes"))
+    rows: Table = {"text": ["good", "bad"] * 30, "scan": ["0a" * 32, "ff" * 32] * 30}
+    manifest = published(store, "texts", signature, rows, [[1.0, 1.0]] * 60, CUSTOM)
+    write_typed_log(store, manifest, rows, {"prediction_digest": ["0f" * 32] * 60})
+    served = only(report(store, "texts"))
+    assert (served.rows, served.drift, served.features) == (60, [], [])
+    assert served.notes[:2] == [
+        "Drift of text is unknown: it is text without categories.",
+        "Drift of scan, prediction is unknown: each is logged as a hash.",
+    ]
+
+
+def test_texts_that_are_missing_more_often_have_drifted(store: Store) -> None:
+    signature = embedding(2, Input(name="text", dtype="string", nullable=True, fill=""))
+    trained: Table = {"text": ["good", "bad", None, "fine"] * 50}
+    manifest = published(store, "texts", signature, trained, [[1.0, 1.0]] * 200, CUSTOM)
+    write_typed_log(store, manifest, trained, {"scores": [[1.0, 1.0]] * 200})
+    same = only(report(store, "texts"))
+    assert (same.drifted, [each.missing for each in same.features]) == ([], [0.25])
+    write_typed_log(store, manifest, {"text": [None] * 200}, {"scores": [[1.0, 1.0]] * 200})
+    served = only(report(store, "texts"))
+    assert (served.drifted, [each.missing for each in served.features]) == (["text"], [0.625])

@@ -36,6 +36,8 @@ def histogram(values: Sequence[Any], each: Input) -> Histogram:
     if each.categories is not None:
         counts = [present.count(category) for category in each.categories]
         return Histogram([], [*counts, len(present) - sum(counts)], list(each.categories), missing)
+    if each.dtype in ("string", "bytes"):
+        return Histogram([], [len(present)], None, missing)
     edges = np.unique(np.quantile(present, np.linspace(0, 1, 11)[1:-1]))
     bins = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return Histogram(edges.tolist(), bins.tolist(), None, missing)
