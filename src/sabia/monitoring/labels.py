@@ -4,48 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, labels_key
 from sabia.contract.layout import check_model_name
 from sabia.contract.signature import Output
+from sabia.monitoring import labelfiles
 from sabia.monitoring.archive import SQL_TYPES
 from sabia.monitoring.errors import InvalidLabels
-from sabia.monitoring.sql import class_index, literals, quoted
+from sabia.monitoring.labelfiles import index_of, time_of
+from sabia.monitoring.sql import class_index, literals
 from sabia.registry import catalogue
 from sabia.store.errors import KeyTaken
 from sabia.store.objects import Store
 
-_READERS = {
-    ".parquet": "read_parquet({})",
-    ".csv": "read_csv({}, header = true, all_varchar = true)",
-    ".jsonl": "read_json({}, format = 'newline_delimited', ignore_errors = false)",
-    ".ndjson": "read_json({}, format = 'newline_delimited', ignore_errors = false)",
-}
-_REQUIRED = ("request_id", "label")
-# By column, the expression that reads it and the problem where that is null.
-_EXPRESSIONS = {
-    "request_id": "CAST(request_id AS VARCHAR)",
-    "row": 'TRY_CAST("row" AS BIGINT)',
-    "observed_at": "TRY_CAST(observed_at AS TIMESTAMPTZ)",
-}
 _PROBLEMS = {
     "request_id": "a request_id is empty",
     "row": "a row is not an index within a request, from 0",
     "observed_at": "a time cannot be read",
 }
 # A label as text and as a number; ground truth may be written as true or false.
-_TEXT = "nullif(trim(CAST(label AS VARCHAR)), '')"
-_NUMBER = "COALESCE(TRY_CAST(label AS DOUBLE), TRY_CAST(TRY_CAST(label AS BOOLEAN) AS DOUBLE))"
+_TEXT = "label"
+_NUMBER = (
+    "CASE WHEN regexp_full_match(label, '[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?') "
+    "THEN TRY_CAST(label AS DOUBLE) WHEN lower(label) = 'true' THEN 1 WHEN lower(label) = 'false' THEN 0 END"
+)
 _FINITE = f"CASE WHEN isfinite({_NUMBER}) THEN {_NUMBER} END"
+# What surrounds a text is seen by nobody: of a class that the model lacks it would make one more.
+_BARE = r"CASE WHEN NOT regexp_matches(label, '^\s|\s$') THEN label END"
+_NO_CLASS = "a label is empty, or has a space around it"
+# Clocks differ, and a time without a zone may be a local one; what is later was not observed yet.
+_AHEAD = timedelta(days=1)
 _FILE_ROWS = 1_000_000
 
 
@@ -76,13 +76,13 @@ def add(store: Store, model: str, path: Path, *, now: datetime | None = None, fi
     is added once.
 
     Raises:
-        InvalidLabels: a line of the file is not a label; nothing was added.
+        InvalidLabels: a line of the file is not exactly a label; nothing was added.
         InvalidManifest: the newest version's manifest cannot be read.
         StoreError: the store failed; adding the file again adds the missing labels.
     """
     check_model_name(model)
     added_at = (now or datetime.now(UTC)).astimezone(UTC)
-    table = _read(path, _reading(_primary_output(store, model)))
+    table = _read(path, _reading(_primary_output(store, model)), added_at)
     new = 0
     for start in range(0, table.num_rows, file_rows):
         part = table.slice(start, file_rows)
@@ -94,33 +94,35 @@ def add(store: Store, model: str, path: Path, *, now: datetime | None = None, fi
     return Added(table.num_rows, new)
 
 
-def _read(path: Path, reading: _Reading) -> pa.Table:
+def _read(path: Path, reading: _Reading, added_at: datetime) -> pa.Table:
     """The labels of a file; `observed_at` only if the file has it."""
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InvalidLabels(f"the name of a file of labels ends with one of {', '.join(_READERS)}")
-    if not path.is_file():
-        raise InvalidLabels("the file does not exist")
+    given = labelfiles.read(path)
     with duckdb.connect() as database:
-        database.execute("SET TimeZone = 'UTC'")
-        try:
-            database.execute(f"CREATE VIEW given AS SELECT * FROM {reader.format(quoted(str(path)))}")
-            columns = {name for (name,) in database.execute("SELECT column_name FROM (DESCRIBE given)").fetchall()}
-            for name in _REQUIRED:
-                if name not in columns:
-                    raise InvalidLabels(f"the file has no column {name!r}")
-            expressions = _EXPRESSIONS | {"label": reading.number, "class": reading.name}
-            expressions |= {} if "row" in columns else {"row": "0"}
-            selected = ", ".join(
-                f'CAST({expression} AS {SQL_TYPES[LABEL_COLUMNS[name]]}) AS "{name}"'
-                for name, expression in expressions.items()
-                if name in columns or name in ("row", "class")
-            )
-            labels: pa.Table = database.sql(f"SELECT {selected} FROM given").to_arrow_table()
-        except duckdb.Error as error:
-            raise InvalidLabels(f"the file cannot be read as {path.suffix}") from error
-    _check(labels, reading)
+        database.register("given", given)
+        number, text = (SQL_TYPES[LABEL_COLUMNS[name]] for name in ("label", "class"))
+        labels: pa.Table = database.sql(
+            f"SELECT request_id, CAST({reading.number} AS {number}) AS label, CAST({reading.name} AS {text}) AS class "
+            "FROM given"
+        ).to_arrow_table()
+    rows = _converted(given["row"], index_of, pa.int64()) if "row" in given.column_names else None
+    labels = labels.append_column("row", pa.array(np.zeros(len(labels), np.int64)) if rows is None else rows)
+    if "observed_at" in given.column_names:
+        times = _converted(given["observed_at"], time_of, pa.timestamp("us", tz="UTC"))
+        labels = labels.append_column("observed_at", times)
+    _check(labels, reading, added_at)
     return labels
+
+
+def _converted(column: pa.ChunkedArray, convert: Callable[[str], object], to: pa.DataType) -> pa.Array:
+    """A column of text, converted; null where that cannot be done. Each text is converted once."""
+    encoded = column.combine_chunks().dictionary_encode()
+    found: list[object] = []
+    for text in encoded.dictionary.to_pylist():
+        try:
+            found.append(convert(text))
+        except (ValueError, OverflowError):
+            found.append(None)
+    return pa.array(found, to).take(encoded.indices)
 
 
 def _primary_output(store: Store, model: str) -> Output | None:
@@ -140,11 +142,11 @@ def _reading(output: Output | None) -> _Reading:
         number = f"coalesce({index}, CASE WHEN {_NUMBER} IN (0, 1) THEN {_NUMBER} END)"
         return _Reading(number, name, f"a label is neither {names[0]} nor {names[1]}")
     if names:
-        return _Reading(_FINITE, f"coalesce({name}, {_TEXT})", "a label is empty")
-    return _Reading(_FINITE, f"CASE WHEN {_FINITE} IS NULL THEN {_TEXT} END", "a label is empty")
+        return _Reading(_FINITE, f"coalesce({name}, {_BARE})", _NO_CLASS)
+    return _Reading(_FINITE, f"CASE WHEN {_FINITE} IS NULL THEN {_BARE} END", _NO_CLASS)
 
 
-def _check(table: pa.Table, reading: _Reading) -> None:
+def _check(table: pa.Table, reading: _Reading, added_at: datetime) -> None:
     """Raise for the first invalid value, with its line of the data."""
     problems = _PROBLEMS | {"label": reading.problem}
     for name in (column for column in table.column_names if column != "class"):
@@ -155,9 +157,18 @@ def _check(table: pa.Table, reading: _Reading) -> None:
         elif name == "row":
             bad |= values.fill_null(0).to_numpy(zero_copy_only=False) < 0
         elif name == "request_id":
-            bad |= np.asarray([text == "" for text in values.to_pylist()], dtype=np.bool_)
-        if bad.any():
-            raise InvalidLabels(f"{problems[name]}, in line {int(np.argmax(bad)) + 1} of the data")
+            spaced = np.asarray(pc.match_substring_regex(values, r"^\s|\s$").fill_null(False))
+            _refuse_first(spaced, "a request_id begins or ends with a space")
+        elif name == "observed_at":
+            latest = pa.scalar(added_at + _AHEAD, pa.timestamp("us", tz="UTC"))
+            ahead = np.asarray(pc.greater(values, latest).fill_null(False))
+            _refuse_first(ahead & ~bad, "a time is later than today")
+        _refuse_first(bad, problems[name])
+
+
+def _refuse_first(bad: NDArray[np.bool_], problem: str) -> None:
+    if bad.any():
+        raise InvalidLabels(f"{problem}, in line {int(np.argmax(bad)) + 1} of the data")
 
 
 def _content_id(table: pa.Table) -> UUID:
