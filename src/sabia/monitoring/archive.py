@@ -6,6 +6,7 @@ the columns and rows that a query needs and limits its memory: a log may be far 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,8 +64,9 @@ class Archive:
             self._temporary = tempfile.TemporaryDirectory()
             cache = Path(self._temporary.name)
         cache = cache or Path(tempfile.gettempdir(), "sabia-monitoring")
-        logs = [entry.key for entry in store.list(log_prefix(model)) if since <= (day_of(entry.key) or since) <= until]
-        labels = [entry.key for entry in store.list(labels_prefix(model)) if (day_of(entry.key) or since) >= since]
+        # What lies there and is not ours is passed over.
+        logs = [key for key in _keys(store, log_prefix(model)) if since <= (day_of(key) or date.min) <= until]
+        labels = [key for key in _keys(store, labels_prefix(model)) if (day_of(key) or date.min) >= since]
         self.files = len(logs)
         self._database = duckdb.connect()
         self._database.execute("SET TimeZone = 'UTC'")
@@ -114,17 +116,31 @@ class Archive:
             fields = ", ".join(f"{column} {SQL_TYPES[kind]}" for column, kind in columns.items()) + ", dt DATE"
             self._database.execute(f"CREATE TABLE {name} ({fields})")
             return
-        listed = ", ".join(quoted(path) for path in paths)
-        files = (
-            f"FROM read_parquet([{listed}], union_by_name = true, "
-            "hive_partitioning = true, hive_types = {'dt': DATE, 'model': VARCHAR})"
-        )
-        present = {column for (column,) in self.rows(f"SELECT column_name FROM (DESCRIBE {files})")}
+        listed = ", ".join(quoted(_no_pattern(path)) for path in paths)
+        # The day is that of the key. DuckDB's own partitions would take every `name=value` above it for a column.
+        options = "union_by_name = true, hive_partitioning = false"
+        described = self.rows(f"SELECT column_name FROM (DESCRIBE FROM read_parquet([{listed}], {options}))")
+        present = {column for (column,) in described}
+        file = "file"
+        while file in present:
+            file += "_"
+        files = f"FROM read_parquet([{listed}], {options}, filename = '{file}')"
+        day = f"CAST(regexp_extract({file}, '/dt=([0-9-]+)/[^/]+$', 1) AS DATE) AS dt"
         # Old files lack the columns that were added to the format later.
         added = [
             f'CAST(NULL AS {SQL_TYPES[kind]}) AS "{each}"' for each, kind in columns.items() if each not in present
         ]
-        self._database.execute(f"CREATE VIEW {name} AS SELECT {', '.join(['*', *added])} {files}")
+        selected = ", ".join([f"* EXCLUDE ({file})", day, f"{quoted(self.model)} AS model", *added])
+        self._database.execute(f"CREATE VIEW {name} AS SELECT {selected} {files}")
+
+
+def _keys(store: Store, prefix: str) -> list[str]:
+    return [entry.key for entry in store.list(prefix) if entry.key.endswith(".parquet")]
+
+
+def _no_pattern(path: str) -> str:
+    """A path that DuckDB reads as it is: in brackets, a wildcard stands for itself."""
+    return re.sub(r"[\[*?]", r"[\g<0>]", path)
 
 
 def _paths(store: Store, keys: Iterable[str], cache: Path) -> list[str]:
