@@ -64,7 +64,7 @@ class Archive:
             self._temporary = tempfile.TemporaryDirectory()
             cache = Path(self._temporary.name)
         cache = cache or Path(tempfile.gettempdir(), "sabia-monitoring")
-        # What lies there and is not ours is passed over.
+        # Other objects under the prefix are passed over.
         logs = [key for key in _keys(store, log_prefix(model)) if since <= (day_of(key) or date.min) <= until]
         labels = [key for key in _keys(store, labels_prefix(model)) if (day_of(key) or date.min) >= since]
         self.files = len(logs)

@@ -41,7 +41,7 @@ _NUMBER = (
     "THEN TRY_CAST(label AS DOUBLE) WHEN lower(label) = 'true' THEN 1 WHEN lower(label) = 'false' THEN 0 END"
 )
 _FINITE = f"CASE WHEN isfinite({_NUMBER}) THEN {_NUMBER} END"
-# What surrounds a text is seen by nobody: of a class that the model lacks it would make one more.
+# A space around a text is not seen on a screen, and would make another class of it.
 _BARE = r"CASE WHEN NOT regexp_matches(label, '^\s|\s$') THEN label END"
 _NO_CLASS = "a label is empty, or has a space around it"
 # Clocks differ, and a time without a zone may be a local one; what is later was not observed yet.

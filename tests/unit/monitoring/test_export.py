@@ -55,7 +55,7 @@ def filled(store: Store, logistic: Artifact, trained: NDArray[np.float64], tmp_p
         path = tmp_path / f"{number}.csv"
         lines = [f"{name},{truth},2026-03-0{2 + number}T00:00:00Z" for name in ids]
         path.write_text("request_id,label,observed_at\n" + "\n".join(lines) + "\n")
-        labels.add(store, MODEL, path, now=NOON)
+        labels.add(store, MODEL, path, now=NOON + timedelta(days=2))
     return store
 
 
