@@ -78,7 +78,8 @@ test-cluster: $(READY) image ## everything on the Kubernetes cluster that KUBECO
 
 lock: ## resolve the dependencies again: names, versions and hashes, no addresses
 	$(COMPILE) pyproject.toml --all-extras --group dev --upgrade --output-file requirements.lock
-	$(COMPILE) pyproject.toml --extra log --constraint requirements.lock --output-file requirements.predictor.lock
+	$(COMPILE) pyproject.toml --extra explanations --extra log --constraint requirements.lock \
+		--output-file requirements.predictor.lock
 	$(COMPILE) pyproject.toml --extra log --extra kserve --extra kubernetes --extra monitoring --extra training --group store \
 		--constraint requirements.lock --output-file requirements.full.lock
 	$(COMPILE) --group build --constraint requirements.lock --output-file requirements.build.lock

@@ -196,12 +196,17 @@ class UnsupportedMediaType(RequestError):
 
 
 class NotExplainable(RequestError):
-    """These methods have no contributions to give."""
+    """These methods have no contributions to give.
+
+    Attributes:
+        reason: a clause that says why.
+    """
 
     http_status, grpc_status = 501, "UNIMPLEMENTED"
 
-    def __init__(self) -> None:
-        super().__init__("This version's methods cannot be explained by contributions; linear ones can.")
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"This version cannot be explained: {reason}.")
 
 
 class NotReady(RequestError):

@@ -8,7 +8,7 @@ takes from what the model took lately. `respond` chooses:
 2. one row that is predicted quickly: on the loop, alone (`_row`) or, when requests arrive together, in one run with the
    others (`_batch`);
 3. more rows that are predicted quickly: on the loop (`_rows`);
-4. rows that take longer: parsed on the loop, `_rows` in a thread.
+4. rows that take longer, and those that trees explain: parsed on the loop, `_rows` in a thread.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Predictions:
         if isinstance(parsed, Row) and model.expected_seconds(1) < _ON_LOOP_SECONDS:
             return self._row(request, parsed, started)
         job = parsed.job() if isinstance(parsed, Row) else parsed
-        if model.expected_seconds(len(job.rows)) < _ON_LOOP_SECONDS:
+        if not job.is_slow and model.expected_seconds(len(job.rows)) < _ON_LOOP_SECONDS:
             return self._rows(stage, job, started)
         return self._in_thread(request, partial(self._rows, stage, job, started, perf_counter() - started))
 

@@ -40,7 +40,7 @@ def open_model(artifact: Artifact) -> Served:
     if is_scalar(manifest.signature, session):
         return Model(artifact, session)
     check_reference(artifact.files[REFERENCE_FILE])
-    return TypedModel(manifest, session)
+    return TypedModel(artifact, session)
 
 
 def check_draft(draft: Draft) -> None:

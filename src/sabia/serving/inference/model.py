@@ -11,6 +11,7 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -26,7 +27,9 @@ from sabia.contract.manifest import REFERENCE_FILE, STATE_FILE
 from sabia.contract.signature import Signature
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.registry.verification import Artifact
-from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, NotExplainable
+from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed
+from sabia.serving.explanations.explainer import Explanations, TreeExplainer
+from sabia.serving.inference.batch import Batch, from_matrix
 from sabia.serving.inference.session import open_session
 
 Array = NDArray[np.float64]
@@ -71,7 +74,8 @@ class Model:
         signature: typed inputs and outputs.
         dtype: the precision that the model reads its input in.
         largest: values further from zero are refused: the arithmetic could overflow.
-        linear: the parts of an explanation, or None when the methods have none.
+        linear: the parts of an explanation, or None when the methods are not linear.
+        explainer: explains predictions that are not linear.
     """
 
     def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession | None = None) -> None:
@@ -99,6 +103,11 @@ class Model:
         self._predict_row: Callable[[Sequence[float]], float] = _BoundSession(self._session, self.dtype, self.width)
         self._smoke_test()
         self._fast_path = self._linear_fast_path()
+        self.explainer = TreeExplainer(
+            artifact,
+            lambda batch: [{INPUT: self._matrix(batch).astype(self.dtype, copy=False)}],
+            lambda batch: {OUTPUT: self._predict(self._matrix(batch))},
+        )
         self._predict_row = self._fast_path or self._predict_row
         self._call_cost, self._row_cost = self._time()
 
@@ -173,15 +182,35 @@ class Model:
         cost = max(0.0, seconds - self._call_cost) / rows
         self._row_cost = cost if cost > self._row_cost else 0.9 * self._row_cost + 0.1 * cost
 
-    def explain(self, rows: Array) -> tuple[Array, float]:
-        """Contributions of shape (rows, columns) and the intercept that they add up to the score with.
+    def explain(self, rows: Array, prediction: Array, check: Callable[[], None] = lambda: None) -> Explanations:
+        """What the scores of rows are made of, for which the model predicted `prediction`.
+
+        Args:
+            rows: shape (rows, columns).
+            prediction: shape (rows,).
+            check: called now and then; raises to end the work.
 
         Raises:
-            NotExplainable: the methods are not linear.
+            NotExplainable: the methods are neither linear nor trees that can be explained.
         """
         if self.linear is None:
-            raise NotExplainable
-        return self.linear.contributions(rows), self.linear.intercept
+            return self.explainer.explain(from_matrix(self.signature.inputs, rows), {OUTPUT: prediction}, check)
+        contributions = self.linear.contributions(rows)
+        intercepts = np.full(len(rows), self.linear.intercept)
+        scores = intercepts + contributions.sum(axis=1)
+        return Explanations(self._scale, intercepts, contributions, scores)
+
+    @cached_property
+    def _scale(self) -> str:
+        """What linear scores are: a link makes log-odds into probabilities, or there is none."""
+        if self.signature.primary_output.role != "probability":
+            return "value"
+        if self._fast_path is not None:
+            return "log-odds" if self._fast_path.link is LINKS[0] else "probability"
+        middle = self._middle()
+        assert self.linear is not None, "only linear scores have a scale"
+        score, prediction = self.linear.intercept + self.linear.contributions(middle).sum(axis=1), self._predict(middle)
+        return "log-odds" if np.allclose(LINKS[0].many(score), prediction, rtol=0, atol=1e-9) else "probability"
 
     def out_of_range(self, rows: Array) -> NDArray[np.int64]:
         """The number of rows outside the training range, for each feature; shape (columns,)."""
@@ -207,6 +236,12 @@ class Model:
         row, column = np.argwhere(wrong)[0]
         problem = f"is larger than {self.largest:.3g}" if np.isfinite(rows[row, column]) else "is not a finite number"
         raise InvalidInput(f'row {row}, feature "{self.names[column]}"', problem)
+
+    @staticmethod
+    def _matrix(batch: Batch) -> Array:
+        if batch.matrix is not None:
+            return np.asarray(batch.matrix)
+        return np.column_stack([np.asarray(column, dtype=np.float64) for column in batch.columns.values()])
 
     def _smoke_test(self) -> None:
         middle = self._middle()
@@ -289,16 +324,16 @@ class LinearFastPath:
         self._weights = linear.coefficients / linear.scales
         self._list: list[float] = self._weights.tolist()
         self._offset = linear.intercept - math.fsum((linear.means * self._weights).tolist())
-        self._link = link
+        self.link = link
 
     def __call__(self, row: Sequence[float]) -> float:
         """The prediction of finite numbers, one for each column."""
-        return self._link.one(sum(map(operator.mul, row, self._list), self._offset))
+        return self.link.one(sum(map(operator.mul, row, self._list), self._offset))
 
     def many(self, rows: Array) -> Array:
         """Predictions of shape (rows,) for finite rows of shape (rows, columns)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._link.many(rows @ self._weights + self._offset)
+            return self.link.many(rows @ self._weights + self._offset)
 
 
 def logistic(score: float) -> float:

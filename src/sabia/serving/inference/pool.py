@@ -6,8 +6,10 @@ ONNX Runtime lets other threads run while it computes, so health, metrics and sm
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
 from time import perf_counter
 from typing import Generic, TypeVar
@@ -15,6 +17,7 @@ from typing import Generic, TypeVar
 from sabia.serving.errors import DeadlineExceeded, Overloaded
 
 Result = TypeVar("Result")
+_DEADLINE = ContextVar("deadline", default=math.inf)
 
 
 class Pool(Generic[Result]):
@@ -74,9 +77,15 @@ class Pool(Generic[Result]):
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _in_time(work: Callable[[], Result], deadline: float) -> Result:
-    if perf_counter() > deadline:
+def check_deadline() -> None:
+    """Raise DeadlineExceeded if the work of this thread is late; long work that calls it ends early."""
+    if perf_counter() > _DEADLINE.get():
         raise DeadlineExceeded
+
+
+def _in_time(work: Callable[[], Result], deadline: float) -> Result:
+    _DEADLINE.set(deadline)  # of this thread alone
+    check_deadline()
     return work()
 
 

@@ -89,14 +89,24 @@ class Session:
             InvalidInput: a row has bytes that ONNX Runtime cannot be given.
             ModelFailed: the graph raised, or returned something that the signature does not say.
         """
+        batches = self._fed_together(batch)
+        if len(batches) == 1:
+            return self._run(batch)
+        parts = [self._run(each) for each in batches]
+        try:
+            return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
+        except ValueError as error:
+            raise ModelFailed from error
+
+    def feeds(self, batch: Batch) -> list[dict[str, NDArray[Any]]]:
+        """What the graph is fed with for a batch, in one run or in one for each row."""
+        return [self._feed(each) for each in self._fed_together(batch)]
+
+    def _fed_together(self, batch: Batch) -> list[Batch]:
         raw = any(node.has_raw_bytes(batch) for node in self._inputs if node.each.dtype == "bytes")
         if len(batch) > 1 and (self._one_by_one or raw):
-            parts = [self._run(batch.part(at, at + 1)) for at in range(len(batch))]
-            try:
-                return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
-            except ValueError as error:
-                raise ModelFailed from error
-        return self._run(batch)
+            return [batch.part(at, at + 1) for at in range(len(batch))]
+        return [batch]
 
     def _run(self, batch: Batch) -> Outputs:
         feed = self._feed(batch)

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from sabia.contract.manifest import Manifest
 from sabia.contract.signature import Input, Output, Signature
+from sabia.registry.verification import Artifact
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, quote
+from sabia.serving.explanations.explainer import TreeExplainer
 from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask, from_columns
 from sabia.serving.inference.model import LARGEST, Model
 from sabia.serving.inference.session import Outputs, Session
@@ -59,12 +61,13 @@ class TypedModel:
         primary: the primary output.
         bin_count: the number of its bins.
         content_digest: of the version's files.
+        explainer: explains predictions, where the methods are trees.
     """
 
     has_fast_path = False
 
-    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
-        self.manifest = manifest
+    def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+        self.manifest = manifest = artifact.manifest
         self.signature = signature = manifest.signature
         self.name, self.version, self.content_digest = manifest.name, manifest.version, manifest.digest
         self.bin_count = len(signature.bins)
@@ -80,6 +83,7 @@ class TypedModel:
         self._free = [each for each in signature.inputs if None in each.shape[1:]]
         self._lengths: set[tuple[tuple[int, ...], ...]] = set()
         self._call_cost, self._row_cost = self._smoke_test()
+        self.explainer = TreeExplainer(artifact, self._session.feeds, self._run)
 
     def predict(self, rows: Batch | Mapping[str, Any]) -> Outputs:
         """The outputs of a batch, or of columns by input name; each of shape (rows, ...).

@@ -21,10 +21,15 @@ Predicted = TypeVar("Predicted")
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[Rows, Predicted]):
-    """A checked request: its rows as the model takes them, and what writes the response to their predictions."""
+    """A checked request: its rows as the model takes them, and what writes the response to their predictions.
+
+    Attributes:
+        is_slow: whether writing takes longer than the event loop can wait.
+    """
 
     rows: Rows
     write: Callable[[Predicted], Response]
+    is_slow: bool = False
 
 
 class Row(msgspec.Struct, gc=False):

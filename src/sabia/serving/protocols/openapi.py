@@ -11,6 +11,7 @@ from typing import Any
 
 from sabia.contract.names import PIN_HEADER, v1_explain, v1_model, v1_predict, v2_infer, v2_model
 from sabia.contract.tensors import INPUT, OUTPUT
+from sabia.serving.explanations.explainer import SCALES
 from sabia.serving.inference.model import Model
 from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.protocols import schemas
@@ -73,7 +74,7 @@ def v1(model: Served) -> Document:
         {
             "Row": _row(model),
             "Predictions": _object(predictions={"type": "array", "items": _prediction(model)}),
-            "Explanations": _object(explanations={"type": "array", "items": _explanation()}),
+            "Explanations": _object(explanations={"type": "array", "items": _explanation(model)}),
         },
     )
 
@@ -207,14 +208,23 @@ def _row(model: Served) -> Document:
     }
 
 
-def _explanation() -> Document:
+def _explanation(model: Served) -> Document:
     number = {"type": "number"}
-    return _object(
-        prediction=number,
+    explanation = _object(
+        prediction=_prediction(model),
         score=number,
+        scale={"enum": list(SCALES)},
         intercept=number,
-        contributions={"type": "object", "additionalProperties": number},
+        contributions={
+            "type": "object",
+            "properties": dict.fromkeys(model.names, number),
+            "required": list(model.names),
+            "additionalProperties": False,
+        },
     )
+    explanation["description"] = "The intercept and the contributions add up to the score."
+    explanation["properties"]["class"] = {"type": ["string", "integer"]}
+    return explanation
 
 
 def _infer_request(model: Served) -> Document:

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from sabia.contract.signature import Input, Output
-from sabia.serving.errors import NotExplainable
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.batch import Batch
+from sabia.serving.inference.pool import check_deadline
 from sabia.serving.inference.session import Outputs
 from sabia.serving.inference.typed import TypedModel
-from sabia.serving.protocols import cloudevents, headers, typedrows, typedtensors, v1, v2
+from sabia.serving.protocols import cloudevents, explanations, headers, typedrows, typedtensors, v1, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.pieces import one_at_a_time
 
@@ -26,9 +26,7 @@ def parse_predict(request: Request, model: TypedModel) -> Job[Batch, Outputs]:
     Raises:
         RequestError: says what is wrong with it.
     """
-    with one_at_a_time(len(request.body)):
-        document, mode = v1.decode(request)
-        batch = typedrows.read(document, model.signature)
+    batch, mode = _read(request, model)
     write_predictions = typedrows.writer(model.signature)
 
     def write(outputs: Outputs) -> Response:
@@ -38,13 +36,27 @@ def parse_predict(request: Request, model: TypedModel) -> Job[Batch, Outputs]:
 
 
 def parse_explain(request: Request, model: TypedModel) -> Job[Batch, Outputs]:
-    """Refuse an `:explain` request: only the methods of a scalar signature can be explained.
+    """Parse an `:explain` request.
 
     Raises:
-        NotExplainable: always.
+        RequestError: says what is wrong with it, or why these methods cannot be explained.
     """
-    del request, model
-    raise NotExplainable
+    model.explainer.check()
+    batch, mode = _read(request, model)
+    explanations.check_rows(len(batch))
+    write_predictions = typedrows.writer(model.signature)
+
+    def write(outputs: Outputs) -> Response:
+        given = model.explainer.explain(batch, outputs, check_deadline)
+        return cloudevents.wrap(explanations.document(model.names, write_predictions(outputs), given), mode, model.name)
+
+    return Job(batch, write, is_slow=True)
+
+
+def _read(request: Request, model: TypedModel) -> tuple[Batch, cloudevents.Mode]:
+    with one_at_a_time(len(request.body)):
+        document, mode = v1.decode(request)
+        return typedrows.read(document, model.signature), mode
 
 
 def parse_infer(request: Request, model: TypedModel) -> Job[Batch, Outputs]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from sabia.serving.errors import InvalidInput
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.model import Model
-from sabia.serving.protocols import cloudevents, headers
+from sabia.serving.inference.pool import check_deadline
+from sabia.serving.protocols import cloudevents, explanations, headers
 from sabia.serving.protocols.instances import parse_instances, parse_lists
 from sabia.serving.protocols.jobs import Job, Row
 from sabia.serving.protocols.pieces import one_at_a_time
@@ -45,9 +47,14 @@ def parse_explain(request: Request, model: Model) -> Job[Array, Array]:
     """Parse an `:explain` request.
 
     Raises:
-        RequestError: says what is wrong with it, or that these methods cannot be explained.
+        RequestError: says what is wrong with it, or why these methods cannot be explained.
     """
-    return _parse(request, model, _explanations)
+    if model.linear is not None:
+        return _parse(request, model, _explanations)
+    model.explainer.check()
+    job = _parse(request, model, _explanations)
+    explanations.check_rows(len(job.rows))
+    return replace(job, is_slow=True)
 
 
 def decode(request: Request) -> tuple[object, cloudevents.Mode]:
@@ -94,15 +101,5 @@ def _predictions(model: Model, rows: Array, prediction: Array) -> dict[str, Any]
 
 
 def _explanations(model: Model, rows: Array, prediction: Array) -> dict[str, Any]:
-    contributions, intercept = model.explain(rows)
-    return {
-        "explanations": [
-            {
-                "prediction": response,
-                "score": intercept + sum(values),
-                "intercept": intercept,
-                "contributions": dict(zip(model.names, values, strict=True)),
-            }
-            for response, values in zip(prediction.tolist(), contributions.tolist(), strict=True)
-        ]
-    }
+    given = model.explain(rows, prediction, check_deadline)
+    return explanations.document(model.names, prediction.tolist(), given)
