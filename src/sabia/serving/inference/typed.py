@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from sabia.contract.bins import counts_of
 from sabia.contract.manifest import Manifest
 from sabia.contract.signature import Input, Output, Signature
 from sabia.registry.verification import Artifact
@@ -23,6 +24,7 @@ from sabia.serving.explanations.explainer import TreeExplainer
 from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask, from_columns
 from sabia.serving.inference.model import LARGEST, Model
 from sabia.serving.inference.session import Outputs, Session
+from sabia.serving.inference.texts import Texts
 
 Counts = NDArray[np.int64]
 
@@ -60,6 +62,7 @@ class TypedModel:
         names: those of the inputs.
         primary: the primary output.
         bin_count: the number of its bins.
+        texts: the categories of each input of strings that has some.
         content_digest: of the version's files.
         explainer: explains predictions, where the methods are trees.
     """
@@ -75,8 +78,12 @@ class TypedModel:
         self.names = tuple(self.inputs)
         self.outputs = {each.name: each for each in signature.outputs}
         self.primary = signature.primary_output
+        numbers = signature.bins.kind in ("equal", "edges") and len(self.primary.shape) == 1
+        self._edges = signature.bins.inner_edges if numbers else None
         self._session = Session(signature, session)
         self._categories = {each.name: frozenset(each.categories) for each in signature.inputs if each.categories}
+        strings = [each for each in signature.inputs if each.categories and each.dtype == "string"]
+        self.texts = {each.name: Texts(map(str, each.categories or ())) for each in strings}
         self._finite = [each.name for each in signature.outputs if each.role not in ("label", "opaque")]
         self._largest = {each.name: largest_of(each) for each in signature.inputs if each.is_float}
         self._checked = [each for each in signature.inputs if each.is_float or each.strict]
@@ -124,13 +131,14 @@ class TypedModel:
 
     def digest(self, batch: Batch, outputs: Outputs) -> Digest:
         """Count a batch and its outputs."""
-        bins = self.signature.bins.counts(outputs[self.primary.name])
+        primary = outputs[self.primary.name]
+        bins = self.signature.bins.counts(primary) if self._edges is None else counts_of(self._edges, primary)
         outside, unknown, missing = (np.zeros(len(self.names), dtype=np.int64) for _ in range(3))
         for at, each in enumerate(self.signature.inputs):
             if each.nullable:
                 missing[at] = batch.missing(each).sum()
             outside[at] = self._rows_where(_outside(each, batch.columns[each.name]), each, batch)
-            if each.name in self._categories:
+            if each.name in self._categories and self._has_unknown(each, batch):
                 unknown[at] = self._rows_where(self._unknown(each, batch), each, batch)
         return Digest(bins, outside, unknown, missing)
 
@@ -146,7 +154,7 @@ class TypedModel:
         column = batch.columns[each.name]
         if each.is_float:
             self._check_floats(each, column)
-        if each.strict:
+        if each.strict and self._has_unknown(each, batch):
             unknown = self._unknown(each, batch)
             if unknown.any():
                 at = int(np.argwhere(unknown)[0][0])
@@ -169,11 +177,15 @@ class TypedModel:
             problem = f"is larger than {largest:.3g}" if np.isfinite(column[wrong][0]) else "is not a finite number"
             raise InvalidInput(_place(at, each), problem)
 
+    def _has_unknown(self, each: Input, batch: Batch) -> bool:
+        """Whether a value, or what the model receives for a null, is not in the categories."""
+        return not self._categories[each.name].issuperset(batch.columns[each.name].ravel().tolist())
+
     def _unknown(self, each: Input, batch: Batch) -> Mask:
         """Which values are not null and not in the categories, in the column's shape."""
         column, known = batch.columns[each.name], self._categories[each.name]
-        flat = [value not in known for value in column.ravel().tolist()]
-        unknown = np.array(flat, dtype=np.bool_).reshape(column.shape)
+        found = np.fromiter(map(known.__contains__, column.ravel().tolist()), np.bool_, column.size)
+        unknown = ~found.reshape(column.shape)
         return unknown & ~batch.nulls[each.name] if each.name in batch.nulls else unknown
 
     def _rows_where(self, mask: Mask | None, each: Input, batch: Batch) -> int:

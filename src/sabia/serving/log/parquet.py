@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sabia.contract.inferencelog import InputColumn, Type, digest, input_columns, log_columns
+from sabia.contract.inferencelog import LOG_COLUMNS, InputColumn, Type, digest, input_columns, log_columns
 from sabia.contract.names import ROUTES
 from sabia.contract.signature import Signature
 from sabia.serving.log.records import Block, Records, TypedBlock
@@ -220,5 +220,8 @@ def _encode(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     texts = [each.name for each in table.schema if pa.types.is_string(each.type) and each.name != "request_id"]
     repeated = list({*_REPEATED, *texts})
-    pq.write_table(table, sink, compression="snappy", use_dictionary=repeated, version="2.6")
+    # Readers skip parts of files by the ranges of time, version and status. Ranges of inputs would take a fifth of the
+    # time of writing.
+    ranged = [name for name in LOG_COLUMNS if name in table.schema.names]
+    pq.write_table(table, sink, compression="snappy", use_dictionary=repeated, write_statistics=ranged, version="2.6")
     return sink.getvalue()

@@ -165,4 +165,5 @@ def _output_digests(output: Output) -> Callable[[Mapping[str, Column]], Column]:
 def _nbytes(column: Column) -> int:
     if column.dtype.kind != "O":
         return column.nbytes
-    return column.nbytes + sum(_OBJECT_BYTES + len(value) for value in column.tolist() if value is not None)
+    texts = [value for value in column.tolist() if value is not None]
+    return column.nbytes + _OBJECT_BYTES * len(texts) + len("".join(texts))

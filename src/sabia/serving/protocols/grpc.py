@@ -215,7 +215,7 @@ def parse(request: Request, model: Served) -> Job[Any, Any]:
         raise InvalidInput('"inputs"', "is empty; send at least one tensor")
     inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(infer.inputs)]
     if isinstance(model, TypedModel):
-        batch = typedtensors.read(inputs, memoryview(b"".join(raw)), model.signature)
+        batch = typedtensors.read(inputs, memoryview(b"".join(raw)), model.signature, model.texts)
         requested = [v2.RequestedOutput(output.name) for output in infer.outputs]
         wanted = typedtensors.wanted(requested, model.signature, binary=bool(raw))
         return Job(batch, partial(_write_typed, infer.id, wanted, model))

@@ -69,7 +69,7 @@ def parse_infer(request: Request, model: TypedModel) -> Job[Batch, Outputs]:
     length = headers.json_length(request)
     with one_at_a_time(headers.json_bytes(request)):
         infer, tail = v2.decode(request.body, length)
-        batch = typedtensors.read(infer.inputs, tail, model.signature)
+        batch = typedtensors.read(infer.inputs, tail, model.signature, model.texts)
     binary = bool((infer.parameters or {}).get("binary_data_output", False))
     wanted = typedtensors.wanted(infer.outputs, model.signature, binary=binary)
 

@@ -8,10 +8,10 @@ there is only one; `prediction` for the primary output. A nullable input may be 
 from __future__ import annotations
 
 import math
-import struct
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from sabia.contract.signature import DType, Input, Output, Signature
 from sabia.contract.tensors import INPUT, OUTPUT
 from sabia.serving.errors import InvalidInput, quote
 from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask, from_matrix
-from sabia.serving.protocols import v2
+from sabia.serving.inference.texts import Texts
+from sabia.serving.protocols import bytestensors, v2
 from sabia.serving.protocols.typedrows import absent
 from sabia.serving.protocols.values import (
     NEEDED,
@@ -50,7 +51,7 @@ _ACCEPTED: dict[str, frozenset[str]] = {
     "bytes": frozenset({"BYTES"}),
     "timestamp": frozenset({"BYTES", "INT64"}),
 }
-_LENGTH = struct.Struct("<I")
+_NOTHING: Mapping[str, Texts] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,10 @@ class Wanted:
     binary: bool
 
 
-def read(inputs: list[v2.Input], tail: memoryview, signature: Signature) -> Batch:
-    """A batch from tensors and the binary data behind them.
+def read(
+    inputs: list[v2.Input], tail: memoryview, signature: Signature, known: Mapping[str, Texts] = _NOTHING
+) -> Batch:
+    """A batch from tensors and the binary data behind them; `known` are texts by the name of their input.
 
     Raises:
         InvalidInput: names the first field that is wrong.
@@ -81,7 +84,7 @@ def read(inputs: list[v2.Input], tail: memoryview, signature: Signature) -> Batc
             raise InvalidInput(f"{field}.name", f"is {quote(tensor.name)}; {_names(signature)} is needed")
         if each.name in columns or (each is matrix and whole is not None):
             raise InvalidInput(f"{field}.name", f"{quote(tensor.name)} is given twice")
-        column, mask, tail = _column(field, tensor, each, tail)
+        column, mask, tail = _column(field, tensor, each, tail, known.get(each.name))
         if each is matrix:
             whole = column
         else:
@@ -129,7 +132,7 @@ def wanted(
 def binary_data(output: Output, column: Column) -> bytes:
     """An output's values as the protocol's binary data."""
     if DATATYPES[output.dtype] == "BYTES":
-        return b"".join(_LENGTH.pack(len(value)) + value for value in encoded(output, column))
+        return bytestensors.join(encoded(output, column))
     dtype = NUMPY[output.dtype].newbyteorder("<")
     return column.astype(dtype, copy=False).tobytes()
 
@@ -175,7 +178,9 @@ def _joined(columns: dict[str, Column], nulls: dict[str, Mask], signature: Signa
     return Batch(count, columns, nulls)
 
 
-def _column(field: str, tensor: v2.Input, each: Input, tail: memoryview) -> tuple[Column, Mask | None, memoryview]:
+def _column(
+    field: str, tensor: v2.Input, each: Input, tail: memoryview, known: Texts | None
+) -> tuple[Column, Mask | None, memoryview]:
     kind = tensor.datatype.upper()
     if kind not in v2.DATATYPES and kind not in ("BOOL", "BYTES"):
         raise InvalidInput(f"{field}.datatype", f"{quote(tensor.datatype)} is not a datatype of the protocol")
@@ -189,7 +194,7 @@ def _column(field: str, tensor: v2.Input, each: Input, tail: memoryview) -> tupl
             raise InvalidInput(f"{field}.data", "must be absent when binary_data_size is given")
         if type(size) is not int or not 0 <= size <= len(tail):
             raise InvalidInput(f"{field}.parameters.binary_data_size", "does not fit the body")
-        column, mask = _from_binary(field, tail[:size], each, kind), None
+        column, mask = _from_binary(field, tail[:size], each, kind, known), None
         tail = tail[size:]
     shape = _resolved(field, tensor.shape, column.size, each)
     return column.reshape(shape), None if mask is None else mask.reshape(shape), tail
@@ -266,9 +271,9 @@ def _decoded(field: str, value: bytes) -> str:
         raise InvalidInput(field, "is not UTF-8") from error
 
 
-def _from_binary(field: str, data: memoryview, each: Input, kind: str) -> Column:
+def _from_binary(field: str, data: memoryview, each: Input, kind: str, known: Texts | None) -> Column:
     if kind == "BYTES":
-        return _from_lengths(field, data, each)
+        return _from_lengths(field, data, each, known)
     if kind == "BOOL":
         flags = np.frombuffer(data, dtype=np.uint8)
         if flags.size and flags.max() > 1:
@@ -285,23 +290,17 @@ def _from_binary(field: str, data: memoryview, each: Input, kind: str) -> Column
         return np.require(values, dtype=NUMPY[each.dtype], requirements="A")
 
 
-def _from_lengths(field: str, data: memoryview, each: Input) -> Column:
-    """A BYTES tensor: each value behind its length, in four bytes."""
-    values: list[Any] = []
-    at = 0
-    while at < len(data):
-        start = at + _LENGTH.size
-        at = start + _LENGTH.unpack_from(data, at)[0] if start <= len(data) else len(data) + 1
-        if at > len(data):
-            raise InvalidInput(field, "has a BYTES value that is longer than its data")
-        values.append(bytes(data[start:at]))
-    if each.dtype == "string":
-        values = [_decoded(field, value) for value in values]
-    elif each.dtype == "timestamp":
-        return _timestamps(field, [_decoded(field, value) for value in values])
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
+def _from_lengths(field: str, data: memoryview, each: Input, known: Texts | None) -> Column:
+    """A BYTES tensor: each value behind its length."""
+    try:
+        values = bytestensors.split(data) if each.dtype == "bytes" else bytestensors.split_text(data, known)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(field, "is not UTF-8") from error
+    except ValueError as error:
+        raise InvalidInput(field, "has a BYTES value that is longer than its data") from error
+    if each.dtype == "timestamp":
+        return _timestamps(field, values.tolist())
+    return values
 
 
 def _timestamps(field: str, texts: list[str]) -> Column:
