@@ -46,7 +46,7 @@ $(READY): requirements.build.lock requirements.lock pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: $(READY) ## the whole path of the data on real servers, checked; under two minutes after set-up
+demo: $(READY) ## the whole path of the data in two acts on real servers, checked; about two minutes after set-up
 	$(BIN)/sabia demo
 
 test: $(READY) ## style, types, layers, unit tests and local tests (real servers as processes)

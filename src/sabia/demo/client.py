@@ -1,27 +1,29 @@
-"""The demo's client: requests through the gateway with held-out rows."""
+"""The demo's client: requests through the gateway with rows that no training has seen."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import msgspec
 import numpy as np
 import requests
 
 from sabia.contract import names
-from sabia.training.datasets import Dataset
 
 _CLIENTS = 4
+# Requests of one connection.
+_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one request got: the held-out row, the status (0 without a response), the version, the seconds it took."""
+    """What one request got: the index of its row, the status (0 without a response), the version, the time it took."""
 
     row: int
     status: int
@@ -32,20 +34,38 @@ class Reply:
 
 
 class Client:
-    """Sends held-out rows from a few threads, one connection each; no request is retried.
+    """Sends rows from a few threads, one connection each; no request is retried.
+
+    Args:
+        gateway: its URL.
+        model: the model.
+        instances: the rows as V1 takes them, each a list or an object.
+        target: their labels, 0 or 1.
+        order: in which `load` sends the rows, again and again.
+        rate: requests a second of `load`, at most; None is as many as it can.
 
     Attributes:
-        model: the model.
-        rows: the held-out rows, with their labels.
+        model, target: as given.
         replies: every reply so far.
     """
 
-    def __init__(self, gateway: str, model: str, rows: Dataset) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        model: str,
+        instances: Sequence[object],
+        target: Sequence[int],
+        *,
+        order: Sequence[int],
+        rate: float | None = None,
+    ) -> None:
         self.model = model
-        self.rows = rows
+        self.target = target
         self.replies: list[Reply] = []
         self._url = gateway + names.v1_predict(model)
-        self._bodies = [msgspec.json.encode({"instances": [row]}) for row in rows.features.tolist()]
+        self._bodies = [msgspec.json.encode({"instances": [row]}) for row in instances]
+        self._order = cycle(order)
+        self._pause = _CLIENTS * _AT_ONCE / rate if rate else 0.0
 
     def request(self, indices: list[int], headers: dict[str, str] | None = None) -> list[Reply]:
         """Request a prediction of each of these rows."""
@@ -56,17 +76,18 @@ class Client:
 
     @contextmanager
     def load(self) -> Iterator[list[Reply]]:
-        """Send rows in random order during the block; the replies are complete when it is left."""
+        """Send one row after the other during the block; the replies are complete when it is left."""
         replies: list[Reply] = []
         stop = threading.Event()
 
-        def send(seed: int) -> None:
-            order = np.random.default_rng(seed)
-            while not stop.is_set():
-                replies.extend(self._request(order.integers(self.rows.rows, size=20).tolist(), {}))
+        def send() -> None:
+            due = time.monotonic()
+            while not stop.wait(max(0.0, due - time.monotonic())):
+                due += self._pause
+                replies.extend(self._request(list(islice(self._order, _AT_ONCE)), {}))
 
         with ThreadPoolExecutor(_CLIENTS) as pool:
-            clients = [pool.submit(send, seed) for seed in range(_CLIENTS)]
+            clients = [pool.submit(send) for _ in range(_CLIENTS)]
             try:
                 yield replies
             finally:
@@ -76,8 +97,9 @@ class Client:
 
     def accuracy(self, replies: list[Reply]) -> float:
         """The share of successful replies whose prediction, at the threshold 0.5, is the label; 0 without any."""
-        target = self.rows.target
-        correct = [(reply.prediction >= 0.5) == bool(target[reply.row]) for reply in replies if reply.status == 200]
+        correct = [
+            (reply.prediction >= 0.5) == bool(self.target[reply.row]) for reply in replies if reply.status == 200
+        ]
         return float(np.mean(correct)) if correct else 0.0
 
     def _request(self, indices: list[int], headers: dict[str, str]) -> list[Reply]:

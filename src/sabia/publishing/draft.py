@@ -21,6 +21,7 @@ from sabia.contract.tensors import OUTPUT
 from sabia.publishing import gate
 from sabia.publishing.card import card
 from sabia.publishing.conversion import to_onnx
+from sabia.publishing.estimators import recorded
 from sabia.publishing.evaluation import evaluate
 from sabia.publishing.graph import graph_digest
 from sabia.publishing.model import Floor, LabelledRows, TrainedModel
@@ -71,26 +72,27 @@ def draft(
     methods = fingerprint(
         signature, graph=graph_digest(model_bytes), estimator=model.classes, code_major=model.code_major
     )
+    hyper_params = recorded(model.hyper_params)
     trained_on = Dataset(uri=training.uri, sha256=training.sha256, rows=len(training.target))
     reference_rows = reference(training.names, training.features, model.predict(training.features), SPAN)
     return Draft(
         name=name,
         created_at=created_at or utc_now(),
         methods=methods,
-        hyper_params=model.hyper_params,
+        hyper_params=hyper_params,
         signature=signature,
         target=training.target_name,
         metrics=metrics,
         provenance=provenance(trained_on),
         files={
             MODEL_FILE: model_bytes,
-            STATE_FILE: states.encode(State(model.params, model.hyper_params)),
+            STATE_FILE: states.encode(State(model.params, hyper_params)),
             REFERENCE_FILE: references.encode(reference_rows),
             CARD_FILE: card(
                 name=name,
                 methods=methods,
                 target=training.target_name,
-                hyper_params=model.hyper_params,
+                hyper_params=hyper_params,
                 signature=signature,
                 metrics=metrics,
                 dataset=trained_on,

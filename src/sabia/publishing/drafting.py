@@ -382,4 +382,4 @@ def _target_column(name: str, values: NDArray[Any]) -> frames.Column:
 
 
 def _hyper_params(estimator: Any, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    return estimators.hyper_params(estimator) if given is None else dict(given)
+    return estimators.hyper_params(estimator) if given is None else estimators.recorded(given)

@@ -2,15 +2,16 @@
 
 ```
 GateRefused
-├── TableRefused       the rows given cannot be read
-├── TaskRefused        estimator, target and task do not fit together
-├── EstimatorFailed    the estimator raised an exception on the rows given
-├── ConversionRefused  the estimator cannot become a graph
-├── ParityRefused      the converted model disagrees with its estimator
-├── ParametersRefused  a parameter is not a finite number
-├── ConstantRefused    every prediction is the same
-├── FloorRefused       a metric misses its floor
-└── UnknownMetric      the floor names a metric that the task does not have
+├── TableRefused           the rows given cannot be read
+├── TaskRefused            estimator, target and task do not fit together
+├── EstimatorFailed        the estimator raised an exception on the rows given
+├── ConversionRefused      the estimator cannot become a graph
+├── ParityRefused          the converted model disagrees with its estimator
+├── ParametersRefused      a parameter is not a finite number
+├── HyperParameterRefused  a hyper-parameter cannot be recorded
+├── ConstantRefused        every prediction is the same
+├── FloorRefused           a metric misses its floor
+└── UnknownMetric          the floor names a metric that the task does not have
 ```
 """
 
@@ -67,6 +68,15 @@ class ParametersRefused(GateRefused):
 
     def __init__(self, parameter: str) -> None:
         super().__init__(f"Parameter {parameter!r} has values that are NaN or infinite.")
+
+
+class HyperParameterRefused(GateRefused):
+    """A hyper-parameter cannot be recorded."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Hyper-parameter {name!r} is not a finite number, text, true, false, null, or a list or mapping of these."
+        )
 
 
 class ConstantRefused(GateRefused):

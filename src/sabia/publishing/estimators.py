@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sabia.contract.manifest import Task
 from sabia.contract.signature import Output
 from sabia.contract.tensors import OUTPUT
-from sabia.publishing.errors import TaskRefused
+from sabia.publishing.errors import HyperParameterRefused, TaskRefused
 from sabia.publishing.graphs import Arrays
 
 LABEL, PROBABILITIES = "label", "probabilities"
@@ -220,6 +220,21 @@ def hyper_params(estimator: Any) -> dict[str, Any]:
             continue
         if value is not None and (name not in defaults or defaults[name] != value):
             found[name] = plain
+    return found
+
+
+def recorded(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters as JSON holds them; keys that are numbers, as the classes of `class_weight` are, become text.
+
+    Raises:
+        HyperParameterRefused: JSON cannot hold one of them.
+    """
+    found = {}
+    for name, value in given.items():
+        try:
+            found[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise HyperParameterRefused(name) from error
     return found
 
 

