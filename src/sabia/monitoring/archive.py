@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, day_of, labels_prefix, log_prefix
+from sabia.folders import cache_folder
 from sabia.monitoring.errors import UnreadableLog
 from sabia.monitoring.sql import LABELS_VIEW, quoted
 from sabia.store.objects import Store
@@ -45,7 +46,7 @@ class Archive:
         model: the model's name.
         since: the first day, in UTC.
         until: the last day, in UTC.
-        cache: the folder for files of a remote store; one for temporary files by default.
+        cache: the folder for files of a remote store; by default one in the user's own cache folder.
         memory: the database's memory limit, in DuckDB's notation.
 
     Raises:
@@ -63,7 +64,7 @@ class Archive:
         if store.url.startswith("memory:"):  # the URL does not identify a store: no cache is shared
             self._temporary = tempfile.TemporaryDirectory()
             cache = Path(self._temporary.name)
-        cache = cache or Path(tempfile.gettempdir(), "sabia-monitoring")
+        cache = cache or cache_folder("copies of the log", "monitoring")
         # Other objects under the prefix are passed over.
         logs = [key for key in _keys(store, log_prefix(model)) if since <= (day_of(key) or date.min) <= until]
         labels = [key for key in _keys(store, labels_prefix(model)) if (day_of(key) or date.min) >= since]

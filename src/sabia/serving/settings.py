@@ -109,7 +109,8 @@ class Settings:
         least=MEBIBYTE,
     )
     log_spool: str | None = _setting(
-        None, "folder of the spool, for files while the store is unavailable; a temporary one without it"
+        None,
+        "folder of the spool, for files while the store is unavailable; one in the cache folder of the user without it",
     )
     log_spool_bytes: int = _setting(
         256 * MEBIBYTE, "largest size of the spool; past it files are dropped and their rows counted", least=0

@@ -236,7 +236,7 @@ def test_files_that_the_store_does_not_take_are_spooled_and_sent_by_the_next_ser
     logged = Logged(logistic, gate, **spooled)  # type: ignore[arg-type]
     logged.client.predict(json.dumps({"instances": rows[:5].tolist()}).encode())
     logged.log.close(SECONDS)
-    spool = Spool(Path(spooled["log_spool"]), 10**9)
+    spool = Spool(Path(spooled["log_spool"]), 10**9, log_prefix(logistic.manifest.name))
     assert len(spool.spooled()) == 1
     assert logged.client.value("sabia_log_kept_total") == 5
     assert logged.client.value("sabia_log_dropped_total", reason="store") == 0

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import socket
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic, perf_counter, time
 from typing import Any
@@ -22,9 +22,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from sabia.contract.inferencelog import log_key
+from sabia.contract.inferencelog import log_key, log_prefix
 from sabia.contract.names import ROUTES
 from sabia.errors import SabiaError
+from sabia.folders import cache_folder
 from sabia.serving.errors import LoadFailed
 from sabia.serving.inference.typed import TypedModel
 from sabia.serving.log import parquet
@@ -87,8 +88,7 @@ class InferenceLog:
             settings.log_seconds,
             settings.log_memory_bytes,
         )
-        folder = Path(settings.log_spool or Path(tempfile.gettempdir(), "sabia-inference-log"))
-        self._spool = Spool(folder, settings.log_spool_bytes)
+        self._spool = Spool(_spool_folder(settings), settings.log_spool_bytes, log_prefix(model.name))
         self._block: AnyBlock = self._new_block()
         self._blocks: list[AnyBlock] = []  # full blocks of the next file
         self._since = monotonic()
@@ -286,11 +286,23 @@ def open_log(model: Described, settings: Settings, url: str, metrics: VersionMet
 
     Raises:
         LoadFailed: the settings redact a column that does not exist.
+        UnsafeFolder: the folder for files while the store is unavailable belongs to another user.
     """
     for name in redacted_columns(settings):
         if name not in (*model.names, *parquet.REDACTABLE):
             raise LoadFailed(f"log_redact names {name!r}, which is neither an input nor a column that may be empty.")
     return InferenceLog(model, settings, metrics, lambda: Store.open(url, make=True, patience=_PATIENCE_SECONDS))
+
+
+def _spool_folder(settings: Settings) -> Path:
+    """The folder of the settings, else one of this user's for this log: the files of another store are not sent there.
+
+    Raises:
+        UnsafeFolder: another user has taken its place.
+    """
+    if settings.log_spool:
+        return Path(settings.log_spool)
+    return cache_folder("the inference log", "spool", sha256((settings.log or "").encode()).hexdigest()[:16])
 
 
 def redacted_columns(settings: Settings) -> list[str]:
