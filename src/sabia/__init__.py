@@ -8,9 +8,13 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sabia.loopback import exempt_loopback
+
 # ONNX Runtime's wheels report usage to their vendor, from a thread of their own, unless this is set before the import.
 # The operator of a server has not agreed to that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Companies set a proxy for every process; the store, the servers and the gateway of this machine are not behind it.
+exempt_loopback(os.environ)
 
 if TYPE_CHECKING:
     from sabia.api import import_model, load, open_store, publish, serve

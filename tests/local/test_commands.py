@@ -17,12 +17,15 @@ import pytest
 from sabia.local.state import is_held
 
 SABIA = [sys.executable, "-P", "-m", "sabia"]
+# Nothing listens on the discard port: whatever is sent to this proxy fails.
+DEAD = "http://127.0.0.1:9"
 ROW = json.dumps([[1.0] * 30])
 
 
 def sabia(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command on the stack in `folder`."""
-    environment = os.environ | {"SABIA_FOLDER": str(folder)}
+    # As in a company: a proxy is set for every process. This machine's own addresses are not behind it.
+    environment = os.environ | {"SABIA_FOLDER": str(folder), "HTTP_PROXY": DEAD, "http_proxy": DEAD, "ALL_PROXY": DEAD}
     return subprocess.run(
         [*SABIA, *arguments], capture_output=True, text=True, check=False, timeout=180, env=environment
     )

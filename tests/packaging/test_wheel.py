@@ -113,7 +113,14 @@ def test_help_and_version_of_the_base_install_import_no_library(base: Installed)
     )
     libraries, ours = base.python("-c", script).stderr.splitlines()
     assert set(libraries.split()) - set(sys.stdlib_module_names) <= {"sabia", "__main__"} | set(_STARTUP)
-    assert set(ours.split()) == {"sabia", "sabia.__main__", "sabia.cli", "sabia.cli.commands", "sabia.errors"}
+    assert set(ours.split()) == {
+        "sabia",
+        "sabia.__main__",
+        "sabia.cli",
+        "sabia.cli.commands",
+        "sabia.errors",
+        "sabia.loopback",
+    }
 
 
 # What a new environment imports before anything else.
