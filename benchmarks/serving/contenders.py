@@ -44,6 +44,7 @@ class Contender:
         environment: whose lock it is installed from; None runs where the benchmark runs.
         variables: what else it finds in its environment.
         floor: whether it answers the same without deciding anything.
+        how: how it is run, where that is said beside its figures.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Contender:
     environment: str | None = None
     variables: Callable[[Estimator], dict[str, str]] = field(default=lambda _: {})
     floor: bool = False
+    how: str = ""
 
 
 def _instances(path: str) -> Callable[[int], Call]:
@@ -98,19 +100,24 @@ def ours(*more: str) -> Command:
     return command
 
 
-def _mlserver(python: Path, model: Estimator, port: int) -> list[str]:
-    folder = model.joblib.parent / "mlserver"
-    folder.mkdir(exist_ok=True)
-    settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
-    # Without workers of its own, which would only hand every request to another process of the same core.
-    (folder / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0}))
-    served = {
-        "name": "breast-cancer",
-        "implementation": "mlserver_sklearn.SKLearnModel",
-        "parameters": {"uri": str(model.joblib.resolve())},
-    }
-    (folder / "model-settings.json").write_text(json.dumps(served))
-    return [str(python.parent / "mlserver"), "start", str(folder)]
+def mlserver(name: str) -> Command:
+    """MLServer with a scikit-learn estimator of this name."""
+
+    def command(python: Path, model: Estimator, port: int) -> list[str]:
+        folder = model.joblib.parent / "mlserver"
+        folder.mkdir(exist_ok=True)
+        settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": port + 1, "metrics_port": port + 2}
+        # Without workers of its own, which would only hand every request to another process of the same core.
+        (folder / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0}))
+        served = {
+            "name": name,
+            "implementation": "mlserver_sklearn.SKLearnModel",
+            "parameters": {"uri": str(model.joblib.resolve())},
+        }
+        (folder / "model-settings.json").write_text(json.dumps(served))
+        return [str(python.parent / "mlserver"), "start", str(folder)]
+
+    return command
 
 
 def _bentoml(python: Path, _: Estimator, port: int) -> list[str]:
@@ -147,7 +154,9 @@ CONTENDERS = {
         OURS,
         Contender("kserve", "KServe ModelServer, joblib", _script("kserve_server.py"), _v1_or_binary),
         Contender("fastapi", "FastAPI with pydantic", _script("fastapi_server.py"), _instances("/predict")),
-        Contender("mlserver", "MLServer", _mlserver, _tensors("predict_proba", binary=False), "mlserver"),
+        Contender(
+            "mlserver", "MLServer", mlserver("breast-cancer"), _tensors("predict_proba", binary=False), "mlserver"
+        ),
         Contender(
             "bentoml",
             "BentoML",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -29,7 +30,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 import sabia
 from benchmarks.rollouts.figures import table
-from benchmarks.serving.contenders import Call, Contender, ours
+from benchmarks.serving.contenders import Call, Contender, mlserver, ours
 from benchmarks.serving.contenders import interpreter as interpreter_of
 from benchmarks.serving.estimators import Estimator
 from benchmarks.serving.load import check, closed
@@ -78,6 +79,8 @@ def make(folder: Path) -> tuple[Estimator, pd.DataFrame]:
     inputs, target = flight_rows()
     trained = pipeline().fit(inputs, target)
     joblib.dump(trained, folder / "estimator.joblib")
+    # For a server whose environment cannot open the estimator, and trains it.
+    inputs.assign(late=target).to_csv(folder / "rows.csv", index=False)
     store = sabia.open_store((folder / "store").resolve().as_uri(), make=True)
     published = sabia.publish(trained, inputs, target, store=store, name="flights")
     version = folder / "store" / "models" / "flights" / published.manifest.version
@@ -104,13 +107,60 @@ def contenders(rows: pd.DataFrame) -> list[Contender]:
     def v1_or_binary(count: int) -> Call:
         return binary(rows.head(count)) if count >= BINARY_FROM else posted(v1, "instances")(count)
 
+    def tabular(count: int) -> Call:
+        """Tensors in JSON that MLServer's codec reads as a data frame."""
+        text: dict[str, Any] = {"datatype": "BYTES", "parameters": {"content_type": "str"}}
+        taken = records(count)
+        document = {
+            "parameters": {"content_type": "pd"},
+            "inputs": [
+                {"name": name, "shape": [count], "data": [row[name] for row in taken]}
+                | (text if name in STRINGS else {"datatype": "FP64"})
+                for name in STRINGS + NUMBERS
+            ],
+            "outputs": [{"name": "predict_proba"}],
+        }
+        return Call("/v2/models/flights/infer", _JSON, json.dumps(document).encode())
+
     v1 = "/v1/models/flights:predict"
     return [
-        Contender("sabia", "Sabiá, binary V2 for many rows", ours(), v1_or_binary),
-        Contender("kserve", "KServe ModelServer", script("kserve_frame.py"), posted(v1, "instances")),
-        Contender("fastapi", "FastAPI with pydantic", script("fastapi_frame.py"), posted("/predict", "instances")),
+        Contender("sabia", "Sabiá", ours(), v1_or_binary, how="1 row in JSON V1, 1,000 in binary V2"),
         Contender(
-            "mlflow", "MLflow", script("mlflow_server.py"), posted("/invocations", "dataframe_records"), "mlflow"
+            "sabia-log",
+            "Sabiá, with its log",
+            logged,
+            v1_or_binary,
+            how="the same, with every row in the inference log",
+        ),
+        Contender(
+            "kserve",
+            "KServe ModelServer",
+            script("kserve_frame.py"),
+            posted(v1, "instances"),
+            how="a `kserve.Model` that makes a data frame of JSON V1",
+        ),
+        Contender(
+            "fastapi",
+            "FastAPI",
+            script("fastapi_frame.py"),
+            posted("/predict", "instances"),
+            how="pydantic, uvicorn with uvloop and httptools",
+        ),
+        Contender(
+            "mlflow",
+            "MLflow",
+            script("mlflow_server.py"),
+            posted("/invocations", "dataframe_records"),
+            "mlflow",
+            how="`mlflow models serve`, one worker, `dataframe_records`",
+        ),
+        Contender(
+            "mlserver",
+            "MLServer",
+            mlserver("flights"),
+            tabular,
+            "mlserver",
+            how="its scikit-learn runtime and pandas codec, JSON V2, no worker processes",
         ),
         Contender(
             "bentoml",
@@ -119,11 +169,38 @@ def contenders(rows: pd.DataFrame) -> list[Contender]:
             posted("/predict", "instances"),
             "bentoml",
             lambda model: {"BENCHMARK_ESTIMATOR": str(model.joblib.resolve())},
+            how="a data frame, adaptive batching",
         ),
         Contender(
-            "litserve", "LitServe, batching", script("litserve_frame.py"), posted("/predict", "instances"), "litserve"
+            "litserve",
+            "LitServe",
+            script("litserve_frame.py"),
+            posted("/predict", "instances"),
+            "litserve",
+            how="batches of up to 16 requests within 1 ms",
+        ),
+        Contender(
+            "ray",
+            "Ray Serve",
+            script("ray_frame.py"),
+            posted("/predict", "instances"),
+            "ray",
+            how="HAProxy in front, `serve.batch` of up to 16 requests within 1 ms",
+        ),
+        Contender(
+            "triton",
+            "Triton",
+            script("triton_frame.py"),
+            lambda count: binary(rows.head(count)),
+            "triton",
+            how="`nvidia-pytriton`, its Python backend, binary V2, dynamic batching within 1 ms",
         ),
     ]
+
+
+def logged(python: Path, model: Estimator, port: int) -> list[str]:
+    """Our predictor with its inference log, beside the store."""
+    return ours("--log", (model.joblib.parent / "log").as_uri())(python, model, port)
 
 
 def binary(rows: pd.DataFrame) -> Call:
@@ -187,38 +264,58 @@ def main() -> int:
     model, rows = make(folder / "mixed")
     print(f"trained and published {len(rows):,} rows in {perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     chosen = [each for each in contenders(rows) if not arguments.only or each.key in arguments.only]
-    for contender in chosen:
-        interpreter_of(contender, folder)
     measured: list[dict[str, Any]] = []
+    failures: dict[str, str] = {}
     for number in range(arguments.rounds):
         for contender in chosen if number % 2 == 0 else chosen[::-1]:
-            with started(contender, model, folder) as server:
-                for count in ROWS:
-                    result = closed(server, contender.call(count), folder, arguments.seconds)
-                    measured.append(
-                        {"contender": contender.key, "rows": count, "round": number, "memory": server.memory()}
-                        | {"cold_start": server.cold_start}
-                        | asdict(result)
-                    )
-                    print(measured[-1], file=sys.stderr, flush=True)
+            if contender.key in failures:
+                continue
+            try:
+                measured += _round(contender, model, folder, arguments.seconds, number)
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                failures[contender.key] = str(error)
+                print(f"{contender.key}: {error}", file=sys.stderr, flush=True)
     loop = {count: in_a_loop(model, rows.head(count)) for count in ROWS}
     facts = {"rounds": arguments.rounds, "seconds": arguments.seconds, "closed": measured, "onnxruntime": loop}
+    facts["failures"] = failures
     (folder / "mixed.json").write_text(json.dumps(facts, indent=1) + "\n")
-    print(page(chosen, measured, loop))
+    print(page(chosen, measured, loop, failures))
     return 0
 
 
-def page(chosen: list[Contender], measured: list[dict[str, Any]], loop: dict[int, float]) -> str:
-    """A table for each number of rows, with ONNX Runtime in a loop below it."""
+def _round(contender: Contender, model: Estimator, folder: Path, seconds: int, number: int) -> list[dict[str, Any]]:
+    found = []
+    interpreter_of(contender, folder)
+    with started(contender, model, folder) as server:
+        for count in ROWS:
+            result = closed(server, contender.call(count), folder, seconds)
+            facts = {"contender": contender.key, "rows": count, "round": number, "memory": server.memory()}
+            found.append(facts | {"cold_start": server.cold_start} | asdict(result))
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def page(
+    chosen: list[Contender], measured: list[dict[str, Any]], loop: dict[int, float], failures: dict[str, str]
+) -> str:
+    """A table for each number of rows, with ONNX Runtime in a loop below it; then how each was run."""
     parts = []
+    answered = [each for each in chosen if each.key not in failures]
     for count in ROWS:
-        ours_share = median(_rates(measured, "sabia", count).values()) / loop[count]
+        shares = [
+            f"{each.title} reaches {median(_rates(measured, each.key, count).values()) / loop[count]:.2f} of it"
+            for each in answered
+            if each.key.startswith("sabia")
+        ]
         parts += [
             f"## Mixed rows, {count:,} a request",
-            table_of(chosen, measured, count),
-            f"ONNX Runtime in a loop makes {loop[count]:,.0f} runs a second; Sabiá reaches {ours_share:.2f} of it.",
+            table_of(answered, measured, count),
+            f"ONNX Runtime in a loop makes {loop[count]:,.0f} runs a second. {'; '.join(shares)}.",
         ]
-    return "\n\n".join(parts) + "\n"
+    lines = [
+        [each.title, each.how, f"did not run: {failures[each.key]}" if each.key in failures else ""] for each in chosen
+    ]
+    return "\n\n".join([*parts, table(["server", "how it was run", ""], lines)]) + "\n"
 
 
 def table_of(chosen: Sequence[Contender], measured: list[dict[str, Any]], count: int) -> str:

@@ -168,12 +168,13 @@ def digest(value: str | bytes | NDArray[np.generic]) -> str:
 
     An array of strings is hashed as its JSON. A digest finds equal values; a value that can be guessed is not hidden.
     """
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind == "O":
-            value = msgspec.json.encode(value.tolist())
-        else:
-            value = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).tobytes()
-    return sha256(value.encode() if isinstance(value, str) else value).hexdigest()
+    if not isinstance(value, np.ndarray):
+        return sha256(value.encode() if isinstance(value, str) else value).hexdigest()
+    if value.dtype.kind == "O":
+        return sha256(msgspec.json.encode(value.tolist())).hexdigest()
+    # Not copied where the array has that form.
+    flat = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).reshape(-1)
+    return sha256(flat.view(np.uint8).data).hexdigest()
 
 
 class PredictionColumns(NamedTuple):
