@@ -163,6 +163,8 @@ class Predictions:
         self._model.record_duration(len(job.rows), thread_time() - used)
         response = job.write(prediction)
         written = perf_counter()
+        if job.is_slow:  # an explanation is no part of writing the response
+            predicted = written
         if fault is not None:
             response.headers[FAULT_HEADER] = fault
         if parse_seconds is None:

@@ -72,6 +72,8 @@ NUMBERS = pd.DataFrame(
 VALUE = (NUMBERS.a * NUMBERS.b + NUMBERS.c).rename("value")
 FLAG = (VALUE > 1).astype(int)
 CLASS = pd.Series(np.where(VALUE > 2, "high", np.where(VALUE > 0.5, "middle", "low")), name="class")
+FLAGS = pd.DataFrame({"count": NUMBERS.c.astype(int), "large": NUMBERS.a > 0, "day": RANDOM.integers(0, 365, 300)})
+FLAGS["colour"] = np.where(NUMBERS.b > 0, "red", "green")
 PENGUINS = palmerpenguins.load_penguins()
 SPECIES = PENGUINS.species
 BIRDS = PENGUINS[["island", "sex", "bill_length_mm", "body_mass_g"]]
@@ -208,6 +210,16 @@ KINDS = {
         _decision,
         within=EXACT,
     ),
+    "whole numbers and flags": Kind(
+        make_pipeline(
+            make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough"),
+            RandomForestRegressor(**FEW),
+        ),
+        FLAGS,
+        VALUE,
+        "value",
+        _predict,
+    ),
     "scaled": Kind(
         make_pipeline(StandardScaler(), GradientBoostingRegressor(**FEW)), NUMBERS, VALUE, "value", _predict
     ),
@@ -328,6 +340,15 @@ def _boosters() -> dict[str, Kind]:
 def test_boosted_trees_of_other_libraries_are_explained_as_exactly() -> None:
     for kind in _boosters().values():
         check(kind)
+
+
+@pytest.mark.slow
+def test_a_tree_of_more_nodes_than_16_bits_count_is_explained_as_exactly() -> None:
+    inputs = pd.DataFrame(RANDOM.normal(size=(20_000, 3)), columns=["a", "b", "c"])
+    noise = pd.Series(RANDOM.normal(size=20_000), name="noise")
+    kind = Kind(DecisionTreeRegressor(), inputs, noise, "value", _predict)
+    check(kind)
+    assert kind.estimator.tree_.node_count > 2**15
 
 
 @pytest.mark.slow
@@ -483,6 +504,17 @@ def test_nulls_and_unknown_categories_are_explained(birds: Artifact) -> None:
         total = explanation["intercept"] + sum(explanation["contributions"].values())
         assert total == pytest.approx(explanation["score"])
         assert explanation["class"] == explanation["prediction"]["label"]
+
+
+def test_explanations_are_counted_as_requests_and_their_time_as_a_stage(boosting: Artifact) -> None:
+    client = Client(boosting)
+    explained(client, plain(NUMBERS.iloc[:3]))
+    assert client.value("sabia_requests_total", status_class="2xx") == 1
+    page = client("GET", "/metrics").text
+    lines = [line for line in page.splitlines() if line.startswith("request_explain")]
+    stages = {line.split("{")[0]: float(line.split()[-1]) for line in lines}
+    assert stages["request_explain_seconds_count"] == 1
+    assert stages["request_explain_seconds_sum"] > 0
 
 
 def test_explanations_fit_the_openapi_document(boosting: Artifact, birds: Artifact) -> None:

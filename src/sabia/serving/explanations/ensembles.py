@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
 OPERATORS = ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")
-_MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
-_LEAF = "LEAF"
+_MODES = (b"BRANCH_LEQ", b"BRANCH_LT", b"BRANCH_GTE", b"BRANCH_GT", b"BRANCH_EQ", b"BRANCH_NEQ")
+_LEAF = b"LEAF"
 _SAME = ("Cast", "Identity", "Reshape")
 # What each does with a constant beside the sums: a factor and a term.
 _ARITHMETIC: dict[str, Callable[[Floats], tuple[Floats | float, Floats | float]]] = {
@@ -41,37 +41,42 @@ def read(node: NodeProto) -> Trees:
 
 
 class _Attributes:
-    """A node's attributes as arrays."""
+    """A node's attributes as arrays, each made when it is asked for: a forest has millions of numbers."""
 
     def __init__(self, node: NodeProto) -> None:
-        from onnx import helper  # noqa: PLC0415  an extra
-
-        self._values = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        self._attributes = {each.name: each for each in node.attribute}
 
     def ints(self, name: str, length: int = 0) -> Ints:
         """Integers; zeros where there are none."""
-        return np.array(self._values.get(name, [0] * length), dtype=np.int64)
+        given = self._attributes.get(name)
+        return np.zeros(length, np.int64) if given is None else np.fromiter(given.ints, np.int64, len(given.ints))
 
     def floats(self, name: str) -> Floats:
-        """Floats, of the attribute or of its form as a tensor."""
+        """Floats, of the attribute or of its form as a tensor; empty where there are none."""
         from onnx import numpy_helper  # noqa: PLC0415  an extra
 
-        for key in (f"{name}_as_tensor", name):
-            value = self._values.get(key)
-            if value is not None and hasattr(value, "dims"):
-                return np.asarray(numpy_helper.to_array(value), dtype=np.float64).ravel()
-            if value is not None:
-                # The attribute is float32, and Python's floats are those numbers.
-                return np.array(value, dtype=np.float64)
-        return np.empty(0)
+        given = self._attributes.get(f"{name}_as_tensor") or self._attributes.get(name)
+        if given is None:
+            return np.empty(0)
+        if given.HasField("t"):
+            return np.asarray(numpy_helper.to_array(given.t), dtype=np.float64).ravel()
+        # The attribute is float32, and Python's floats are those numbers.
+        return np.fromiter(given.floats, np.float64, len(given.floats))
 
-    def texts(self, name: str) -> list[str]:
-        """Strings."""
-        return [each.decode() for each in self._values.get(name, [])]
+    def texts(self, name: str) -> NDArray[np.bytes_]:
+        """Strings, in UTF-8."""
+        given = self._attributes.get(name)
+        return np.array([] if given is None else list(given.strings), dtype=np.bytes_)
 
-    def get(self, name: str, default: Any) -> Any:
-        """Any attribute."""
-        return self._values.get(name, default)
+    def number(self, name: str, default: int) -> int:
+        """One integer."""
+        given = self._attributes.get(name)
+        return default if given is None else int(given.i)
+
+    def text(self, name: str, default: bytes) -> bytes:
+        """One string, in UTF-8."""
+        given = self._attributes.get(name)
+        return default if given is None else bytes(given.s)
 
 
 def _current(given: _Attributes) -> Trees:
@@ -84,10 +89,10 @@ def _current(given: _Attributes) -> Trees:
         _padded(given.ints(f"nodes_{side}nodeids") + inner * given.ints(f"nodes_{side}leafs"), leaves, -1)
         for side in ("true", "false")
     )
-    values = np.zeros((count, int(given.get("n_targets", 1))))
+    values = np.zeros((count, given.number("n_targets", 1)))
     values[inner + np.arange(leaves), given.ints("leaf_targetids")] = weights
     mode = given.floats("nodes_modes").astype(np.int64)
-    scale = _scale(int(given.get("aggregate_function", 1)), len(roots))
+    scale = _scale(given.number("aggregate_function", 1), len(roots))
     return Trees(
         roots=roots,
         true=true,
@@ -125,33 +130,34 @@ def _former(given: _Attributes, operator: str) -> Trees:
         return order[np.searchsorted(keys, trees * width + numbers, sorter=order)]
 
     modes = given.texts("nodes_modes")
-    is_leaf = np.array([mode == _LEAF for mode in modes])
+    is_leaf = modes == _LEAF
     true, false = (np.where(is_leaf, -1, place(tree, given.ints(f"nodes_{side}nodeids"))) for side in ("true", "false"))
-    children = np.concatenate([true[~is_leaf], false[~is_leaf]])
-    roots = np.setdiff1d(np.arange(len(tree)), children)
+    is_root = np.ones(len(tree), dtype=np.bool_)
+    is_root[true[~is_leaf]] = is_root[false[~is_leaf]] = False
+    roots = np.flatnonzero(is_root)
     prefix = "class" if operator == "TreeEnsembleClassifier" else "target"
     targets = given.ints(f"{prefix}_ids")
     base = given.floats("base_values")
     if prefix == "class":
-        labels = given.get("classlabels_strings", None) or given.get("classlabels_int64s", [])
+        classes = len(given.texts("classlabels_strings")) or len(given.ints("classlabels_int64s"))
         # Of two classes, weights may be given for one only.
-        single = len(labels) == 2 and len(np.unique(targets)) == 1
-        count = 1 if single else len(labels)
+        single = classes == 2 and bool((targets == targets[0]).all())
+        count = 1 if single else classes
         targets = np.zeros_like(targets) if single else targets
         base = base[-1:] if single else base
     else:
-        count = int(given.get("n_targets", 1))
+        count = given.number("n_targets", 1)
     values = np.zeros((len(tree), count))
     at = place(given.ints(f"{prefix}_treeids"), given.ints(f"{prefix}_nodeids"))
     np.add.at(values, (at, targets), given.floats(f"{prefix}_weights"))
     functions = {b"AVERAGE": 0, b"SUM": 1}
-    scale = _scale(functions.get(given.get("aggregate_function", b"SUM"), -1), len(roots))
+    scale = _scale(functions.get(given.text("aggregate_function", b"SUM"), -1), len(roots))
     return Trees(
         roots=roots,
         true=true,
         false=false,
         column=given.ints("nodes_featureids"),
-        mode=np.array([_MODES.index(mode) if mode != _LEAF else 0 for mode in modes]),
+        mode=np.select([modes == name for name in _MODES], range(len(_MODES)), default=0),
         split=given.floats("nodes_values"),
         missing_true=given.ints("nodes_missing_value_tracks_true", len(tree)).astype(np.bool_),
         values=values * scale,

@@ -108,7 +108,7 @@ def _graph_with_trees(artifact: Artifact) -> tuple[bytes | None, str | None]:
     """The graph, if it may have trees; or why it cannot be explained."""
     model = artifact.model
     if not isinstance(model, bytes):
-        return None, "its files are too large to be kept beside the model"
+        return None, "it has a file of more than 32 MiB"
     if b"TreeEnsemble" not in model:
         return None, "it is neither linear nor made of trees"
     return model, None
@@ -148,7 +148,7 @@ class _Forest:
         """Which of the inputs that the trees use decides each node's comparison; shape (nodes,)."""
         inner = np.flatnonzero(trees.true >= 0)
         names: dict[int, str] = {}
-        for column in np.unique(trees.column[inner]).tolist():
+        for column in np.flatnonzero(np.bincount(trees.column[inner])).tolist():
             if column >= len(self._matrix.sources):
                 raise NotExplainable("its trees compare a column that is not there")
             origin = self._matrix.sources[column]
@@ -209,6 +209,9 @@ class _Matrix:
             self.sources = inputs[name]
             return
         nodes = _before(graph, name)
+        # Without the trees, which are nearly all of the graph.
+        del graph.node[:]
+        graph.node.extend(nodes)
         constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
         for node in nodes:
             if node.op_type == "Constant":

@@ -66,13 +66,17 @@ class Trees:
         """Whether the comparison of each node holds for the value beside it."""
         modes = self.mode[nodes]
         held = np.zeros(len(nodes), dtype=np.bool_)
-        for mode in np.unique(modes).tolist():
+        for mode in range(MEMBER + 1):
             at = modes == mode
-            if mode == MEMBER:
-                held[at] = self._is_member(values[at], nodes[at])
-            else:
-                held[at] = _COMPARE[mode](values[at], self.split[nodes[at]])
+            if at.all():  # as in most ensembles
+                held = self._holds(mode, values, nodes)
+                break
+            if at.any():
+                held[at] = self._holds(mode, values[at], nodes[at])
         return held | (np.isnan(values) & self.missing_true[nodes])
+
+    def _holds(self, mode: int, values: Floats, nodes: Ints) -> Bools:
+        return self._is_member(values, nodes) if mode == MEMBER else _COMPARE[mode](values, self.split[nodes])
 
     def _is_member(self, values: Floats, nodes: Ints) -> Bools:
         place = np.searchsorted(self.known, values)
@@ -89,15 +93,12 @@ class Trees:
 
     def sums(self, decisions: Bools) -> Floats:
         """The sums of the leaves plus the offset, of decisions of shape (rows, nodes); shape (rows, targets)."""
-        total = np.tile(self.offset, (len(decisions), 1))
-        rows = np.arange(len(decisions))
-        for root in self.roots.tolist():
-            node = np.full(len(decisions), root)
-            while (walking := self.true[node] >= 0).any():
-                held = decisions[rows, node]
-                node = np.where(walking, np.where(held, self.true[node], self.false[node]), node)
-            total += self.values[node]
-        return total
+        rows = np.arange(len(decisions))[:, None]
+        node = np.tile(self.roots, (len(decisions), 1))
+        while (walking := self.true[node] >= 0).any():
+            held = decisions[rows, node]
+            node = np.where(walking, np.where(held, self.true[node], self.false[node]), node)
+        return np.asarray(self.values[node].sum(axis=1) + self.offset)
 
 
 @dataclass(slots=True)
