@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,15 +12,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from sabia.contract.names import PIN_HEADER
-from sabia.contract.signature import Bins, Output, Signature
-from sabia.contract.tensors import OUTPUT
+from sabia.contract.signature import Signature
 from sabia.serving.app import Responder
 from sabia.serving.custom import frames
-from sabia.serving.custom.frames import Reply
+from sabia.serving.custom.frames import Observed, Reply
+from sabia.serving.custom.observing import BARE, values_of
 from sabia.serving.custom.processes import Processes
 from sabia.serving.endpoints import ServerEndpoints
 from sabia.serving.errors import ModelRefused, NotReady, RequestError, UnknownPath
@@ -34,26 +34,30 @@ from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.serving.telemetry.recorder import route_of
 from sabia.serving.telemetry.sink import Log
 
-Array = NDArray[np.float64]
+logger = logging.getLogger("sabia.predictor")
 
 # Replies that are counted together.
 _FLUSH_AT = 64
 
-# No inputs that are counted or logged, and one bin for every prediction.
-_ANY = Signature(
-    inputs=[], outputs=[Output(name=OUTPUT, dtype="float64", role="value")], primary=OUTPUT, bins=Bins(kind="none")
-)
-
 
 @dataclass(slots=True)
 class Code:
-    """What is known of a model that is code: its name and version; no features, and one bin for every prediction."""
+    """What is known of a model that is code.
+
+    Attributes:
+        content_digest: of its artifact's files; empty without one.
+        signature: that of its class or artifact, or `BARE`.
+    """
 
     name: str
     version: str
     content_digest: str = ""
-    names: tuple[str, ...] = ()
-    signature: Signature = _ANY
+    signature: Signature = BARE
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs that are counted and logged."""
+        return tuple(each.name for each in self.signature.inputs)
 
 
 class Recorder:
@@ -70,21 +74,22 @@ class Recorder:
         self._waiting: dict[tuple[str, str], list[Reply]] = {}  # by stage and route
         self._count = 0
 
+    def keeps(self, request: Request) -> bool:
+        """Whether the inference log keeps this request."""
+        return self.log is not None and self.log.samples(request.id)
+
     def record(self, response: Response, request: Request) -> None:
         """Record a response that is about to be sent."""
         route, seconds = route_of(request, self._version), perf_counter() - request.started
         self._metrics.count_response(response.status, seconds, route)
         if response.error is None and response.measured is not None:
-            kind, reply = response.measured
-            stage = "explain" if kind == frames.V1_EXPLAIN else "predict"
-            self._waiting.setdefault((stage, route), []).append(reply)
+            reply: Reply = response.measured
+            self._waiting.setdefault(("explain" if reply.observed is None else "predict", route), []).append(reply)
             self._count += 1
+            if self.log is not None and reply.observed is not None and reply.observed.columns is not None:
+                self._log_rows(self.log, request, reply.observed, seconds, route)
             if self._count >= _FLUSH_AT:
                 self.flush()
-            if self.log is not None and stage == "predict":
-                predictions = np.array([np.nan] if reply.predictions is None else reply.predictions)
-                rows = np.zeros((len(predictions), 0))
-                self.log.many(request.id, self.log.kept(rows, predictions), seconds, route)
         elif self.log is not None:
             self.log.error(request.id, response.status, response.body, seconds, route)
 
@@ -97,10 +102,20 @@ class Recorder:
             metrics.count_prediction_time(took.sum(axis=1), route)
             for name, durations in zip(("preprocess", stage, "postprocess"), took.T, strict=True):
                 metrics.count_stage(name, durations)
-            if stage != "explain":
-                # One bin for everything, numbers or not.
-                rows = sum(1 if reply.predictions is None else len(reply.predictions) for reply in replies)
-                metrics.count_predictions(np.array([rows]), np.zeros(0, dtype=np.int64), route)
+            observed = [reply.observed.counts for reply in replies if reply.observed is not None]
+            if observed:
+                bins, outside, unknown, missing = (np.array(each).sum(axis=0) for each in zip(*observed, strict=True))
+                metrics.count_predictions(bins, outside, route)
+                metrics.count_inputs(unknown, missing)
+
+    def _log_rows(self, log: Log, request: Request, observed: Observed, seconds: float, route: str) -> None:
+        try:
+            values = values_of(observed)
+        except (TypeError, ValueError):
+            logger.exception("a process sent values that the inference log cannot keep")
+            return
+        observed.columns = None  # held no longer than the response
+        log.many(request.id, values, seconds, route)
 
 
 class CodeEndpoints(ServerEndpoints):
@@ -167,14 +182,15 @@ class CodeEndpoints(ServerEndpoints):
             raise NotReady(self._name)
         given = request.headers | {requestid.HEADER: request.id}
         deadline = request.started + headers.allowed_seconds(request, self._timeout)
-        return self._processes.submit(kind, given, request.body, deadline, partial(self._finish, kind, request))
+        finish = partial(self._finish, request)
+        return self._processes.submit(kind, given, request.body, deadline, finish, keep=self._records.keeps(request))
 
-    def _finish(self, kind: int, request: Request, outcome: Reply | RequestError) -> Response:
+    def _finish(self, request: Request, outcome: Reply | RequestError) -> Response:
         if isinstance(outcome, RequestError):
             response = error_response(outcome)
         else:
             response = Response(outcome.status, outcome.body, outcome.media_type, outcome.headers)
-            response.measured = (kind, outcome)
+            response.measured = outcome
             if outcome.reason:
                 response.error = ModelRefused(outcome.status, outcome.reason)
         self._records.record(response, request)

@@ -30,6 +30,8 @@ class ArtifactModel:
         name: the artifact's.
         version: the artifact's.
         ready: whether it can predict.
+        signature: the artifact's; metrics, log and drift are by it.
+        content_digest: of the artifact's files.
 
     Raises:
         LoadFailed: there is no version, or it is not what was published, or of another name.
@@ -40,7 +42,9 @@ class ArtifactModel:
         from sabia.serving.settings import Settings  # noqa: PLC0415  beside it
 
         self._artifact = load_artifact(Settings(source=source, model_name=name))
-        self.name, self.version = self._artifact.manifest.name, self._artifact.manifest.version
+        manifest = self._artifact.manifest
+        self.name, self.version = manifest.name, manifest.version
+        self.signature, self.content_digest = manifest.signature, manifest.digest
         self.ready = False
         self._model: Served | None = None
         self._parsers: Parsers | None = None
@@ -78,26 +82,55 @@ class ArtifactModel:
     def predict(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
         """The version's answer: `{"predictions": [...]}`, or a V2 response as a dictionary.
 
+        A V2 request in binary or by gRPC is the same dictionary, and so is its response.
+
         Raises:
             RequestError: the rows are not what the signature says.
             NotImplementedError: the payload is an object of KServe's SDK, or no request.
         """
-        from sabia.serving.http.messages import Request  # noqa: PLC0415  beside the runtime
+        from sabia.serving.custom import observing  # noqa: PLC0415  numpy, and the signature's libraries
+        from sabia.serving.http.messages import Request  # noqa: PLC0415  beside them
 
         del headers
         if self._model is None or self._parsers is None:
             raise NotReady(self.name)
         if not isinstance(payload, dict):
             raise NotImplementedError
-        parse = self._parsers.infer if "inputs" in payload else self._parsers.predict
+        is_v2 = (
+            isinstance(payload.get("inputs"), list) and "instances" not in payload and _is_tensors(payload["inputs"])
+        )
+        parse = self._parsers.infer if is_v2 else self._parsers.predict
         job = parse(Request(b"POST", b"", {}, msgspec.json.encode(payload), 0.0), self._model)
         model: Any = self._model
-        return msgspec.json.decode(job.write(model.predict(job.rows)).body)
+        predicted = model.predict(job.rows)
+        noted = observing.asked.get()
+        if noted is not None:
+            noted.append((job.rows, predicted))
+        return msgspec.json.decode(job.write(predicted).body)
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """The inputs, as the metadata of V2 has them."""
+        return self._types("inputs")
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """The outputs, as the metadata of V2 has them."""
+        return self._types("outputs")
+
+    def _types(self, side: str) -> list[dict[str, Any]]:
+        if self._parsers is None:
+            return []
+        tensors: list[dict[str, Any]] = self._parsers.metadata(self._model)[side]
+        return tensors
 
     def postprocess(self, result: Any, headers: dict[str, str] | None = None) -> Any:
         """What the client gets, of the version's answer."""
         del headers
         return result
+
+
+def _is_tensors(inputs: list[Any]) -> bool:
+    """Whether these are V2's; V1 calls instances `inputs` too."""
+    return bool(inputs) and isinstance(inputs[0], dict) and "datatype" in inputs[0]
 
 
 def check_version(model: Any, wanted: str | None) -> None:

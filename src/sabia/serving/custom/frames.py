@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from sabia.contract.signature import Signature
+
 _LENGTH_BYTES = 4
 _NO_LENGTH = bytes(_LENGTH_BYTES)
 # What a `Call` asks for.
@@ -20,12 +22,44 @@ class Call(msgspec.Struct, array_like=True, gc=False):
         kind: V1, V1_EXPLAIN, V2, GRPC or CANCEL.
         headers: names in lower case.
         body: as the client sent it.
+        keep: whether the inference log keeps it.
     """
 
     number: int
     kind: int
     headers: dict[bytes, bytes] = {}
     body: bytes = b""
+    keep: bool = False
+
+
+class Column(msgspec.Struct, array_like=True, gc=False):
+    """A column of the inference log.
+
+    Attributes:
+        dtype: numpy's, "object" for text.
+        shape: (rows,), or (rows, length).
+        values: the bytes of an array, or text.
+        nulls: which rows are null, a byte each; empty when the column has none, or has them as None.
+    """
+
+    dtype: str
+    shape: list[int]
+    values: bytes | list[str | None]
+    nulls: bytes = b""
+
+
+class Observed(msgspec.Struct, array_like=True, gc=False):
+    """What is recorded of a call.
+
+    Attributes:
+        rows: their number.
+        counts: rows by bin; and rows outside the range, of an unknown category, and without a value, by input.
+        columns: what the log keeps, by column; None when it keeps nothing.
+    """
+
+    rows: int
+    counts: tuple[list[int], list[int], list[int], list[int]]
+    columns: dict[str, Column] | None = None
 
 
 class Reply(msgspec.Struct, array_like=True, gc=False):
@@ -39,7 +73,7 @@ class Reply(msgspec.Struct, array_like=True, gc=False):
         headers: of the response, beside those of the server.
         reason: why the request failed, in one sentence; empty when it did not.
         seconds: what decoding, the model, and encoding took.
-        predictions: the numbers that were predicted, one for each row; None where they are not numbers.
+        observed: what is recorded of it; None of an error and of an explanation.
     """
 
     number: int
@@ -49,7 +83,7 @@ class Reply(msgspec.Struct, array_like=True, gc=False):
     headers: dict[str, str] = {}
     reason: str = ""
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    predictions: list[float] | None = None
+    observed: Observed | None = None
 
 
 class Tensor(msgspec.Struct):
@@ -69,6 +103,8 @@ class Started(msgspec.Struct):
         concurrent: whether the model awaits, so that many of its requests run at once.
         inputs: the model's own metadata, as `get_input_types` returns it.
         outputs: as `get_output_types` returns it.
+        signature: of the model's requests and responses; None where the class declares none.
+        content_digest: of the files of its artifact; empty without one.
     """
 
     problem: str = ""
@@ -76,6 +112,8 @@ class Started(msgspec.Struct):
     concurrent: bool = False
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
+    signature: Signature | None = None
+    content_digest: str = ""
 
 
 def encode(message: Call | Reply | Started) -> bytearray:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
-from sabia.contract.tensors import OUTPUT
-from sabia.serving.custom import frames
+from sabia.contract.signature import Signature
+from sabia.serving.custom import documents, frames
+from sabia.serving.custom.artifact import ArtifactModel
+from sabia.serving.custom.documents import Form
 from sabia.serving.custom.frames import Call, Reply
+from sabia.serving.custom.observing import Observer
 from sabia.serving.custom.steps import Steps, watched
 from sabia.serving.errors import InvalidInput, ModelFailed, RequestError, UnsupportedMediaType
 from sabia.serving.http.messages import JSON, Request
-from sabia.serving.protocols import cloudevents, headers
+from sabia.serving.protocols import cloudevents, grpctensors, headers
 from sabia.serving.protocols.cloudevents import Mode
 from sabia.serving.protocols.v2 import InferRequest, quote_reason
 
@@ -55,9 +58,8 @@ _RESERVED = frozenset(
         "x-request-id",
     }
 )
-# Predictions of one request that are counted and logged.
-_MOST_COUNTED = 100_000
 _MOST_FORMS = 64
+_ANY_FORM = Form()
 
 
 class Nonsense(Exception):
@@ -73,32 +75,46 @@ class Handler:
         version: of the model; responses carry it.
         most_bytes: a larger response is a failure of the model.
         executing: gets the number of the call before each step of the model's code, and 0 after it.
+        signature: of its requests and responses, if there is one.
 
     Attributes:
         awaits: whether the model awaits, so that many of its requests run at once.
     """
 
     def __init__(
-        self, model: Any, name: str, version: str, most_bytes: int, executing: Callable[[int], None] = lambda _: None
+        self,
+        model: Any,
+        name: str,
+        version: str,
+        most_bytes: int,
+        executing: Callable[[int], None] = lambda _: None,
+        signature: Signature | None = None,
     ) -> None:
         self._name, self._version = name, version
         self._most_bytes = most_bytes
         self._executing = executing
         self._steps = Steps(model)
+        self._is_artifact = isinstance(model, ArtifactModel)
+        self._observer = Observer(name, signature, is_artifact=self._is_artifact)
         self.awaits = self._steps.awaits
         self._forms: set[str] = set()  # bodies beside the protocols' that the model has answered
 
     async def reply(self, call: Call) -> Reply:
         """The reply to one call; whatever the model raises or returns, there is one."""
-        started, payload = perf_counter(), None
+        started, payload, form = perf_counter(), None, _ANY_FORM
         try:
             given = {str(name, "latin-1"): str(value, "latin-1") for name, value in call.headers.items()}
-            payload = self._payload(call, given)
+            payload, form = self._payload(call)
+            explain = call.kind == frames.V1_EXPLAIN
+            begun = None if explain else self._observer.begin(call, payload)
             decoded = perf_counter()
-            work = self._steps.take(payload, given, explain=call.kind == frames.V1_EXPLAIN)
-            result, extra = await watched(work, self._executing, call.number)
+            result, extra = await watched(
+                self._steps.take(payload, given, explain=explain), self._executing, call.number
+            )
             predicted = perf_counter()
-            reply = self._encode(call, result)
+            observed = None if explain else self._observer.end(call, begun, result)
+            reply = self._encode(call, result, form)
+            reply.observed = observed
             if extra:
                 reply.headers |= _checked_headers(extra, reply)
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, the client gets a response
@@ -112,48 +128,58 @@ class Handler:
 
     # -- the request -------------------------------------------------------------------------------------------------
 
-    def _payload(self, call: Call, given: dict[str, str]) -> Any:
-        """What the model's `preprocess` gets.
+    def _payload(self, call: Call) -> tuple[Any, Form]:
+        """What the model's `preprocess` gets, and the form of its response where that is a document of V2.
 
         Raises:
-            InvalidInput: the body is not what its protocol sends.
+            RequestError: the body is not what its protocol sends.
         """
         if call.kind == frames.V2:
-            return self._infer_request(call.body, given)
+            return self._infer_request(call)
         if call.kind == frames.GRPC:
             return self._grpc_request(call.body)
-        return _v1_payload(call)
+        return _v1_payload(call), _ANY_FORM
 
-    def _infer_request(self, body: bytes, given: dict[str, str]) -> Any:
-        sdk = _sdk()
-        request = Request(
-            b"POST", b"", {name.encode("latin-1"): value.encode("latin-1") for name, value in given.items()}, body, 0.0
-        )
+    def _sdk(self) -> Any:
+        """KServe's SDK if the model has imported it; an artifact takes documents all the same."""
+        return None if self._is_artifact else sys.modules.get("kserve")
+
+    def _infer_request(self, call: Call) -> tuple[Any, Form]:
+        request = Request(b"POST", b"", call.headers, call.body, 0.0)
         headers.check(request)
         length = headers.json_length(request)
+        sdk = self._sdk()
+        if sdk is None:
+            return documents.from_rest(call.body, length)
         try:
-            if length is not None and sdk is not None:
-                return sdk.InferRequest.from_bytes(body, length, self._name)
-            infer = _INFER.decode(body)
+            if length is not None:
+                return sdk.InferRequest.from_bytes(call.body, length, self._name), _ANY_FORM
+            infer = _INFER.decode(call.body)
         except msgspec.ValidationError as error:
             raise InvalidInput("The request", f"does not follow the protocol: {quote_reason(error)}") from error
         except Exception as error:
-            if isinstance(error, RequestError):
-                raise
             raise InvalidInput("The body", "is not a V2 request") from error
-        if sdk is None:
-            return msgspec.to_builtins(infer)
-        return _infer_request(sdk, infer, self._name)
+        return _infer_request(sdk, infer, self._name), _ANY_FORM
 
-    def _grpc_request(self, body: bytes) -> Any:
-        sdk = _sdk()
-        messages = sys.modules.get("kserve.protocol.grpc.grpc_predict_v2_pb2")
-        if sdk is None or messages is None:
-            raise NotImplementedError
+    def _grpc_request(self, body: bytes) -> tuple[Any, Form]:
+        sdk = self._sdk()
+        theirs = sys.modules.get("kserve.protocol.grpc.grpc_predict_v2_pb2") if sdk is not None else None
         try:
-            return sdk.InferRequest.from_grpc(messages.ModelInferRequest.FromString(body))
+            if sdk is not None and theirs is not None:
+                message = theirs.ModelInferRequest.FromString(body)
+            else:
+                from sabia.serving.protocols import messages  # noqa: PLC0415  a tenth of a second that HTTP need not wait
+
+                message = messages.ModelInferRequest.FromString(body)
         except Exception as error:
             raise InvalidInput("The message", "is not a ModelInferRequest") from error
+        grpctensors.check_identity(message.model_name, message.model_version, self._name, self._version)
+        if theirs is None:
+            return documents.from_grpc(message)
+        try:
+            return sdk.InferRequest.from_grpc(message), _ANY_FORM
+        except Exception as error:
+            raise InvalidInput("The message", "has a tensor that is not what its datatype says") from error
 
     def _note_form(self, payload: Any) -> None:
         form = _form(payload)
@@ -177,44 +203,79 @@ class Handler:
 
     # -- the response ------------------------------------------------------------------------------------------------
 
-    def _encode(self, call: Call, result: Any) -> Reply:
+    def _encode(self, call: Call, result: Any, form: Form) -> Reply:
         """The reply that a result makes.
 
         Raises:
             Nonsense: it makes none.
         """
         if call.kind == frames.GRPC:
-            return _grpc_reply(call.number, result, self._version)
-        json_size: int | None = None
-        predictions = _predictions(result)
+            return self._grpc_reply(call, result, form)
+        if call.kind == frames.V2:
+            return self._v2_reply(call, result, form)
         if hasattr(result, "to_rest"):
-            if getattr(result, "model_version", None) in (None, ""):
-                result.model_version = self._version
-            result, json_size = result.to_rest()
-        if isinstance(result, bytes | bytearray) and json_size is not None:
-            extra = {_JSON_LENGTH: str(json_size)}
-            return Reply(call.number, 200, bytes(result), headers.BINARY, extra, predictions=predictions)
-        if isinstance(result, bytes | bytearray | str) and call.kind != frames.V2:
+            result, json_size = self._named(result).to_rest()
+            if json_size is not None:
+                return _binary_reply(call, result, json_size)
+        if isinstance(result, bytes | bytearray | str):
             raw = result.encode() if isinstance(result, str) else bytes(result)
             media_type = "text/plain; charset=utf-8" if isinstance(result, str) else headers.BINARY
             return Reply(call.number, 200, raw, media_type)
-        self._check(call, result)
-        mode = _mode(call) if call.kind in (frames.V1, frames.V1_EXPLAIN) else Mode.NONE
+        if result is None:
+            raise Nonsense("the model returned None")
+        mode = _mode(call)
         body = _json(result)
         if mode is Mode.NONE:
-            return Reply(call.number, 200, body, predictions=predictions)
+            return Reply(call.number, 200, body)
         wrapped = cloudevents.wrap(msgspec.json.decode(body), mode, self._name)
-        return Reply(call.number, 200, wrapped.body, wrapped.media_type, dict(wrapped.headers), predictions=predictions)
+        return Reply(call.number, 200, wrapped.body, wrapped.media_type, dict(wrapped.headers))
 
-    def _check(self, call: Call, result: Any) -> None:
-        if call.kind == frames.V2:
-            if not isinstance(result, dict) or not isinstance(result.get("outputs"), list):
-                raise Nonsense(f"{type(result).__name__} is not an InferResponse")
-            result.setdefault("model_name", self._name)
-            if not result.get("model_version"):
-                result["model_version"] = self._version
-        elif result is None:
-            raise Nonsense("the model returned None")
+    def _v2_reply(self, call: Call, result: Any, form: Form) -> Reply:
+        if hasattr(result, "to_rest"):
+            result, json_size = self._named(result).to_rest()
+            if json_size is not None:
+                return _binary_reply(call, result, json_size)
+        self._identify(result)
+        try:
+            body, json_size = documents.to_rest(result, form)
+        except Exception as error:
+            raise Nonsense(f"what the model returned is not a V2 response: {error!r}") from error
+        return Reply(call.number, 200, body) if json_size is None else _binary_reply(call, body, json_size)
+
+    def _named(self, result: Any) -> Any:
+        """A response of the SDK, with the version unless it has one."""
+        if getattr(result, "model_version", None) in (None, ""):
+            result.model_version = self._version
+        return result
+
+    def _identify(self, result: Any) -> None:
+        """Let a document name the model and its version.
+
+        Raises:
+            Nonsense: it is not a V2 response.
+        """
+        if not isinstance(result, dict) or not isinstance(result.get("outputs"), list):
+            raise Nonsense(f"{type(result).__name__} is not an InferResponse")
+        result.setdefault("model_name", self._name)
+        if not result.get("model_version"):
+            result["model_version"] = self._version
+
+    def _grpc_reply(self, call: Call, result: Any, form: Form) -> Reply:
+        if hasattr(result, "to_grpc"):
+            result = self._named(result).to_grpc()
+        if isinstance(result, dict):
+            self._identify(result)
+            try:
+                return Reply(call.number, 200, documents.to_grpc(result, form), "application/grpc")
+            except Exception as error:
+                raise Nonsense(f"what the model returned is not a V2 response: {error!r}") from error
+        if not hasattr(result, "SerializeToString"):
+            raise Nonsense(f"{type(result).__name__} is not an InferResponse")
+        return Reply(call.number, 200, result.SerializeToString(), "application/grpc")
+
+
+def _binary_reply(call: Call, body: bytes, json_size: int) -> Reply:
+    return Reply(call.number, 200, bytes(body), headers.BINARY, {_JSON_LENGTH: str(json_size)})
 
 
 def _form(payload: Any) -> str | None:
@@ -260,11 +321,6 @@ def _is_plain_json(request: Request) -> bool:
     return headers.is_plain(request) and cloudevents.REQUIRED.isdisjoint(request.headers)
 
 
-def _sdk() -> Any:
-    """KServe's SDK if the model has imported it."""
-    return sys.modules.get("kserve")
-
-
 def _infer_request(sdk: Any, infer: InferRequest, name: str) -> Any:
     for at, tensor in enumerate(infer.inputs):
         if tensor.datatype.upper() == "FP16" and tensor.data:
@@ -282,20 +338,6 @@ def _infer_request(sdk: Any, infer: InferRequest, name: str) -> Any:
     return sdk.InferRequest(name, inputs, request_id=infer.id, parameters=infer.parameters, request_outputs=requested)
 
 
-def _grpc_reply(number: int, result: Any, version: str) -> Reply:
-    predictions = _predictions(result)
-    if hasattr(result, "to_grpc"):
-        if getattr(result, "model_version", None) in (None, ""):
-            result.model_version = version
-        result = result.to_grpc()
-    elif isinstance(result, dict):
-        message = sys.modules["kserve.protocol.grpc.grpc_predict_v2_pb2"].ModelInferResponse
-        result = message(id=result["id"], model_name=result["model_name"], outputs=result["outputs"])
-    if not hasattr(result, "SerializeToString"):
-        raise Nonsense(f"{type(result).__name__} is not an InferResponse")
-    return Reply(number, 200, result.SerializeToString(), "application/grpc", predictions=predictions)
-
-
 def _json(document: Any) -> bytes:
     try:
         return _encode_json(document)
@@ -311,44 +353,6 @@ def _plain(value: Any) -> Any:
 
 
 _encode_json = msgspec.json.Encoder(enc_hook=_plain).encode
-
-
-def _predictions(result: Any) -> list[float] | None:
-    """The numbers that were predicted, one for each row; None where the result has another form."""
-    if isinstance(result, dict):
-        values = result.get("predictions")
-        if values is None and isinstance(result.get("outputs"), list):
-            values = _primary(
-                [(each.get("name"), each.get("data")) for each in result["outputs"] if isinstance(each, dict)]
-            )
-    elif isinstance(getattr(result, "outputs", None), list):
-        values = _primary([(each.name, each) for each in result.outputs])
-        if values is not None and hasattr(values, "as_numpy"):
-            try:
-                values = values.as_numpy() if values.datatype != "BYTES" else None
-            except Exception:  # noqa: BLE001  encoding the response meets it again
-                return None
-    else:
-        return None
-    return _numbers(values)
-
-
-def _primary(outputs: Iterable[tuple[Any, Any]]) -> Any:
-    """The output called as this project calls it, else the first."""
-    outputs = list(outputs)
-    return next((value for name, value in outputs if name == OUTPUT), outputs[0][1] if outputs else None)
-
-
-def _numbers(values: Any) -> list[float] | None:
-    if hasattr(values, "tolist"):
-        values = values.tolist()
-    if not isinstance(values, list) or not values or len(values) > _MOST_COUNTED:
-        return None
-    if all(isinstance(each, list) and len(each) == 1 for each in values):
-        values = [each[0] for each in values]
-    if all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
-        return [float(each) for each in values]
-    return None
 
 
 def _checked_headers(extra: dict[Any, Any], reply: Reply) -> dict[str, str]:

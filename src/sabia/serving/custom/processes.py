@@ -179,7 +179,14 @@ class Processes:
         return monotonic() - self._last_ready < _REPLACEMENT_SECONDS
 
     def submit(
-        self, kind: int, headers: dict[bytes, bytes], body: bytes, deadline: float, finish: Finish
+        self,
+        kind: int,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        deadline: float,
+        finish: Finish,
+        *,
+        keep: bool = False,
     ) -> asyncio.Future[Response]:
         """Have a process answer a request.
 
@@ -189,12 +196,13 @@ class Processes:
             body: of the request.
             deadline: by `time.perf_counter`; past it, `finish` gets DeadlineExceeded.
             finish: makes the response, on the loop, of the reply or the error. Must not raise.
+            keep: whether the inference log keeps it.
 
         Raises:
             Overloaded: too many wait already.
         """
         loop = asyncio.get_running_loop()
-        call = Call(next(self._numbers), kind, headers, body)
+        call = Call(next(self._numbers), kind, headers, body, keep)
         pending = _Pending(call, finish, loop.create_future(), self._due, deadline)
         process = None if self._waiting else self._free_process()
         if process is None and len(self._waiting) >= self._queue:

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from sabia.serving.app import Responder
 from sabia.serving.custom.app import Code, CodeApp
 from sabia.serving.custom.many import ManyModels, Merged
+from sabia.serving.custom.observing import BARE
 from sabia.serving.custom.processes import Processes
 from sabia.serving.custom.slots import Slots
 from sabia.serving.custom.sources import Source
@@ -68,7 +69,8 @@ def _app(spawner: Spawner, at: int, settings: Settings, registry: CollectorRegis
         memory_bytes=settings.model_memory_bytes or _memory_share(len(spawner.models) * (settings.workers + 1)),
     )
     processes.start()
-    model = Code(*spawner.models[at])
+    started = processes.started
+    model = Code(*spawner.models[at], started.content_digest, started.signature or BARE)
     metrics = VersionMetrics(model, workers=settings.workers)
     return CodeApp(model, settings, registry, metrics, processes, inference_log(model, settings, metrics))
 

@@ -19,7 +19,10 @@ from typing import Any, cast
 import msgspec
 import uvloop
 
+from sabia.contract.signature import Signature
+from sabia.contract.signature import check as check_signature
 from sabia.serving.custom import frames, sources
+from sabia.serving.custom.artifact import ArtifactModel
 from sabia.serving.custom.frames import Call, Reply, Started, Tensor
 from sabia.serving.custom.handler import Handler, failed
 from sabia.serving.custom.slots import Slots
@@ -43,7 +46,7 @@ def run(
         started = _load(model, label, runner)
         connection.sendall(frames.encode(started))
         if not started.problem:
-            handler = Handler(model, *identity, most, slots.note(slot))
+            handler = Handler(model, *identity, most, slots.note(slot), started.signature)
             runner.run(_serve(model, handler, connection, slots, slot))
 
 
@@ -62,9 +65,31 @@ def _load(model: Any, label: str, runner: asyncio.Runner) -> Started:
             model.start()
         step = "cannot describe its inputs and outputs"
         inputs, outputs = (_tensors(model, name, runner) for name in ("get_input_types", "get_output_types"))
+        step = "cannot use its signature"
+        signature = _signature(model)
     except Exception as error:  # noqa: BLE001  whatever it is, the server says it
         return Started(problem=sources.blame(label, step, error))
-    return Started(pid=os.getpid(), concurrent=Steps(model).awaits, inputs=inputs, outputs=outputs)
+    return Started(
+        pid=os.getpid(),
+        concurrent=Steps(model).awaits,
+        inputs=inputs,
+        outputs=outputs,
+        signature=signature,
+        content_digest=model.content_digest if isinstance(model, ArtifactModel) else "",
+    )
+
+
+def _signature(model: Any) -> Signature | None:
+    """The signature that a class declares; an attribute of that name and of another type is the class's own matter.
+
+    Raises:
+        InvalidSignature: with what is wrong with it.
+    """
+    signature = getattr(model, "signature", None)
+    if not isinstance(signature, Signature):
+        return None
+    check_signature(signature)
+    return signature
 
 
 def _use_v1() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -15,18 +14,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from sabia.contract.bins import counts_of
 from sabia.contract.manifest import Manifest
 from sabia.contract.signature import Input, Output, Signature
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import InvalidInput, LoadFailed, ModelFailed, quote
 from sabia.serving.explanations.explainer import TreeExplainer
-from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask, from_columns
+from sabia.serving.inference.batch import NUMPY, Batch, Column, from_columns
+from sabia.serving.inference.counting import Counter, Digest, outside_range
 from sabia.serving.inference.model import LARGEST, Model
 from sabia.serving.inference.session import Outputs, Session
 from sabia.serving.inference.texts import Texts
-
-Counts = NDArray[np.int64]
 
 # Lengths that are tried at loading for a dimension of any length; a convolution may need many.
 _FREE_LENGTHS = (1, 32, 224)
@@ -35,23 +32,6 @@ _TIMED_ROWS = 64
 _QUICK_SECONDS = 0.001
 # Lengths of free dimensions that are remembered as ones that the graph takes.
 _MOST_LENGTHS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """What is counted of a batch and its outputs: rows, by bin of the primary output, and by input.
-
-    Attributes:
-        bins: shape (bins,).
-        outside: with a value outside the training rows' range; shape (inputs,), as the others.
-        unknown: with a value that is not in the input's categories.
-        missing: without a value.
-    """
-
-    bins: Counts
-    outside: Counts
-    unknown: Counts
-    missing: Counts
 
 
 class TypedModel:
@@ -78,10 +58,8 @@ class TypedModel:
         self.names = tuple(self.inputs)
         self.outputs = {each.name: each for each in signature.outputs}
         self.primary = signature.primary_output
-        numbers = signature.bins.kind in ("equal", "edges") and len(self.primary.shape) == 1
-        self._edges = signature.bins.inner_edges if numbers else None
         self._session = Session(signature, session)
-        self._categories = {each.name: frozenset(each.categories) for each in signature.inputs if each.categories}
+        self._counter = Counter(signature)
         strings = [each for each in signature.inputs if each.categories and each.dtype == "string"]
         self.texts = {each.name: Texts(map(str, each.categories or ())) for each in strings}
         self._finite = [each.name for each in signature.outputs if each.role not in ("label", "opaque")]
@@ -131,16 +109,7 @@ class TypedModel:
 
     def digest(self, batch: Batch, outputs: Outputs) -> Digest:
         """Count a batch and its outputs."""
-        primary = outputs[self.primary.name]
-        bins = self.signature.bins.counts(primary) if self._edges is None else counts_of(self._edges, primary)
-        outside, unknown, missing = (np.zeros(len(self.names), dtype=np.int64) for _ in range(3))
-        for at, each in enumerate(self.signature.inputs):
-            if each.nullable:
-                missing[at] = batch.missing(each).sum()
-            outside[at] = self._rows_where(_outside(each, batch.columns[each.name]), each, batch)
-            if each.name in self._categories and self._has_unknown(each, batch):
-                unknown[at] = self._rows_where(self._unknown(each, batch), each, batch)
-        return Digest(bins, outside, unknown, missing)
+        return self._counter.digest(batch, outputs)
 
     def example(self, rows: int = 1, free_length: int = 1) -> Batch:
         """Rows from the middle of the training rows' range; a dimension of any length gets `free_length`."""
@@ -154,9 +123,9 @@ class TypedModel:
         column = batch.columns[each.name]
         if each.is_float:
             self._check_floats(each, column)
-        if each.strict and self._has_unknown(each, batch):
-            unknown = self._unknown(each, batch)
-            if unknown.any():
+        if each.strict:
+            unknown = self._counter.unknown(each, batch)
+            if unknown is not None and unknown.any():
                 at = int(np.argwhere(unknown)[0][0])
                 value = column[unknown].ravel()[0]
                 raise InvalidInput(_place(at, each), f"is {quote(value)}, which is not one of its categories")
@@ -177,24 +146,6 @@ class TypedModel:
             problem = f"is larger than {largest:.3g}" if np.isfinite(column[wrong][0]) else "is not a finite number"
             raise InvalidInput(_place(at, each), problem)
 
-    def _has_unknown(self, each: Input, batch: Batch) -> bool:
-        """Whether a value, or what the model receives for a null, is not in the categories."""
-        return not self._categories[each.name].issuperset(batch.columns[each.name].ravel().tolist())
-
-    def _unknown(self, each: Input, batch: Batch) -> Mask:
-        """Which values are not null and not in the categories, in the column's shape."""
-        column, known = batch.columns[each.name], self._categories[each.name]
-        found = np.fromiter(map(known.__contains__, column.ravel().tolist()), np.bool_, column.size)
-        unknown = ~found.reshape(column.shape)
-        return unknown & ~batch.nulls[each.name] if each.name in batch.nulls else unknown
-
-    def _rows_where(self, mask: Mask | None, each: Input, batch: Batch) -> int:
-        if mask is None:
-            return 0
-        if each.name in batch.nulls:
-            mask = mask & ~batch.nulls[each.name]
-        return int((mask if mask.ndim == 1 else mask.reshape(len(batch), -1).any(axis=1)).sum())
-
     def _lengths_of(self, batch: Batch) -> tuple[tuple[int, ...], ...]:
         return tuple(batch.columns[each.name].shape[1:] for each in self._free)
 
@@ -202,7 +153,7 @@ class TypedModel:
         """Raise InvalidInput if the graph failed on a value that the training rows do not have."""
         for each in self.signature.inputs:
             column = batch.columns[each.name]
-            masks = [_outside(each, column), self._unknown(each, batch) if each.name in self._categories else None]
+            masks = [outside_range(each, column), self._counter.unknown(each, batch)]
             for mask, problem in zip(masks, ("is outside its range", "is not one of its categories"), strict=True):
                 if mask is not None and mask.any():
                     at = int(np.argwhere(mask)[0][0])
@@ -261,15 +212,6 @@ def largest_of(each: Input) -> float:
 
 def _place(row: int, each: Input) -> str:
     return f'row {row}, input "{each.name}"'
-
-
-def _outside(each: Input, column: Column) -> Mask | None:
-    """Which values are outside the training rows' range; None for an input without one."""
-    if each.minimum is None and each.maximum is None:
-        return None
-    low = -np.inf if each.minimum is None else each.minimum
-    high = np.inf if each.maximum is None else each.maximum
-    return np.asarray((column < low) | (column > high))
 
 
 def _middle(each: Input) -> object:

@@ -27,7 +27,7 @@ from sabia.contract.names import ROUTES
 from sabia.errors import SabiaError
 from sabia.folders import cache_folder
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.typed import TypedModel
+from sabia.serving.inference.model import Model
 from sabia.serving.log import parquet
 from sabia.serving.log.records import Block, Records, Scalars, TypedBlock
 from sabia.serving.log.spool import Spool
@@ -66,7 +66,7 @@ class InferenceLog:
     ) -> None:
         self._name = model.name
         redacted = frozenset(redacted_columns(settings))
-        typed, width = isinstance(model, TypedModel), len(model.names)
+        typed, width = not isinstance(model, Model), len(model.names)
         # What the log keeps of rows and predictions; callable from any thread.
         self.kept: Callable[[Any, Any], Scalars | Values] = ValuesOf(model.signature, redacted) if typed else Scalars
         self._new_block: Callable[[], AnyBlock] = TypedBlock if typed else lambda: Block(width)
@@ -112,14 +112,14 @@ class InferenceLog:
         """
         arrived = started + (time() - perf_counter())
         if self._sample is not None:
-            kept = [at for at, each in enumerate(ids) if self._sampled(each)]
+            kept = [at for at, each in enumerate(ids) if self.samples(each)]
             ids = [ids[at] for at in kept]
             rows, arrived, seconds = rows.take(kept), arrived[kept], seconds[kept]
         self._keep(ids, rows, arrived, seconds, np.zeros(len(rows), dtype=np.int64), route)
 
     def many(self, request_id: bytes, rows: Scalars | Values, seconds: float, route: str) -> None:
         """Keep the rows of one request."""
-        if not self._sampled(request_id):
+        if not self.samples(request_id):
             return
         count = len(rows)
         arrived, took = np.full(count, time() - seconds), np.full(count, seconds)
@@ -127,7 +127,7 @@ class InferenceLog:
 
     def error(self, request_id: bytes, status: int, body: bytes, seconds: float, route: str) -> None:
         """Keep a request that got an error response."""
-        if not self._sampled(request_id):
+        if not self.samples(request_id):
             return
         self._block.add_error(request_id, status, body, time() - seconds, seconds, _ROUTE_NUMBERS[route])
         if self._block.full:
@@ -156,7 +156,8 @@ class InferenceLog:
         if left:
             logger.warning("inference log: %d files stay on disk; the next server with that folder sends them", left)
 
-    def _sampled(self, request_id: bytes) -> bool:
+    def samples(self, request_id: bytes) -> bool:
+        """Whether a request of this id is logged."""
         # By the id, so that a mirrored copy is kept whenever its request is.
         return self._sample is None or crc32(request_id) < self._sample
 

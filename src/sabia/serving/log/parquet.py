@@ -120,12 +120,7 @@ def _table(blocks: Blocks, metadata: FileMetadata) -> pa.Table:
 
 def _scalar_columns(blocks: Sequence[Block], metadata: FileMetadata, missing: Mask | None) -> dict[str, Any]:
     prediction = np.concatenate([block.prediction for block in blocks])
-    other = np.isnan(prediction)  # code may predict something that is not a number
-    columns = {
-        "prediction": pa.array(
-            prediction, mask=(other if missing is None else missing | other) if other.any() else missing
-        )
-    }
+    columns = {"prediction": pa.array(prediction, mask=missing)}
     features, inputs = _features(blocks), metadata.inputs
     for at, each in enumerate(metadata.signature.inputs):
         column = inputs.get(each.name)

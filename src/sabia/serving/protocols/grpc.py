@@ -21,34 +21,18 @@ from numpy.typing import NDArray
 
 from sabia.contract.tensors import OUTPUT
 from sabia.serving.app import Responder
-from sabia.serving.errors import InvalidInput, LoadFailed, RequestError, UnknownModel, UnknownVersion
+from sabia.serving.errors import InvalidInput, LoadFailed, RequestError
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.model import Model
 from sabia.serving.inference.session import Outputs
 from sabia.serving.inference.typed import Served, TypedModel
-from sabia.serving.protocols import messages, typedtensors, v2
+from sabia.serving.protocols import grpctensors, messages, typedtensors, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE
 from sabia.serving.settings import Settings
 
 Array = NDArray[np.float64]
 Context = Any  # grpc.aio.ServicerContext; the library publishes no types
-
-# The field of `contents` that holds a datatype's values, by the protocol.
-_CONTENTS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
 
 
 class Server:
@@ -184,18 +168,6 @@ class Service:
             await _abort(context, error)
 
 
-def check_identity(name: str, version: str, model: Served) -> None:
-    """Refuse a request for what is not served here; an empty version is any.
-
-    Raises:
-        UnknownModel, UnknownVersion: it is another.
-    """
-    if name != model.name:
-        raise UnknownModel(name)
-    if version not in ("", model.version):
-        raise UnknownVersion(version, model.version)
-
-
 def parse(request: Request, model: Served) -> Job[Any, Any]:
     """Parse an infer request from its bytes.
 
@@ -207,37 +179,16 @@ def parse(request: Request, model: Served) -> Job[Any, Any]:
         infer.ParseFromString(request.body)
     except DecodeError as error:
         raise InvalidInput("The message", "is not a ModelInferRequest") from error
-    check_identity(infer.model_name, infer.model_version, model)
-    raw = list(infer.raw_input_contents)
-    if raw and len(raw) != len(infer.inputs):
-        raise InvalidInput('"raw_input_contents"', f"has {len(raw)} entries for {len(infer.inputs)} inputs")
-    if not infer.inputs:
-        raise InvalidInput('"inputs"', "is empty; send at least one tensor")
-    inputs = [_input(at, tensor, raw[at] if raw else None) for at, tensor in enumerate(infer.inputs)]
+    grpctensors.check_identity(infer.model_name, infer.model_version, model.name, model.version)
+    inputs, raw = grpctensors.tensors(infer)
     if isinstance(model, TypedModel):
-        batch = typedtensors.read(inputs, memoryview(b"".join(raw)), model.signature, model.texts)
+        batch = typedtensors.read(inputs, memoryview(raw), model.signature, model.texts)
         requested = [v2.RequestedOutput(output.name) for output in infer.outputs]
         wanted = typedtensors.wanted(requested, model.signature, binary=bool(raw))
         return Job(batch, partial(_write_typed, infer.id, wanted, model))
     v2.check_outputs(output.name for output in infer.outputs)
-    rows = v2.parse_rows(inputs, memoryview(b"".join(raw)), model)
+    rows = v2.parse_rows(inputs, memoryview(raw), model)
     return Job(rows, partial(_write, infer.id, bool(raw), model))
-
-
-def _input(at: int, tensor: Any, raw: bytes | None) -> v2.Input:
-    kind = tensor.datatype.upper()
-    infer_input = v2.Input(name=tensor.name, shape=list(tensor.shape), datatype=tensor.datatype)
-    filled = [field.name for field, _ in tensor.contents.ListFields()]
-    if raw is not None:
-        if filled:
-            raise InvalidInput(f"inputs[{at}].contents", "must be empty when raw_input_contents is given")
-        infer_input.parameters = {"binary_data_size": len(raw)}
-        return infer_input
-    field = _CONTENTS.get(kind)
-    if field is not None and filled and filled != [field]:
-        raise InvalidInput(f"inputs[{at}].contents", f"must be in {field} for {kind}")
-    infer_input.data = list(getattr(tensor.contents, field)) if field is not None else []
-    return infer_input
 
 
 def _write(request_id: str, raw: bool, model: Model, prediction: Array) -> Response:
@@ -260,7 +211,7 @@ def _write_typed(request_id: str, wanted: list[typedtensors.Wanted], model: Type
             response.raw_output_contents.append(typedtensors.binary_data(each.output, column))
         else:
             values = typedtensors.encoded(each.output, column) if kind == "BYTES" else column.ravel().tolist()
-            getattr(tensor.contents, _CONTENTS[kind]).extend(values)
+            getattr(tensor.contents, grpctensors.CONTENTS[kind]).extend(values)
     return Response(body=_bytes(response), media_type="application/grpc")
 
 

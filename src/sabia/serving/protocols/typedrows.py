@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sabia.contract.signature import Input, Signature
+from sabia.contract.signature import Input, Output, Signature
 from sabia.serving.errors import InvalidInput, quote
 from sabia.serving.inference.batch import NUMPY, Batch, Column, Mask
 from sabia.serving.inference.session import Outputs
@@ -123,10 +123,7 @@ def absent(each: Input, rows: int) -> tuple[Column, Mask | None]:
 def writer(signature: Signature) -> Callable[[Outputs], list[Any]]:
     """What makes the list of predictions of a version's outputs, by the role of its primary output."""
     primary = signature.primary_output
-    probabilities = next(
-        (each for each in signature.outputs if each.role == "class-probabilities" and each.classes == primary.classes),
-        None,
-    )
+    probabilities = _probabilities(signature)
     if primary.role == "value":
         values = [each for each in signature.outputs if each.role == "value"]
         if len(values) > 1:
@@ -150,3 +147,39 @@ def _objects(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
 def _by_class(classes: Sequence[str | int], probabilities: Column) -> list[dict[str, float]]:
     names = [str(each) for each in classes]
     return [dict(zip(names, row, strict=True)) for row in probabilities.tolist()]
+
+
+def read_predictions(predictions: list[Any], signature: Signature) -> Outputs:
+    """The outputs in a list of predictions, as `writer` makes it; of a label, with or without its probabilities.
+
+    Raises:
+        InvalidInput, KeyError, TypeError: they are not of the signature's roles.
+    """
+    primary, probabilities = signature.primary_output, _probabilities(signature)
+    values = [each for each in signature.outputs if each.role == "value"]
+    cells: dict[str, list[Any]] = {primary.name: predictions}
+    if primary.role == "value" and len(values) > 1:
+        cells = {each.name: [row[each.name] for row in predictions] for each in values}
+    elif all(isinstance(row, dict) and "probabilities" in row for row in predictions):
+        cells = {primary.name: [row["label"] for row in predictions]} if primary.role == "label" else {}
+        if probabilities is not None:
+            names = [str(each) for each in probabilities.classes or []]
+            cells[probabilities.name] = [[row["probabilities"][name] for name in names] for row in predictions]
+    outputs = {each.name: as_input(each) for each in signature.outputs}
+    return {name: _column("predictions", outputs[name], column)[0] for name, column in cells.items()}
+
+
+def as_input(output: Output) -> Input:
+    """An input of the same values."""
+    shape = list(output.shape)
+    if output.role == "class-probabilities" and output.classes and len(shape) == 2:
+        shape[1] = len(output.classes)
+    return Input(name=output.name, dtype=output.dtype, shape=shape)
+
+
+def _probabilities(signature: Signature) -> Output | None:
+    """The probabilities of the primary output's classes."""
+    classes = signature.primary_output.classes
+    return next(
+        (each for each in signature.outputs if each.role == "class-probabilities" and each.classes == classes), None
+    )

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SPLIT
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.batch import Batch, joined
-from sabia.serving.inference.typed import Digest, Served, TypedModel
+from sabia.serving.inference.counting import Digest
+from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.serving.telemetry.sink import Log
 

@@ -26,6 +26,9 @@ class Log(Protocol):
     def close(self, seconds: float) -> None:
         """Write what there is, within this time. Blocks."""
 
+    def samples(self, request_id: bytes) -> bool:
+        """Whether a request of this id is logged."""
+
     def kept(self, rows: Any, prediction: Any, /) -> Any:
         """What the log keeps of rows and predictions, both as the model has them; callable from any thread."""
 
