@@ -14,6 +14,8 @@ import numpy as np
 from fastapi import HTTPException
 from kserve.errors import InvalidInput, ModelNotReady
 
+from sabia import Bins, Input, Output, Signature
+
 
 class Sums(kserve.Model):
     """The sum of each row, by both protocols, with a header each way."""
@@ -202,3 +204,42 @@ class Unready(kserve.Model):
 
     def load(self) -> bool:
         return False
+
+
+class Fares(kserve.Model):
+    """Says what its requests and responses are; answers rows of another form as well."""
+
+    signature = Signature(
+        inputs=[
+            Input(name="Distance", dtype="float64", nullable=True, minimum=0, maximum=100),
+            Input(name="airport", dtype="string", categories=["JFK", "LGA"]),
+        ],
+        outputs=[Output(name="fare", dtype="string", role="label", classes=["cheap", "dear"])],
+        primary="fare",
+        bins=Bins(kind="classes", classes=["cheap", "dear"]),
+    )
+
+    def predict(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        if isinstance(payload, kserve.InferRequest):
+            fares = [self._fare(each) for each in payload.inputs[0].as_numpy().ravel().tolist()]
+            output = kserve.InferOutput("fare", [len(fares)], "BYTES", data=fares)
+            return kserve.InferResponse(payload.id or "none", self.name, [output])
+        if "distances" in payload:
+            return {"predictions": [self._fare(each) for each in payload["distances"]]}
+        rows = payload["instances"]
+        fares = [self._fare(row.pop("Distance")) for row in rows]
+        return {"predictions": fares[:1] if len(fares) > 2 else fares}
+
+    def _fare(self, distance: float | None) -> str:
+        return "free" if distance is None else "dear" if distance > 50 else "cheap"
+
+
+class Spelled(Fares):
+    """Declares a signature that is none."""
+
+    signature = Signature(
+        inputs=[Input(name="instances", dtype="string")],
+        outputs=[Output(name="fare", dtype="string", role="label", classes=["cheap"])],
+        primary="fare",
+        bins=Bins(kind="none"),
+    )

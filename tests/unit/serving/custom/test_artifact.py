@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import sabia
 import sabia.serving
+from sabia.contract.inferencelog import feature_columns
 from sabia.registry.verification import Artifact
 from sabia.serving.custom.sources import from_setting, identity
 from sabia.serving.errors import LoadFailed
@@ -53,7 +54,32 @@ def test_a_class_around_a_version_answers_logs_and_counts_as_that_version(
     assert short.status_code == 400
     logged = [row for file in (tmp_path / "log").rglob("*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
     assert {row["version"] for row in logged} == {version}
-    assert sorted(row["prediction"] for row in logged if row["status"] == 200) == pytest.approx(sorted(2 * expected))
+    answered = [row for row in logged if row["status"] == 200]
+    columns = feature_columns(each.name for each in logistic.manifest.inputs).values()
+    assert [[row[name] for name in columns] for row in answered] == 2 * rows[:3].tolist(), "what the version was asked"
+    assert [row["prediction"] for row in answered] == pytest.approx(2 * [each / 100 for each in expected])
+
+
+def test_a_class_around_a_version_has_its_bins_and_ranges(
+    folder: Path, logistic: Artifact, rows: NDArray[np.float64]
+) -> None:
+    manifest = logistic.manifest
+    labels = {"model": manifest.name, "version": manifest.version}
+    far = rows[:4].copy()
+    far[0, 0] = 1e6
+    with served(Percent(source=str(folder))) as server:
+        assert server.predict(manifest.name, *far.tolist()).status_code == 200
+        server.app.recorder.flush()
+        assert server.value("sabia_inputs_out_of_range_total", **labels, feature=manifest.inputs[0].name) == 1
+        counted = [
+            server.value("sabia_predictions_total", **labels, route="split", bin=str(at))
+            for at in range(len(manifest.bins))
+        ]
+        assert server.value("sabia_model_info", **labels, digest=manifest.digest) == 1
+        metadata = server.http.get(f"/v2/models/{manifest.name}").json()
+    model: Any = sabia.load(folder.as_uri())
+    assert counted == manifest.bins.counts(model.predict(far)).tolist()
+    assert (metadata["inputs"][0]["name"], metadata["inputs"][0]["shape"]) == ("features", [-1, 30])
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,7 @@ def test_a_scalar_version_is_answered_in_binary_and_by_grpc_too(
     data = rows[:3].astype("<f8").tobytes()
     tensor = {"name": "features", "shape": [3, 30], "datatype": "FP64", "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    reply = _reply(
-        handler, frames.V2, head + data, BINARY | {b"inference-header-content-length": b"%d" % len(head)}
-    )
+    reply = _reply(handler, frames.V2, head + data, BINARY | {b"inference-header-content-length": b"%d" % len(head)})
     request = messages.ModelInferRequest(model_name=model.name)
     request.inputs.add(name="features", datatype="FP64", shape=[3, 30])
     request.raw_input_contents.append(data)
