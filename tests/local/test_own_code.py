@@ -9,14 +9,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import requests
+from numpy.typing import NDArray
 
+from sabia.registry.verification import Artifact
 from sabia.serving.protocols import messages
+from sabia.training.datasets import load
 
 CLASS = "tests.unit.serving.custom.models:Sums"
+
+
+@pytest.fixture(scope="module")
+def rows() -> NDArray[np.float64]:
+    """Real rows, shape (569, 30)."""
+    return load("sklearn:breast_cancer").features
 
 
 def _free_port() -> int:
@@ -28,7 +40,13 @@ def _free_port() -> int:
 @contextmanager
 def _served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command, and the URL that it logs."""
-    command = [sys.executable, "-m", "predictor", "--host", "127.0.0.1", "--http-port", "0", *arguments]
+    with _running(sys.executable, "-m", "predictor", "--host", "127.0.0.1", "--http-port", "0", *arguments) as running:
+        yield running
+
+
+@contextmanager
+def _running(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A program that serves, and the URL that it logs."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -58,6 +76,48 @@ def test_a_class_is_served_by_the_command_until_it_is_told_to_end() -> None:
             call = channel.unary_unary(f"/{messages.SERVICE}/ModelInfer")
             answer = messages.ModelInferResponse.FromString(call(infer.SerializeToString(), timeout=10))
         assert (answer.id, answer.model_version, answer.outputs[0].name) == ("7", "1.2", "prediction")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_a_class_around_a_version_is_served_by_the_command(
+    folder: Path, logistic: Artifact, rows: NDArray[np.float64], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    port, log = _free_port(), tmp_path_factory.mktemp("log")
+    name, version = logistic.manifest.name, logistic.manifest.version
+    around = ("--model-class", "tests.unit.serving.custom.test_artifact:Percent", "--source", str(folder))
+    logging = ("--log", log.as_uri(), "--log-spool", str(log / "spool"))
+    with _served(*around, *logging, "--grpc-port", str(port), "--drain-seconds", "0.1") as (process, url):
+        response = requests.post(f"{url}/v1/models/{name}:predict", json={"instances": rows[:2].tolist()}, timeout=10)
+        assert response.headers["x-model-version"] == version
+        percents = response.json()["predictions"]
+        infer = messages.ModelInferRequest(model_name=name)
+        infer.inputs.add(name="features", datatype="FP64", shape=[2, 30])
+        infer.raw_input_contents.append(rows[:2].astype("<f8").tobytes())
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as raised:
+            channel.unary_unary(f"/{messages.SERVICE}/ModelInfer")(infer.SerializeToString(), timeout=10)
+        assert raised.value.code() is grpc.StatusCode.INTERNAL, "this class has no answer for V2, and that is its fault"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    logged = [row for file in log.rglob("*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
+    answered = [row for row in logged if row["status"] == 200]
+    assert [100 * row["prediction"] for row in answered] == pytest.approx(percents)
+    assert [row["mean_radius"] for row in answered] == rows[:2, 0].tolist()
+
+
+def test_a_program_serves_an_object_of_its_class_after_it_has_used_a_store(folder: Path) -> None:
+    program = f"""
+import logging
+import sabia
+from tests.unit.serving.custom.models import Sums
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+sabia.load({folder.as_uri()!r})
+sabia.serve(Sums("mine"), http_port=0, drain_seconds=0.1, model_version="1.5")
+"""
+    with _running(sys.executable, "-c", program) as (process, url):
+        response = requests.post(f"{url}/v1/models/mine:predict", json={"instances": [[1, 2]]}, timeout=10)
+        assert (response.json()["predictions"], response.headers["x-model-version"]) == ([4.0], "1.5")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 

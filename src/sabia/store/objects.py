@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az", "file", "memory")
 _ATTEMPTS = 3
+_OPENING = "opening the store"
 
 # Larger files are written and read in pieces: they are never in memory whole.
 LARGE_BYTES = 32 * 2**20
@@ -62,6 +63,37 @@ class Tagged:
 
     data: bytes
     tag: str
+
+
+class _Library:
+    """Whether the library can be used: its threads start with its first call, and a forked process has none of them."""
+
+    def __init__(self) -> None:
+        self._started = self.is_lost = False
+        os.register_at_fork(after_in_child=self._forked)
+
+    def use(self, what: str) -> None:
+        """Note a call; without its threads it would never return.
+
+        Raises:
+            StoreRefused: this process was forked from one that had made a call.
+        """
+        if self.is_lost:
+            raise StoreRefused(
+                what, "this process was forked from one that had used a store, and shares no thread with it"
+            )
+        self._started = True
+
+    def _forked(self) -> None:
+        self.is_lost = self._started
+
+
+_LIBRARY = _Library()
+
+
+def is_lost() -> bool:
+    """Whether no store can be used here: this process was forked from one that had used one."""
+    return _LIBRARY.is_lost
 
 
 class Store:
@@ -95,7 +127,7 @@ class Store:
         scheme, rest = _split(url)
         if scheme == "memory":
             return cls(url, MemoryStore())
-        with _translated("opening the store"):
+        with _translated(_OPENING):
             if scheme == "file":
                 return cls(url, _local(Path(unquote(rest)), make=make))
             return cls(url, _remote(url, scheme, environment or {}, patience))
@@ -304,6 +336,8 @@ def _remote(url: str, scheme: str, environment: Mapping[str, str], patience: flo
 @contextmanager
 def _translated(what: str, key: str | None = None) -> Iterator[None]:
     """Turn the library's errors into those of `sabia.store.errors`. Their texts, with paths and bodies, are dropped."""
+    if what != _OPENING:
+        _LIBRARY.use(what)
     try:
         yield
     except (exceptions.NotFoundError, FileNotFoundError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -266,3 +268,25 @@ def test_a_create_whose_answer_the_network_lost_is_success(tmp_path: Path) -> No
         assert proxy.swallowed == 1
         assert Store.open("s3://sabia", environment=environment).get("a") == b"ours"
         proxy.close()
+
+
+def test_a_store_says_that_a_forked_process_cannot_use_it(tmp_path: Path) -> None:
+    script = f"""
+import os
+from sabia.store.objects import Store
+store = Store.open({tmp_path.as_uri()!r})
+store.create("key", b"value")
+child = os.fork()
+if child == 0:
+    try:
+        store.get("key")
+    except Exception as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == (
+        "The store refused reading 'key': this process was forked from one that had used a store, and shares no thread "
+        "with it.\n"
+    )

@@ -106,13 +106,13 @@ class Handler:
             given = {str(name, "latin-1"): str(value, "latin-1") for name, value in call.headers.items()}
             payload, form = self._payload(call)
             explain = call.kind == frames.V1_EXPLAIN
-            begun = None if explain else self._observer.begin(call, payload)
+            known = None if explain else self._observer.before(call, payload)
             decoded = perf_counter()
             result, extra = await watched(
                 self._steps.take(payload, given, explain=explain), self._executing, call.number
             )
             predicted = perf_counter()
-            observed = None if explain else self._observer.end(call, begun, result)
+            observed = None if explain else self._observer.observed(call, known, result)
             reply = self._encode(call, result, form)
             reply.observed = observed
             if extra:

@@ -60,7 +60,7 @@ class Observer:
         self._typed = _Typed(signature) if signature is not None else None
         self._warned: set[str] = set()
 
-    def begin(self, call: Call, payload: Any) -> Any:
+    def before(self, call: Call, payload: Any) -> Any:
         """What is to be known of a request before the model, which may change it, gets it."""
         if self._is_artifact:
             noted: list[tuple[Any, Any]] = []
@@ -74,14 +74,14 @@ class Observer:
             self._warn("a request", error)
             return None
 
-    def end(self, call: Call, begun: Any, result: Any) -> Observed:
+    def observed(self, call: Call, known: Any, result: Any) -> Observed:
         """What is recorded of a call that the model has answered."""
         if self._typed is None:
-            return _bare(begun, result, keep=call.keep)
-        batch, outputs = begun, {}
+            return _bare(known, result, keep=call.keep)
+        batch, outputs = known, {}
         try:
             if self._is_artifact:
-                batch, outputs = self._typed.joined(begun) if begun else (None, {})
+                batch, outputs = self._typed.joined(known) if known else (None, {})
             if not outputs:
                 outputs = self._typed.outputs(result)
         except Exception as error:  # noqa: BLE001  as above

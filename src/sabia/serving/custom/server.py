@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import CollectorRegistry
 
 from sabia.serving.app import Responder
 from sabia.serving.custom.app import Code, CodeApp
@@ -16,7 +16,7 @@ from sabia.serving.custom.processes import Processes
 from sabia.serving.custom.slots import Slots
 from sabia.serving.custom.sources import Source
 from sabia.serving.custom.spawner import Spawner
-from sabia.serving.process.server import inference_log, listen, log_address, run
+from sabia.serving.process.server import inference_log, listen, log_address, own_registry, run
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
 
@@ -32,7 +32,7 @@ def serve(made: Sequence[Source], settings: Settings) -> None:
         LoadFailed: one cannot be served; nothing was listening.
     """
     with contextlib.closing(spawn(made, settings)) as spawner:
-        app = build_app(spawner, settings, REGISTRY)
+        app = build_app(spawner, settings, own_registry())
         listener = listen(settings)
         run(app, settings, listener, on_ready=lambda: log_address(app.name, settings, listener))
 

@@ -138,7 +138,7 @@ class _Calls(asyncio.Protocol):
             else:
                 self._calls.append(call)
         if not self._going_on:
-            self._begin()
+            self._answer()
 
     def connection_lost(self, reason: Exception | None) -> None:
         del reason
@@ -146,8 +146,8 @@ class _Calls(asyncio.Protocol):
         if not self.ended.done():
             self.ended.set_result(None)
 
-    def _begin(self) -> None:
-        """Begin the calls that arrived; what is written reaches the server when this returns."""
+    def _answer(self) -> None:
+        """Answer the calls that arrived; what is written reaches the server when this returns."""
         self._going_on = False
         until = perf_counter() + _TURN_SECONDS
         replies = bytearray()
@@ -167,7 +167,7 @@ class _Calls(asyncio.Protocol):
                 self._tasks[call.number] = self._loop.create_task(self._finish(call.number, continued(work, waited)))
             if self._calls and perf_counter() > until:
                 self._going_on = True
-                self._loop.call_soon(self._begin)
+                self._loop.call_soon(self._answer)
                 break
         if replies:
             self._transport.write(replies)

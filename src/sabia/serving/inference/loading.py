@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from sabia.contract.manifest import REFERENCE_FILE
 from sabia.errors import SabiaError
@@ -15,6 +20,7 @@ from sabia.serving.inference.model import Model, check_reference, is_scalar
 from sabia.serving.inference.session import open_session
 from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.settings import Settings
+from sabia.store import objects
 from sabia.store.objects import Store
 
 
@@ -78,12 +84,54 @@ def load_artifact(settings: Settings) -> Artifact:
     Raises:
         LoadFailed: with the one sentence that says why.
     """
+    if objects.is_lost():
+        return _read_elsewhere(settings)
     try:
         artifact = read_artifact(Store.open(_url(settings.source)))
     except SabiaError as error:
         raise LoadFailed(str(error)) from error
     _check_identity(artifact, settings)
     return artifact
+
+
+def dump_artifact(settings: Settings, pipe: IO[bytes]) -> None:
+    """Read the version, or the sentence that says why not, and write it for `artifact_from`, in another process."""
+    try:
+        outcome: Artifact | str = load_artifact(settings)
+    except LoadFailed as error:
+        outcome = str(error).removeprefix("Not serving: ")
+    pickle.dump(outcome, pipe)
+    pipe.flush()
+
+
+def artifact_from(data: bytes) -> Artifact:
+    """The version that a process of this server has read and sent over a pipe that no other process has.
+
+    Raises:
+        LoadFailed: with the one sentence that says why.
+    """
+    if not data:
+        raise LoadFailed("the process that was to read the artifact died.")
+    artifact: Artifact | str = pickle.loads(data)  # noqa: S301  of our own child
+    if isinstance(artifact, str):
+        raise LoadFailed(artifact)
+    artifact.remove_with_the_artifact()  # it was read by a process that has ended
+    return artifact
+
+
+def _read_elsewhere(settings: Settings) -> Artifact:
+    """The artifact, read by a new interpreter: the store's library cannot be used in this process."""
+    code = (
+        "import os, pickle, sys; pipe = os.fdopen(os.dup(1), 'wb'); os.dup2(2, 1); "
+        "from sabia.serving.inference import loading; "
+        "loading.dump_artifact(pickle.load(sys.stdin.buffer), pipe); os._exit(0)"
+    )
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(  # noqa: S603  this interpreter, and the code above
+        command, input=pickle.dumps(settings), stdout=subprocess.PIPE, env=variables, check=False
+    )
+    return artifact_from(ended.stdout)
 
 
 def _url(source: str) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 
 import uvloop
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from sabia.serving.app import App, Responder
 from sabia.serving.errors import LoadFailed
@@ -52,9 +52,22 @@ def serve(settings: Settings) -> None:
     """
     model = load(settings)
     listener = listen(settings)
-    metrics = VersionMetrics(model, REGISTRY)
-    app = build_app(model, settings, REGISTRY, metrics)
+    registry = own_registry()
+    metrics = VersionMetrics(model, registry)
+    app = build_app(model, settings, registry, metrics)
     run(app, settings, listener, on_ready=lambda: log_address(app.name, settings, listener))
+
+
+def own_registry() -> CollectorRegistry:
+    """A registry of this server alone.
+
+    The process's default one has what the program has imported, such as KServe's SDK with metrics of the same names,
+    and what it served before.
+    """
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
 
 
 def build_app(model: Served, settings: Settings, registry: CollectorRegistry, metrics: VersionMetrics) -> App:

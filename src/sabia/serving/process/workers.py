@@ -12,7 +12,6 @@ import ctypes
 import gc
 import logging
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -26,7 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from sabia.registry.verification import Artifact
 from sabia.serving.errors import LoadFailed
-from sabia.serving.inference.loading import load_artifact, open_model
+from sabia.serving.inference.loading import artifact_from, dump_artifact, open_model
 from sabia.serving.inference.typed import Served
 from sabia.serving.process.server import LOG_SECONDS, build_app, listen, log_address, run
 from sabia.serving.settings import Settings
@@ -65,24 +64,13 @@ def _read_apart(settings: Settings) -> Artifact:
     if child == 0:
         os.close(ours)
         with os.fdopen(theirs, "wb") as pipe:
-            try:
-                outcome: Artifact | str = load_artifact(settings)
-            except LoadFailed as error:
-                outcome = str(error).removeprefix("Not serving: ")
-            pickle.dump(outcome, pipe)
+            dump_artifact(settings, pipe)
         os._exit(0)
     os.close(theirs)
     with os.fdopen(ours, "rb") as pipe:
         data = pipe.read()
     os.waitpid(child, 0)
-    if not data:
-        raise LoadFailed("the process that was to read the artifact died.")
-    # From our own child, over a pipe that no other process has.
-    artifact: Artifact | str = pickle.loads(data)  # noqa: S301
-    if isinstance(artifact, str):
-        raise LoadFailed(artifact)
-    artifact.remove_with_the_artifact()  # it was read by a process that has ended
-    return artifact
+    return artifact_from(data)
 
 
 @dataclass(slots=True)

@@ -82,6 +82,16 @@ def test_a_class_around_a_version_has_its_bins_and_ranges(
     assert (metadata["inputs"][0]["name"], metadata["inputs"][0]["shape"]) == ("features", [-1, 30])
 
 
+def test_a_class_by_its_name_is_served_by_a_program_that_has_used_a_store(
+    folder: Path, rows: NDArray[np.float64]
+) -> None:
+    model: Any = sabia.load(folder.as_uri())  # starts threads that a forked process has not
+    (source,) = from_setting(PERCENT, None, str(folder))
+    with served(source) as server:
+        response = server.predict(model.name, *rows[:2].tolist())
+    assert response.json()["predictions"] == pytest.approx((100 * model.predict(rows[:2])).tolist())
+
+
 @pytest.mark.parametrize(
     ("name", "version", "message"),
     [(None, "97.5", "version '97.5' is set"), ("another", None, "model 'another' is set")],
