@@ -75,6 +75,8 @@ def report(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(to_html(document))
         print_table(table.COLUMNS, table.rows(document), title=f"{document.model}, from the log")
+        if document.unjudged:
+            print_line(document.unjudged)
         print_line(f"the page is {out}")
     if fail_on_drift and document.drifted:
         raise DriftDetected(document.drifted)

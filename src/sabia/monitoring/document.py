@@ -159,6 +159,16 @@ class Report(msgspec.Struct, frozen=True):
     rollouts: list[Rollout]
 
     @property
+    def unjudged(self) -> str:
+        """One sentence on the versions that only the log has; empty without one."""
+        if not self.unknown:
+            return ""
+        return (
+            f"In the log, but not in the store: {', '.join(self.unknown)}. Drift and quality are measured against a "
+            "published version; own code has one if it is an ArtifactModel."
+        )
+
+    @property
     def drifted(self) -> dict[str, list[str]]:
         """The drifted features by version; versions without drift are left out."""
         return {each.version: each.drifted for each in self.versions if each.drifted}

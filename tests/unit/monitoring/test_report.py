@@ -189,3 +189,4 @@ def test_a_version_that_is_not_in_the_store_is_named(
         write_log(store, artifact, resampled(trained, 60), np.full(60, 0.5))
     found = report(store)
     assert ([each.version for each in found.versions], found.unknown) == (["1.2"], ["2.2"])
+    assert found.unjudged.startswith("In the log, but not in the store: 2.2. Drift and quality are measured against")

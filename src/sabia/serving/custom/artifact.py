@@ -60,15 +60,10 @@ class ArtifactModel:
         return True
 
     async def __call__(self, payload: Any, headers: dict[str, str] | None = None, verb: Any = None) -> Any:
-        """The response to one request: `preprocess`, `predict`, `postprocess`.
-
-        Raises:
-            NotImplementedError: the request is for an explanation.
-        """
-        if verb is not None:
-            raise NotImplementedError
+        """The response to a request: `preprocess`, `predict`, `postprocess`; with a verb, `preprocess` and `explain`."""
         result = payload
-        for step in (self.preprocess, self.predict, self.postprocess):
+        steps = (self.preprocess, self.predict, self.postprocess)
+        for step in steps if verb is None else (self.preprocess, self.explain):
             result = step(result, headers)
             if inspect.isawaitable(result):
                 result = await result
@@ -88,23 +83,34 @@ class ArtifactModel:
             RequestError: the rows are not what the signature says.
             NotImplementedError: the payload is an object of KServe's SDK, or no request.
         """
+        del headers
+        is_v2 = isinstance(payload, dict) and "instances" not in payload and _is_tensors(payload.get("inputs"))
+        return self._respond("infer" if is_v2 else "predict", payload)
+
+    def explain(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        """The version's explanations of its own predictions; `postprocess` does not get them.
+
+        Raises:
+            RequestError: the rows are not what the signature says, or these methods cannot be explained.
+        """
+        del headers
+        return self._respond("explain", payload)
+
+    def _respond(self, name: str, payload: Any) -> Any:
+        """The version's response, by the parser of this name."""
         from sabia.serving.custom import observing  # noqa: PLC0415  numpy, and the signature's libraries
         from sabia.serving.http.messages import Request  # noqa: PLC0415  beside them
 
-        del headers
         if self._model is None or self._parsers is None:
             raise NotReady(self.name)
         if not isinstance(payload, dict):
             raise NotImplementedError
-        is_v2 = (
-            isinstance(payload.get("inputs"), list) and "instances" not in payload and _is_tensors(payload["inputs"])
-        )
-        parse = self._parsers.infer if is_v2 else self._parsers.predict
+        parse = getattr(self._parsers, name)
         job = parse(Request(b"POST", b"", {}, msgspec.json.encode(payload), 0.0), self._model)
         model: Any = self._model
         predicted = model.predict(job.rows)
         noted = observing.asked.get()
-        if noted is not None:
+        if noted is not None and name != "explain":
             noted.append((job.rows, predicted))
         return msgspec.json.decode(job.write(predicted).body)
 
@@ -128,9 +134,9 @@ class ArtifactModel:
         return result
 
 
-def _is_tensors(inputs: list[Any]) -> bool:
+def _is_tensors(inputs: Any) -> bool:
     """Whether these are V2's; V1 calls instances `inputs` too."""
-    return bool(inputs) and isinstance(inputs[0], dict) and "datatype" in inputs[0]
+    return isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], dict) and "datatype" in inputs[0]
 
 
 def check_version(model: Any, wanted: str | None) -> None:

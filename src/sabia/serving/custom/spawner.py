@@ -174,7 +174,10 @@ class _Child:
                 os.read(wakeup, 4096)
                 self._reap()
             if self._connection.fileno() in ready:
-                data, fds, _, _ = socket.recv_fds(self._connection, _MESSAGE_BYTES, 1)
+                try:
+                    data, fds, _, _ = socket.recv_fds(self._connection, _MESSAGE_BYTES, 1)
+                except ConnectionResetError:  # the server has left without reading the last message
+                    return
                 if not data:
                     return
                 message = msgspec.json.decode(data, type=Start | Kill)

@@ -92,6 +92,16 @@ def test_a_class_by_its_name_is_served_by_a_program_that_has_used_a_store(
     assert response.json()["predictions"] == pytest.approx((100 * model.predict(rows[:2])).tolist())
 
 
+def test_an_explanation_is_the_version_s_own(folder: Path, logistic: Artifact, rows: NDArray[np.float64]) -> None:
+    model: Any = sabia.load(folder.as_uri())
+    name = logistic.manifest.name
+    with served(Percent(source=str(folder))) as server:
+        body = {"rows": rows[:2].tolist()}
+        found = server.http.post(f"/v1/models/{name}:explain", json=body).json()["explanations"]
+    assert [each["prediction"] for each in found] == pytest.approx(model.predict(rows[:2]).tolist())
+    assert len(found[0]["contributions"]) == len(logistic.manifest.inputs)
+
+
 @pytest.mark.parametrize(
     ("name", "version", "message"),
     [(None, "97.5", "version '97.5' is set"), ("another", None, "model 'another' is set")],
