@@ -60,7 +60,7 @@ class ArtifactModel:
         return True
 
     async def __call__(self, payload: Any, headers: dict[str, str] | None = None, verb: Any = None) -> Any:
-        """The response to a request: `preprocess`, `predict`, `postprocess`; with a verb, `preprocess` and `explain`."""
+        """The response: `preprocess`, `predict`, `postprocess`; with a verb `preprocess` and `explain`."""
         result = payload
         steps = (self.preprocess, self.predict, self.postprocess)
         for step in steps if verb is None else (self.preprocess, self.explain):
