@@ -20,10 +20,7 @@ FAILED = {"error": "The model failed on this request; the server's log says why.
 
 def _beside(server: Served, *instances: Any) -> Future[httpx.Response]:
     """A request in a thread of its own, on a connection of its own."""
-    executor = ThreadPoolExecutor(1)
-    body = {"instances": list(instances)}
-    url = f"http://127.0.0.1:{server.port}/v1/models/troubles:predict"
-    return executor.submit(lambda: httpx.post(url, json=body, timeout=30))
+    return ThreadPoolExecutor(1).submit(server.predict, "troubles", *instances)
 
 
 def _restarts(server: Served, reason: str) -> float:
@@ -70,11 +67,10 @@ def test_a_process_that_grows_past_its_bound_is_replaced_without_an_error() -> N
 
 def test_awaiting_requests_run_at_once_and_one_that_never_ends_meets_its_deadline() -> None:
     with served(Awaits("awaits"), settings=Settings(request_timeout_seconds=1.0)) as server:
-        url = f"http://127.0.0.1:{server.port}/v1/models/awaits:predict"
         with ThreadPoolExecutor(12) as executor:
             before = monotonic()
-            never = executor.submit(lambda: httpx.post(url, json={"instances": [-1]}, timeout=30))
-            answers = list(executor.map(lambda _: httpx.post(url, json={"instances": [0.2]}, timeout=30), range(10)))
+            never = executor.submit(server.predict, "awaits", -1)
+            answers = list(executor.map(lambda _: server.predict("awaits", 0.2), range(10)))
             assert monotonic() - before < 1.5, "ten of them did not wait for each other"
             assert {each.status_code for each in answers} == {200}
             assert never.result().status_code == 504
