@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from sabia.contract import manifest1
-from sabia.contract.errors import InvalidManifest, InvalidName, UnknownSchema
+from sabia.contract.errors import InvalidManifest, InvalidName, InvalidSignature, UnknownSchema
 from sabia.contract.layout import Version, check_model_name
 from sabia.contract.signature import Bins, Input, Name, Output, Signature, check
 
@@ -216,7 +216,8 @@ def decode(data: bytes) -> Manifest:
         manifest = _read(data)
         check_model_name(manifest.name)
         Version.parse(manifest.version)
-    except (msgspec.ValidationError, InvalidName) as error:
+        check(manifest.signature, names=manifest.schema_version > 1)
+    except (msgspec.ValidationError, InvalidName, InvalidSignature) as error:
         raise InvalidManifest(str(error).rstrip(".")) from error
     _check_consistency(manifest)
     return manifest
@@ -246,8 +247,9 @@ def _read(data: bytes) -> Manifest:
 
 def _schema_version(data: bytes) -> int:
     try:
-        head = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Of a key that is there twice, parsers take one or the other: no two readers may differ in what was published.
+        head = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise InvalidManifest("it is not JSON") from error
     if not isinstance(head, dict):
         raise InvalidManifest("it is not a JSON object")
@@ -257,11 +259,25 @@ def _schema_version(data: bytes) -> int:
     return given
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise InvalidManifest(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _no_number(constant: str) -> None:
+    raise InvalidManifest(f"{constant} is not a number of JSON")
+
+
 def _check_consistency(manifest: Manifest) -> None:
     names = [entry.name for entry in manifest.files]
     folders = {entry.path.partition("/")[0] for entry in manifest.files}
     if len(set(names)) != len(names) or len(folders) != 1:
         raise InvalidManifest("its files must have one name each and be in one folder")
+    if manifest.digest != digest_of({entry.name: entry.sha256 for entry in manifest.files}):
+        raise InvalidManifest("its files are not those of its content digest")
     for needed in (MODEL_FILE, STATE_FILE, REFERENCE_FILE) if manifest.runtime.kind == "onnx" else (STATE_FILE,):
         manifest.file(needed)
     input_names = [each.name for each in manifest.inputs]

@@ -210,23 +210,31 @@ def difference(first: Signature, second: Signature) -> str | None:
     return None
 
 
-def check(signature: Signature) -> None:
+def check(signature: Signature, *, names: bool = True) -> None:
     """Check what the types alone do not.
+
+    Args:
+        signature: inputs, outputs and bins.
+        names: check names too. The first release published whatever name a column had.
 
     Raises:
         InvalidSignature: with the first problem.
     """
-    for problem in _problems(signature):
+    for problem in (*_wrong_names(signature), *_problems(signature)) if names else _problems(signature):
         raise InvalidSignature(problem)
 
 
-def _problems(signature: Signature) -> Iterable[str]:
+def _wrong_names(signature: Signature) -> Iterable[str]:
     yield from _names("input", [each.name for each in signature.inputs])
     yield from _names("output", [each.name for each in signature.outputs])
     single_tensor = len(signature.inputs) == 1 and not signature.inputs[0].is_scalar
     for each in signature.inputs:
         if each.name in RESERVED_INPUTS and not single_tensor:
             yield f"input {each.name!r} has a name that the protocols use; rename it"
+
+
+def _problems(signature: Signature) -> Iterable[str]:
+    for each in signature.inputs:
         yield from _input(each)
     for output in signature.outputs:
         yield from _output(output)
@@ -249,6 +257,8 @@ def _input(each: Input) -> Iterable[str]:
     for value in (each.minimum, each.maximum):
         if value is not None and not np.isfinite(value):
             yield f"the range of input {each.name!r} is not finite"
+    if each.minimum is not None and each.maximum is not None and each.minimum > each.maximum:
+        yield f"the minimum of input {each.name!r} is above its maximum"
     if each.nullable and not each.is_float and (each.dtype == "bool" or each.fill is None):
         yield f"input {each.name!r} is nullable and {each.dtype}; its null needs a fill, or let it be a float"
     if each.categories is not None and each.dtype not in ("string", "int64"):

@@ -89,8 +89,9 @@ class MissingFile(IntegrityError):
 class WrongSize(IntegrityError):
     """A file is shorter or longer than the manifest states."""
 
-    def __init__(self, path: str, *, expected: int, actual: int) -> None:
-        super().__init__(f"{path} has {actual} bytes; the manifest says {expected}.")
+    def __init__(self, path: str, *, expected: int, actual: int | None = None) -> None:
+        found = "more bytes" if actual is None else f"{actual} bytes"
+        super().__init__(f"{path} has {found}; the manifest says {expected}.")
 
 
 class WrongDigest(IntegrityError):

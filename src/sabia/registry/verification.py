@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sabia.contract import manifest as manifests
-from sabia.contract.layout import MANIFEST, Version, version_prefix
+from sabia.contract.errors import InvalidManifest
+from sabia.contract.layout import MANIFEST, MODELS, Version, version_prefix
 from sabia.contract.manifest import MODEL_FILE, File, Manifest
 from sabia.registry.errors import MissingFile, MissingManifest, VersionNotFound, WrongDigest, WrongSize
-from sabia.store.errors import KeyNotFound
+from sabia.store.errors import KeyNotFound, TooLarge
 from sabia.store.objects import LARGE_BYTES, Store
+
+# A manifest of 100,000 inputs has some 20 MB.
+_MANIFEST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -53,16 +57,24 @@ class Artifact:
 def read_manifest(store: Store, prefix: str = "") -> Manifest:
     """The manifest under `prefix`.
 
+    Under a key of the store's layout it must be the manifest of just that model and version: a copy under another
+    number is not that version.
+
     Raises:
         MissingManifest: there is none, so there is no version.
-        InvalidManifest, UnknownSchema: it is not of the published schema.
+        InvalidManifest, UnknownSchema: it is not of the published schema, or of another version than its key says.
         StoreError: the store failed.
     """
     try:
-        data = store.get(prefix + MANIFEST)
+        data = store.get(prefix + MANIFEST, limit=_MANIFEST_BYTES)
     except KeyNotFound as error:
         raise MissingManifest(prefix or "the given place") from error
-    return manifests.decode(data)
+    except TooLarge as error:
+        raise InvalidManifest(f"it has {error.size:,} bytes, more than any manifest") from error
+    manifest = manifests.decode(data)
+    if prefix.startswith(f"{MODELS}/") and prefix != version_prefix(manifest.name, manifest.number):
+        raise InvalidManifest(f"it is that of version {manifest.version} of {manifest.name!r}, copied to another place")
+    return manifest
 
 
 def read_artifact(store: Store, prefix: str = "") -> Artifact:
@@ -152,6 +164,8 @@ def _verified(entry: File, pieces: Iterable[bytes]) -> Iterator[bytes]:
     size, digest = 0, hashlib.sha256()
     for piece in pieces:
         size += len(piece)
+        if size > entry.size:  # whatever follows is not read: it may be more than memory or disk can hold
+            raise WrongSize(entry.name, expected=entry.size)
         digest.update(piece)
         yield piece
     _compare(entry, size, digest.hexdigest())
@@ -165,9 +179,11 @@ def read_file(store: Store, prefix: str, entry: File) -> bytes:
         StoreError: the store failed.
     """
     try:
-        data = store.get(prefix + entry.path)
+        data = store.get(prefix + entry.path, limit=entry.size)
     except KeyNotFound as error:
         raise MissingFile(entry.name) from error
+    except TooLarge as error:
+        raise WrongSize(entry.name, expected=entry.size, actual=error.size) from error
     verify(entry, data)
     return data
 
@@ -179,6 +195,6 @@ def verify(entry: File, data: bytes) -> None:
 
 def _compare(entry: File, size: int, digest: str) -> None:
     if size != entry.size:
-        raise WrongSize(entry.name, expected=entry.size, actual=size)
+        raise WrongSize(entry.name, expected=entry.size, actual=size if size < entry.size else None)
     if digest != entry.sha256:
         raise WrongDigest(entry.name, expected=entry.sha256, actual=digest)

@@ -5,6 +5,7 @@ SabiaError
 ├── InvalidStoreUrl        a URL of another form
 ├── KeyNotFound            no object has this key
 ├── KeyTaken               the key holds other bytes
+├── TooLarge               the key holds more than may be read
 └── StoreError             the store did not do what it was asked
     ├── StoreRefused       permanent: credentials, permissions, configuration
     └── StoreUnavailable   temporary: worth trying again
@@ -43,6 +44,16 @@ class KeyTaken(SabiaError):
     def __init__(self, key: str) -> None:
         super().__init__(f"{key!r} is taken by other content; nothing was overwritten.")
         self.key = key
+
+
+class TooLarge(SabiaError):
+    """The key holds more bytes than the caller reads."""
+
+    exit_code = 4
+
+    def __init__(self, key: str, size: int, limit: int) -> None:
+        super().__init__(f"{key!r} has {size:,} bytes; at most {limit:,} are read.")
+        self.key, self.size = key, size
 
 
 class StoreError(SabiaError):

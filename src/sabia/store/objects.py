@@ -29,7 +29,15 @@ import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, MemoryStore, from_url
 
-from sabia.store.errors import InvalidStoreUrl, KeyNotFound, KeyTaken, StoreError, StoreRefused, StoreUnavailable
+from sabia.store.errors import (
+    InvalidStoreUrl,
+    KeyNotFound,
+    KeyTaken,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    TooLarge,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -136,19 +144,26 @@ class Store:
         """The URI of a key, for other tools."""
         return self.url + key
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, limit: int | None = None) -> bytes:
         """The bytes under `key`.
+
+        Args:
+            key: where.
+            limit: the most bytes that are read; the size is known before the first of them.
 
         Raises:
             KeyNotFound: the key holds nothing.
+            TooLarge: it holds more than the limit; nothing was read.
             StoreError: the store failed.
         """
-        return self.get_tagged(key).data
+        return self.get_tagged(key, limit=limit).data
 
-    def get_tagged(self, key: str) -> Tagged:
+    def get_tagged(self, key: str, *, limit: int | None = None) -> Tagged:
         """The bytes under `key` and their tag, for `swap`."""
         with _translated(f"reading {key!r}", key=key):
             result = obstore.get(self._backend, key)
+            if limit is not None and result.meta["size"] > limit:
+                raise TooLarge(key, result.meta["size"], limit)
             return Tagged(bytes(result.bytes()), result.meta["e_tag"] or "")
 
     def pieces(self, key: str) -> Iterator[bytes]:
@@ -348,7 +363,7 @@ def _translated(what: str, key: str | None = None) -> Iterator[None]:
 
 def translate(error: Exception, what: str) -> Exception:
     """The `StoreError` for an error of the library; any other error is returned as it is."""
-    if isinstance(error, StoreError):
+    if isinstance(error, (StoreError, TooLarge)):
         return error
     if "NoSuchBucket" in str(error):  # the library has no class for it
         return StoreRefused(what, "there is no such bucket")

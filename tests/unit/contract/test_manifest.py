@@ -97,6 +97,46 @@ def test_a_file_named_twice_is_refused(document: dict[str, Any]) -> None:
         decode(json.dumps(document).encode())
 
 
+def test_a_key_that_is_there_twice_is_refused_wherever_it_is(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    for again in ('"name": "toy"', '"size": 1', '"dtype": "float64"'):
+        field = again.partition(":")[0]
+        with pytest.raises(InvalidManifest, match="is there twice"):
+            decode(text.replace(field, f"{again}, {field}", 1).encode())
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_of_json_is_refused(document: dict[str, Any], number: str) -> None:
+    document["metrics"]["values"] = {"accuracy": "here"}
+    with pytest.raises(InvalidManifest, match="not a number"):
+        decode(json.dumps(document).replace('"here"', number).encode())
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"minimum": 2.0, "maximum": 1.0}, "minimum of input 'x' is above its maximum"),
+        ({"name": "x\u0000"}, "has a control character"),
+        ({"name": " x"}, "starts or ends with space"),
+        ({"shape": [2]}, "must be null, for the rows"),
+    ],
+)
+def test_a_signature_that_contradicts_itself_is_refused_when_it_is_read(
+    document: dict[str, Any], changed: dict[str, Any], problem: str
+) -> None:
+    document["inputs"][0] |= {"name": "x"} | changed
+    with pytest.raises(InvalidManifest, match=problem):
+        decode(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("bins", [{"kind": "edges", "edges": [2.0, 1.0]}, {"kind": "classes", "classes": ["a", "a"]}])
+def test_bins_that_contradict_themselves_are_refused_when_they_are_read(
+    document: dict[str, Any], bins: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidManifest, match="bins"):
+        decode(json.dumps(document | {"bins": bins}).encode())
+
+
 def test_the_content_digest_covers_names_and_bytes_but_not_the_card() -> None:
     files = {"a": b"1", "b": b"2"}
     assert content_digest(files) == content_digest(files | {"CARD.md": b"prose"})

@@ -104,7 +104,7 @@ def test_the_files_of_an_unreadable_version_are_not_called_unclaimed(three: Stor
 
 def test_a_store_that_fails_ends_the_list(three: Store) -> None:
     class Failing(Store):
-        def get_tagged(self, key: str) -> Tagged:
+        def get_tagged(self, key: str, *, limit: int | None = None) -> Tagged:  # noqa: ARG002
             raise StoreUnavailable(key)
 
     with pytest.raises(StoreUnavailable):
@@ -121,10 +121,10 @@ class DistantStore(Store):
         self._met = {kind: threading.Barrier(PARALLEL) for kind in ("get", "list")}
         self._left = dict.fromkeys(self._met, PARALLEL)
 
-    def get_tagged(self, key: str) -> Tagged:
+    def get_tagged(self, key: str, *, limit: int | None = None) -> Tagged:
         """See `Store.get_tagged`."""
         self._wait("get")
-        return super().get_tagged(key)
+        return super().get_tagged(key, limit=limit)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Store.list`."""

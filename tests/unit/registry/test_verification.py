@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sabia.contract.errors import InvalidManifest
 from sabia.contract.layout import Version, manifest_key, version_prefix
-from sabia.contract.manifest import File, encode
+from sabia.contract.manifest import File, content_digest, encode
+from sabia.registry.catalogue import manifest_of
 from sabia.registry.claim import publish
 from sabia.registry.errors import (
     IntegrityError,
@@ -87,11 +89,66 @@ def test_files_that_the_manifest_does_not_name_are_never_read(linear: Artifact) 
 @pytest.fixture
 def large(linear: Artifact) -> Artifact:
     """A version with a file that is read in pieces."""
-    weights = bytes(LARGE_BYTES + 1)
-    path = f"{linear.manifest.digest}/model.onnx.data"
-    entry = File(path=path, size=len(weights), sha256=hashlib.sha256(weights).hexdigest())
-    manifest = msgspec.structs.replace(linear.manifest, files=[*linear.manifest.files, entry])
-    return Artifact(manifest, linear.files | {entry.name: weights})
+    files = linear.files | {"model.onnx.data": bytes(LARGE_BYTES + 1)}
+    return Artifact(msgspec.structs.replace(linear.manifest, files=entries(files)), files)
+
+
+def entries(files: dict[str, bytes]) -> list[File]:
+    """The entries that a manifest has of these files."""
+    folder = content_digest(files)
+    return [
+        File(path=f"{folder}/{name}", size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in files.items()
+    ]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "state.json", "reference.json"])
+def test_a_file_and_its_entry_changed_together_under_the_old_digest_are_not_that_content(
+    linear: Artifact, name: str
+) -> None:
+    files = linear.files | {name: linear.files[name] + b" "}
+    swapped = [
+        msgspec.structs.replace(entry, path=f"{linear.manifest.digest}/{entry.name}") for entry in entries(files)
+    ]
+    forged = Artifact(msgspec.structs.replace(linear.manifest, files=swapped), files)
+    with pytest.raises(InvalidManifest, match="not those of its content digest"):
+        read_artifact(a_copy(forged))
+
+
+@pytest.mark.parametrize("key", ["models/toy/1.1/", "models/toy/9.0/", "models/other/1.0/"])
+def test_a_version_copied_to_another_number_or_model_is_not_that_version(store: Store, key: str) -> None:
+    manifest = publish(store, a_draft()).manifest
+    for entry in list(store.list(version_prefix("toy", manifest.number))):
+        store.create(key + entry.key.removeprefix(version_prefix("toy", manifest.number)), store.get(entry.key))
+    _, model, number, _ = key.split("/")
+    for read in (read_version, check_version, manifest_of):
+        with pytest.raises(InvalidManifest, match=r"that of version 1\.0 of 'toy'"):
+            read(store, model, Version.parse(number))
+
+
+def test_a_file_that_is_larger_than_its_manifest_says_is_not_read(linear: Artifact, tmp_path: Path) -> None:
+    """The file is as large as no memory is; on disk it has no blocks."""
+    store = a_copy(linear, tmp_path.as_uri(), state=None)
+    huge = tmp_path / linear.manifest.file("state.json").path
+    with huge.open("wb") as file:
+        file.truncate(200 * 2**30)
+    with pytest.raises(WrongSize, match=f"state.json has {200 * 2**30} bytes"):
+        read_artifact(store)
+
+
+def test_a_large_file_is_read_no_further_than_its_manifest_says(large: Artifact, tmp_path: Path) -> None:
+    store = a_copy(large, tmp_path.as_uri())
+    with (tmp_path / large.manifest.file("model.onnx.data").path).open("r+b") as file:
+        file.truncate(200 * 2**30)
+    with pytest.raises(WrongSize, match=r"model\.onnx\.data has more bytes"):
+        read_artifact(store)
+
+
+def test_a_manifest_without_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "manifest.json").open("wb") as file:
+        file.truncate(200 * 2**30)
+    with pytest.raises(InvalidManifest, match="more than any manifest"):
+        read_artifact(Store.open(tmp_path.as_uri()))
 
 
 @pytest.fixture(params=["elsewhere", "on this machine"])
