@@ -14,6 +14,8 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Two images: one that only serves, and one for everything else.
 IMAGES := sabia:$(VERSION) sabia-full:$(VERSION)
+# A class of a user's, in an image FROM the full one.
+EXAMPLE := airtime:1.0
 # How images get onto the cluster's nodes.
 LOAD ?= kind load docker-image
 CLUSTER ?= kind
@@ -74,6 +76,8 @@ kind-down: ## delete that cluster
 	kind delete cluster --name $(CLUSTER)
 
 test-cluster: $(READY) image ## everything on the Kubernetes cluster that KUBECONFIG points to
+	docker build --quiet --tag $(EXAMPLE) examples/airtime
+	$(LOAD) $(EXAMPLE)
 	$(BIN)/pytest -m cluster tests/cluster
 
 lock: ## resolve the dependencies again: names, versions and hashes, no addresses

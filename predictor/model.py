@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import Any
+from uuid import uuid4
 
 import kserve
 from kserve.errors import InvalidInput as KServeInvalidInput
@@ -101,7 +102,9 @@ class Predictor(kserve.Model):
         else:
             prediction = model.predict(parse_instances({"instances": _values(request)}, model))
             outputs = [kserve.InferOutput(OUTPUT, [len(prediction)], "FP64", data=prediction.tolist())]
-        return kserve.InferResponse(request.id, self.name, model_version=model.version, infer_outputs=outputs)
+        # KServe's server fails on a response without an id, which the protocol makes optional.
+        name = request.id or str(uuid4())
+        return kserve.InferResponse(name, self.name, model_version=model.version, infer_outputs=outputs)
 
 
 def _plain(tensor: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import acos, cos, radians, sin
 from typing import Any
+from uuid import uuid4
 
 from kserve import InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput
@@ -36,14 +37,13 @@ class AirTime(Model):
         self, payload: Payload, headers: dict[str, str] | None = None
     ) -> tuple[Payload, list[tuple[str, str]]]:
         """Read the airports of each row: V1 rows, or the V2 tensors `origin` and `dest`."""
-        if isinstance(payload, InferRequest):
-            columns = {each.name: list(map(_text, each.as_numpy().ravel())) for each in payload.inputs}
-            rows = list(zip(columns["origin"], columns["dest"], strict=True))
-        else:
-            rows = [(row["origin"], row["dest"]) for row in payload["instances"]]
-        unknown = sorted({airport for row in rows for airport in row} - AIRPORTS.keys())
-        if unknown:
-            raise InvalidInput(f"there is no airport {unknown[0]!r}")
+        try:
+            rows = _rows(payload)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput('each row needs an "origin" and a "dest"') from error
+        for airport in (each for row in rows for each in row):
+            if airport not in AIRPORTS:
+                raise InvalidInput(f"there is no airport {airport!r}")
         return payload, rows
 
     def predict(
@@ -60,8 +60,16 @@ class AirTime(Model):
         request, minutes = result
         whole = [round(each) for each in minutes]
         if isinstance(request, InferRequest):
-            return InferResponse(request.id, self.name, [InferOutput("minutes", [len(whole)], "INT64", data=whole)])
+            name = request.id or str(uuid4())
+            return InferResponse(name, self.name, [InferOutput("minutes", [len(whole)], "INT64", data=whole)])
         return {"predictions": whole}
+
+
+def _rows(payload: Payload) -> list[tuple[str, str]]:
+    if isinstance(payload, InferRequest):
+        columns = {each.name: list(map(_text, each.as_numpy().ravel())) for each in payload.inputs}
+        return list(zip(columns["origin"], columns["dest"], strict=True))
+    return [(str(row["origin"]), str(row["dest"])) for row in payload["instances"]]
 
 
 def _text(value: str | bytes) -> str:

@@ -1,4 +1,4 @@
-"""The overlays: keys, limits, replicas by load."""
+"""The overlays: keys, limits, KServe's own server, replicas by load."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import requests
 
+from sabia.training.datasets import Dataset
 from tests.cluster import tools
-from tests.cluster.tools import MODEL, NAMESPACE, Served
+from tests.cluster.tools import HOST, MODEL, NAMESPACE, Served
 from tests.waiting import eventually
 
 STABLE = f"{MODEL}-v1-2"
@@ -56,6 +58,41 @@ def test_what_is_over_the_limit_is_refused_by_the_gateway(
     before = tools.status()["1.2"]["requests"]
     assert Counter(tools.ask(url, row).status_code for _ in range(20)) == {429: 20}
     assert tools.status()["1.2"]["requests"] == before
+
+
+@pytest.fixture
+def kserves_server(served: Served) -> Iterator[None]:
+    """Version 1.2 on KServe's own ModelServer, from the same artifact."""
+    tools.apply_folder("modelserver/breast-cancer-v1-2")
+    rolling = tools.Rollout(STABLE)
+    eventually(rolling.is_complete, seconds=120)
+    yield
+    assert tools.sabia("deploy", MODEL, "1.2").returncode == 0
+
+
+def answers(url: str, rows: list[list[float]]) -> tuple[str | None, list[float], list[float]]:
+    """Who answers, by its header, and the predictions of V1 and V2."""
+    one = requests.post(
+        f"{url}/v1/models/{MODEL}:predict", json={"instances": rows}, headers={"host": HOST}, timeout=10
+    )
+    tensor = {"name": "features", "datatype": "FP64", "shape": [len(rows), len(rows[0])], "data": rows}
+    two = requests.post(f"{url}/v2/models/{MODEL}/infer", json={"inputs": [tensor]}, headers={"host": HOST}, timeout=10)
+    return one.headers.get("x-model-version"), one.json()["predictions"], two.json()["outputs"][0]["data"]
+
+
+@pytest.fixture
+def ours(split: None, url: str, dataset: Dataset) -> tuple[str | None, list[float], list[float]]:
+    """What our own server answers."""
+    return answers(url, dataset.features[:20].tolist())
+
+
+def test_kserves_own_server_answers_from_the_same_artifact_as_ours(
+    ours: tuple[str | None, list[float], list[float]], kserves_server: None, url: str, dataset: Dataset
+) -> None:
+    version, one, two = answers(url, dataset.features[:20].tolist())
+    assert (ours[0], version) == ("1.2", None), "KServe's server does not name the version"
+    assert (one, two) == (ours[1], ours[2])
+    assert one == two
 
 
 @pytest.fixture

@@ -56,7 +56,11 @@ def call(app: Any, path: str, body: bytes) -> httpx.Response:
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [(PREDICT, json.dumps({"instances": [ONES, ONES]}).encode()), (INFER, request(tensor(ONES), id="x"))],
+    [
+        (PREDICT, json.dumps({"instances": [ONES, ONES]}).encode()),
+        (INFER, request(tensor(ONES), id="x")),
+        (INFER, request(tensor(ONES))),
+    ],
 )
 def test_kserves_server_gives_the_responses_that_ours_gives(
     model: Predictor, logistic: Artifact, path: str, body: bytes
