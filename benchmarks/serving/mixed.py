@@ -169,7 +169,7 @@ def contenders(rows: pd.DataFrame) -> list[Contender]:
             posted("/predict", "instances"),
             "bentoml",
             lambda model: {"BENCHMARK_ESTIMATOR": str(model.joblib.resolve())},
-            how="a data frame, adaptive batching",
+            how="adaptive batching of JSON rows, which become a data frame",
         ),
         Contender(
             "litserve",

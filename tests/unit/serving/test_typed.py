@@ -23,6 +23,7 @@ from sabia.serving.inference.batch import Batch
 from sabia.serving.inference.loading import check_draft
 from sabia.serving.protocols import messages, typed, typedrows
 from sabia.serving.protocols.plainrows import PlainRows
+from sabia.serving.protocols.plaintensors import PlainTensors
 from sabia.serving.settings import Settings
 from tests.unit.serving import graphs
 from tests.unit.serving.clients import JSON, Client
@@ -573,6 +574,78 @@ def test_what_the_slow_parser_refuses_no_parser_takes(
         assert plain in (None, slow)
     elif plain is not None:
         assert_same(plain, slow)
+
+
+def tensor_of(name: str, cell: Any) -> dict[str, Any]:
+    datatype = {"bill length": "FP64", "year": "INT64", "tagged": "BOOL"}.get(name, "BYTES")
+    return {"name": name, "shape": [1], "datatype": datatype, "data": [cell]}
+
+
+def parsed_tensors(client: Client, inputs: list[dict[str, Any]]) -> tuple[Batch | None, Any]:
+    """What the parser of one plain row makes of tensors, or None; and what that of anything does, or its sentence."""
+    request = Request(b"POST", INFER.encode(), {}, json.dumps({"inputs": inputs}).encode(), 0.0)
+    job = PlainTensors(client.model).parse(request, client.model)
+    plain = None if job is None else job.rows
+    try:
+        return plain, typed.parse_infer(request, client.model).rows
+    except InvalidInput as error:
+        return plain, str(error)
+
+
+@given(row=st.fixed_dictionaries(CELLS), order=st.permutations(list(CELLS)), shape=st.sampled_from([[1], [1, 1]]))
+def test_plain_tensors_are_read_as_the_slow_parser_reads_them(
+    fast: tuple[Client, PlainRows], row: dict[str, Any], order: list[str], shape: list[int]
+) -> None:
+    plain, slow = parsed_tensors(fast[0], [tensor_of(name, row[name]) | {"shape": shape} for name in order])
+    assert plain is not None
+    assert_same(plain, slow)
+
+
+@given(
+    name=st.sampled_from(list(CELLS)),
+    cell=ODD,
+    change=st.sampled_from(
+        [
+            {},
+            {"shape": [2]},
+            {"shape": [-1]},
+            {"shape": [1, 2]},
+            {"datatype": "FP32"},
+            {"datatype": "INT8"},
+            {"datatype": "bytes"},
+            {"name": "year"},
+            {"name": "features"},
+            {"parameters": {"content_type": "base64"}},
+            {"parameters": {}},
+            {"data": []},
+            {"data": 1},
+        ]
+    ),
+)
+def test_tensors_that_the_slow_parser_refuses_no_parser_takes(
+    fast: tuple[Client, PlainRows], name: str, cell: Any, change: dict[str, Any]
+) -> None:
+    row = PENGUIN | {name: cell}
+    plain, slow = parsed_tensors(
+        fast[0], [tensor_of(each, row[each]) | (change if each == name else {}) for each in CELLS]
+    )
+    if plain is not None:
+        assert_same(plain, slow)
+
+
+@pytest.mark.parametrize("left_out", list(CELLS))
+def test_a_row_that_lacks_a_tensor_is_not_plain(fast: tuple[Client, PlainRows], left_out: str) -> None:
+    given = [tensor_of(name, PENGUIN[name]) for name in CELLS if name != left_out]
+    assert parsed_tensors(fast[0], given)[0] is None
+    assert parsed_tensors(fast[0], [*given, given[0]])[0] is None
+
+
+def test_a_plain_row_of_tensors_gets_the_response_of_any_other(mixed: Client) -> None:
+    inputs = [tensor_of(name, PENGUIN[name]) for name in CELLS]
+    document = {"inputs": inputs, "id": "seven"}
+    plain = mixed("POST", INFER, json.dumps(document).encode(), JSON)
+    slow = mixed("POST", INFER, json.dumps(document | {"parameters": {}}).encode(), JSON)
+    assert (plain.status_code, plain.json()) == (200, slow.json())
 
 
 # -- in a process of the user's ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.protocols import typed, v1, v2
 from sabia.serving.protocols.jobs import Job, Row
 from sabia.serving.protocols.plainrows import PlainRows
+from sabia.serving.protocols.plaintensors import PlainTensors
 
 ParsePlain = Callable[[Request, Any], "Row | Job[Any, Any] | None"]
 Parse = Callable[[Request, Any], "Job[Any, Any]"]
@@ -29,6 +30,8 @@ class Parsers(NamedTuple):
 def parsers_of(model: Served) -> Parsers:
     """The parsers of a model's requests."""
     if isinstance(model, TypedModel):
-        plain = PlainRows(model).parse if PlainRows.readable(model) else None
-        return Parsers(plain, typed.parse_predict, typed.parse_explain, None, typed.parse_infer, typed.metadata)
+        readable = PlainRows.readable(model)
+        rows = PlainRows(model).parse if readable else None
+        tensors = PlainTensors(model).parse if readable else None
+        return Parsers(rows, typed.parse_predict, typed.parse_explain, tensors, typed.parse_infer, typed.metadata)
     return Parsers(v1.parse_plain, v1.parse_predict, v1.parse_explain, v2.parse_plain, v2.parse, v2.metadata)

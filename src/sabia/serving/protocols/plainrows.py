@@ -34,7 +34,7 @@ _TYPES: dict[str, type] = {
 }
 
 _encode = msgspec.json.encode
-_Column = Callable[[Any], "tuple[Column, Mask | None]"]
+MakeColumn = Callable[[Any], "tuple[Column, Mask | None]"]
 
 
 class PlainRows:
@@ -43,7 +43,7 @@ class PlainRows:
     def __init__(self, model: TypedModel) -> None:
         self._inputs = model.signature.inputs
         self._names = model.names
-        self._columns: list[_Column] = [_column_of(each) for each in self._inputs]
+        self._columns: list[MakeColumn] = [column_of(each) for each in self._inputs]
         self._decoder = msgspec.json.Decoder(_body(self._inputs))
         self._predictions = typedrows.writer(model.signature)
 
@@ -121,7 +121,7 @@ def _body(inputs: list[Input]) -> Any:
     return msgspec.defstruct("Body", [("instances", instances)], forbid_unknown_fields=True, gc=False)
 
 
-def _column_of(each: Input) -> _Column:
+def column_of(each: Input) -> MakeColumn:
     """What makes a column of one cell."""
     dtype, fill = NUMPY[each.dtype], fill_of(each)
 

@@ -74,12 +74,15 @@ def parse_infer(request: Request, model: TypedModel) -> Job[Batch, Outputs]:
     wanted = typedtensors.wanted(infer.outputs, model.signature, binary=binary)
 
     def write(outputs: Outputs) -> Response:
-        return _write(infer.id, wanted, outputs, model)
+        return write_infer(infer.id, wanted, outputs, model)
 
     return Job(batch, write)
 
 
-def _write(request_id: str | None, wanted: list[typedtensors.Wanted], outputs: Outputs, model: TypedModel) -> Response:
+def write_infer(
+    request_id: str | None, wanted: list[typedtensors.Wanted], outputs: Outputs, model: TypedModel
+) -> Response:
+    """The response to a V2 request: the outputs that it wants, as JSON or with binary data behind it."""
     tensors, parts = [], []
     for each in wanted:
         column = outputs[each.output.name]

@@ -30,7 +30,7 @@ KINDS = {
     int: "a number",
     float: "a number",
 }
-_TYPES: dict[str, frozenset[type]] = {
+TYPES: dict[str, frozenset[type]] = {
     "float64": frozenset({int, float}),
     "float32": frozenset({int, float}),
     "int64": frozenset({int}),
@@ -72,7 +72,7 @@ def read_cells(each: Input, cells: list[Any], field_at: FieldAt) -> tuple[Column
             cells = [np.nan if cell is None else cell for cell in cells]
         else:
             mask = np.array([cell is None for cell in cells], dtype=np.bool_)
-    if not kinds <= _TYPES[each.dtype]:
+    if not kinds <= TYPES[each.dtype]:
         at = next(at for at, cell in enumerate(cells) if not _fits(each, cell))
         raise InvalidInput(field_at(at), f"is {_described(cells[at])}; {NEEDED[each.dtype]}")
     if each.is_float:
@@ -156,7 +156,7 @@ def _mapped(cells: list[Any], write: Callable[[Any], Any]) -> list[Any]:
 
 
 def _fits(each: Input, cell: object) -> bool:
-    return type(cell) in _TYPES[each.dtype] or (cell is None and each.nullable)
+    return type(cell) in TYPES[each.dtype] or (cell is None and each.nullable)
 
 
 def _described(cell: object) -> str:
