@@ -17,7 +17,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 exempt_loopback(os.environ)
 
 if TYPE_CHECKING:
-    from sabia.api import import_model, load, open_store, publish, serve
+    from sabia.api import claim, import_model, load, open_store, publish, serve
     from sabia.client import Client, RequestFailed, ServerUnavailable
     from sabia.contract.layout import Version
     from sabia.contract.manifest import Manifest
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sabia.publishing.drafting import draft
     from sabia.publishing.model import Floor
     from sabia.registry.claim import Draft, Published
-    from sabia.registry.claim import publish as claim
     from sabia.rollout.plan import Plan
     from sabia.serving.inference.model import Model
     from sabia.store.objects import Store
@@ -50,7 +49,7 @@ else:
         "Signature": "sabia.contract.signature",
         "Store": "sabia.store.objects",
         "Version": "sabia.contract.layout",
-        "claim": "sabia.registry.claim",
+        "claim": "sabia.api",
         "draft": "sabia.publishing.drafting",
         "import_model": "sabia.api",
         "load": "sabia.api",
@@ -58,9 +57,6 @@ else:
         "publish": "sabia.api",
         "serve": "sabia.api",
     }
-
-    # What is called otherwise where it is defined.
-    _OTHER_NAMES = {"claim": "publish"}
 
     def __getattr__(name: str) -> object:
         """A public name, imported on first use; the installed package's version is read then too."""
@@ -70,7 +66,7 @@ else:
             return version("sabia")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), _OTHER_NAMES.get(name, name))
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 
     def __dir__() -> list[str]:

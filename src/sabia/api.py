@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sabia.contract.layout import Version, version_prefix
+from sabia.registry import claim as claims
 from sabia.registry.aliases import find
+from sabia.registry.claim import Draft, Published
 from sabia.registry.verification import read_artifact, read_version
-from sabia.serving.inference.loading import open_model
+from sabia.serving.inference.loading import check_draft, open_model
 from sabia.serving.inference.typed import Loaded
 from sabia.store.objects import Store
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from sabia.contract.signature import Signature
     from sabia.publishing.drafting import Progress, Rows
     from sabia.publishing.model import Floor
-    from sabia.registry.claim import Published
 
 
 def open_store(url: str, *, make: bool = False) -> Store:
@@ -88,8 +89,6 @@ def publish(  # noqa: PLR0913  what is known of a model
             store failed. Nothing was numbered.
     """
     from sabia.publishing.drafting import draft, newest_bins  # noqa: PLC0415  an extra
-    from sabia.registry.claim import publish as claim  # noqa: PLC0415
-    from sabia.serving.inference.loading import check_draft  # noqa: PLC0415
 
     opened = _default_store() if store is None else _store(store)
     drafted = draft(
@@ -111,11 +110,20 @@ def publish(  # noqa: PLR0913  what is known of a model
         progress=progress,
         tolerance=tolerance,
     )
-    check_draft(drafted)
     published = claim(opened, drafted)
     if progress is not None:
         progress(f"{name} {published.manifest.version}: {published.change}")
     return published
+
+
+def claim(store: Store, draft: Draft) -> Published:
+    """Open a draft as a server does, and give it a number; or find the version that holds the same content.
+
+    Raises:
+        SabiaError: the draft cannot be served or read back, or the store failed. Nothing was numbered.
+    """
+    check_draft(draft)
+    return claims.publish(store, draft)
 
 
 def import_model(  # noqa: PLR0913  what is known of a model
@@ -162,8 +170,6 @@ def import_model(  # noqa: PLR0913  what is known of a model
     """
     from sabia.publishing.drafting import newest_bins  # noqa: PLC0415  an extra
     from sabia.publishing.importing import draft, interface, session  # noqa: PLC0415
-    from sabia.registry.claim import publish as claim  # noqa: PLC0415
-    from sabia.serving.inference.loading import check_draft  # noqa: PLC0415
 
     by_name = {output: interface.check_role(role) for output, role in (roles or {}).items()}
     opened = _default_store() if store is None else _store(store)
@@ -178,7 +184,6 @@ def import_model(  # noqa: PLR0913  what is known of a model
         run_code=run_code,
         log=progress or (lambda _: None),
     ) as drafted:
-        check_draft(drafted)
         return claim(opened, drafted)
 
 

@@ -12,6 +12,7 @@ from sabia.publishing import drafting
 from sabia.publishing.draft import utc_now
 from sabia.publishing.model import Floor
 from sabia.registry.claim import Draft, Published, publish
+from sabia.serving.inference.loading import check_draft
 from sabia.store.objects import Store
 from sabia.training import tables
 from sabia.training.datasets import Split, load, split
@@ -36,11 +37,17 @@ def run(
     if recipe.data is None:
         parts = split(load(recipe.dataset), held_out=recipe.held_out, seed=recipe.seed)
         for step in recipe.versions:
-            yield step, publish(store, draft(recipe.model, step, parts, floor=recipe.floor, created_at=now()))
+            yield step, _claim(store, draft(recipe.model, step, parts, floor=recipe.floor, created_at=now()))
         return
     rows = tables.read(recipe.data, recipe=folder, seed=recipe.seed)
     for step in recipe.versions:
-        yield step, publish(store, draft_of_own(recipe, step, rows, store, folder=folder, created_at=now()))
+        yield step, _claim(store, draft_of_own(recipe, step, rows, store, folder=folder, created_at=now()))
+
+
+def _claim(store: Store, drafted: Draft) -> Published:
+    """A number for a draft that a server can open."""
+    check_draft(drafted)
+    return publish(store, drafted)
 
 
 def draft(name: str, step: Step, parts: Split, *, floor: Mapping[str, float], created_at: str) -> Draft:

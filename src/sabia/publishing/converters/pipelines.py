@@ -137,10 +137,10 @@ def _given(graph: Graph, columns: dict[str, str], dtype: Precision) -> dict[str,
 
 def _skl2onnx(model: Any, types: dict[str, Any], options: dict[int, Any] | None = None) -> onnx.ModelProto:
     from skl2onnx import convert_sklearn  # noqa: PLC0415  slow to import, and an extra
-    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
+    from sklearn.feature_extraction.text import CountVectorizer  # noqa: PLC0415  TfidfVectorizer is one
 
     # Slim images lack the locale that skl2onnx asks for by default.
-    texts = {id(step): {"locale": "C"} for step in _inner(model) if isinstance(step, TfidfVectorizer)}
+    texts = {id(step): {"locale": "C"} for step in _inner(model) if isinstance(step, CountVectorizer)}
     logging.getLogger("skl2onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
