@@ -142,6 +142,7 @@ class Report(msgspec.Struct, frozen=True):
         seconds: the time that the report took.
         false_alarms: the probability that the report names a drift of a version without any.
         unknown: versions in the log that the store does not have; the report has no more about them.
+        unreadable: by version in the log, why what the store has is not what was published; there is no more either.
     """
 
     schema_version: int
@@ -157,6 +158,7 @@ class Report(msgspec.Struct, frozen=True):
     unknown: list[str]
     comparisons: list[Comparison]
     rollouts: list[Rollout]
+    unreadable: dict[str, str] = {}
 
     @property
     def unjudged(self) -> str:

@@ -9,10 +9,10 @@ from time import perf_counter
 from sabia.monitoring import drift, queries
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.comparison import compare_versions
-from sabia.monitoring.distribution import Distribution, distribution, reference_of
+from sabia.monitoring.distribution import Distribution, distribution
 from sabia.monitoring.document import SCHEMA_VERSION, Report
 from sabia.monitoring.rollouts import rollouts
-from sabia.monitoring.versions import logged_artifacts, report_version
+from sabia.monitoring.versions import logged_versions, report_version
 from sabia.store.objects import Store
 
 
@@ -23,14 +23,14 @@ def generate(
 
     Raises:
         NothingLogged: the period has no log.
-        InvalidReference: a version's reference.json cannot be read.
-        SabiaError: the store failed, or its data is not what was published.
+        SabiaError: the store failed, or a rollout's record is not what was written.
     """
     started = perf_counter()
     with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
-        artifacts, unknown = logged_artifacts(store, archive)
-        versions = [report_version(archive, artifact) for artifact in artifacts.values()]
-        comparisons = compare_versions(archive, {version: each.manifest for version, each in artifacts.items()})
+        logged = logged_versions(store, archive)
+        artifacts = logged.artifacts.items()
+        versions = [report_version(archive, artifact, logged.references[version]) for version, artifact in artifacts]
+        comparisons = compare_versions(archive, {version: artifact.manifest for version, artifact in artifacts})
         histories = rollouts(store, model)
         return Report(
             schema_version=SCHEMA_VERSION,
@@ -44,7 +44,8 @@ def generate(
             false_alarms=drift.FALSE_ALARMS,
             versions=versions,
             comparisons=comparisons,
-            unknown=unknown,
+            unknown=logged.unknown,
+            unreadable=logged.unreadable,
             rollouts=histories,
         )
 
@@ -58,8 +59,8 @@ def distributions(
         As `generate`.
     """
     with Archive(store, model, since, until, cache=cache, memory=memory) as archive:
-        artifacts, _ = logged_artifacts(store, archive)
+        logged = logged_versions(store, archive)
         return {
-            version: distribution(archive, artifact.manifest, reference_of(artifact))
-            for version, artifact in artifacts.items()
+            version: distribution(archive, artifact.manifest, logged.references[version])
+            for version, artifact in logged.artifacts.items()
         }

@@ -9,12 +9,12 @@ COLUMNS = ("version", "requests", "failed", "quality", "drift")
 
 
 def rows(report: Report) -> list[list[str]]:
-    """The cells of `COLUMNS` for each version."""
+    """The cells of `COLUMNS` for each version; of an unreadable one, its reason."""
     cells = []
     for version in report.versions:
         drift = ", ".join(version.drifted) or ("none" if version.judged else "too few rows")
         cells.append([version.version, f"{version.requests:,.0f}", f"{version.failed:,.0f}", _quality(version), drift])
-    return cells
+    return cells + [[version, "", "", "", f"unreadable: {reason}"] for version, reason in report.unreadable.items()]
 
 
 def _quality(version: VersionReport) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sabia.contract.layout import Version
+from sabia.contract.reference import Reference
+from sabia.errors import SabiaError
 from sabia.monitoring import queries
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.assessment import Assessment, assess
@@ -13,32 +17,61 @@ from sabia.monitoring.skew import measure_skew
 from sabia.monitoring.times import CDF_LEVELS, LEVELS, by_level, iso
 from sabia.registry import catalogue
 from sabia.registry.verification import Artifact, read_version
+from sabia.store.errors import StoreError
 from sabia.store.objects import Store
 
 # A note names at most this many features.
 _NAMED = 5
 
 
-def logged_artifacts(store: Store, archive: Archive) -> tuple[dict[str, Artifact], list[str]]:
-    """The logged versions that the store has, in order, and the names of those that it does not have.
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The versions of a log.
+
+    Attributes:
+        artifacts: those that the store has, in order.
+        references: the distribution of the training rows of each; None if it was published without.
+        unknown: the names of those that the store does not have.
+        unreadable: by name, why what the store has is not what was published.
+    """
+
+    artifacts: dict[str, Artifact]
+    references: dict[str, Reference | None]
+    unknown: list[str]
+    unreadable: dict[str, str]
+
+
+def logged_versions(store: Store, archive: Archive) -> Logged:
+    """The versions in the log. One that cannot be read does not hide the others.
 
     Raises:
         NothingLogged: the archive has no version.
+        StoreError: the store failed.
     """
     model, logged = archive.model, queries.versions(archive)
     if not logged:
         raise NothingLogged(model, archive.since.isoformat(), archive.until.isoformat())
     published = {str(version) for version in catalogue.versions(store, model)}
-    numbers = sorted(map(Version.parse, logged & published))
-    return {str(number): read_version(store, model, number) for number in numbers}, sorted(logged - published)
+    found = Logged({}, {}, sorted(logged - published), {})
+    for number in sorted(map(Version.parse, logged & published)):
+        try:
+            artifact = read_version(store, model, number)
+            found.references[str(number)] = reference_of(artifact)
+        except StoreError:
+            raise
+        except SabiaError as error:
+            found.unreadable[str(number)] = str(error)
+        else:
+            found.artifacts[str(number)] = artifact
+    return found
 
 
-def report_version(archive: Archive, artifact: Artifact) -> VersionReport:
+def report_version(archive: Archive, artifact: Artifact, reference: Reference | None) -> VersionReport:
     """The report on one version."""
     manifest = artifact.manifest
     version = manifest.version
     traffic = queries.traffic(archive, version)
-    rows = distribution(archive, manifest, reference_of(artifact))
+    rows = distribution(archive, manifest, reference)
     assessed, skew = assess(archive, manifest), measure_skew(archive, artifact, rows.logged)
     return VersionReport(
         version=version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sabia.contract.layout import Version
-from sabia.monitoring import labels
+from sabia.monitoring import labels, page, table
 from sabia.monitoring.document import Report
 from sabia.monitoring.errors import DriftDetected, NothingLogged
 from sabia.monitoring.quality import Quality
@@ -47,6 +48,25 @@ def label_file(folder: Path, ids: list[str], truth: Array) -> Path:
     text.write("\n".join(lines) + "\n")
     path.write_text(text.getvalue())
     return path
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "reference.json"])
+def test_a_damaged_version_is_a_row_with_its_reason_beside_the_others(
+    store: Store, logistic: Artifact, linear: Artifact, trained: Array, tmp_path: Path, name: str
+) -> None:
+    for artifact in (linear, logistic):
+        rows = resampled(trained, 60)
+        write_log(store, artifact, rows, Model(artifact).predict(rows))
+    damaged = Store.open(tmp_path.as_uri())
+    for entry in store.list(""):
+        broken = entry.key.startswith(f"models/{MODEL}/{linear.manifest.version}/") and entry.key.endswith(name)
+        damaged.create(entry.key, b"{" if broken else store.get(entry.key))
+    found = report(damaged)
+    assert [each.version for each in found.versions] == [logistic.manifest.version]
+    (reason,) = found.unreadable.values()
+    assert list(found.unreadable) == [linear.manifest.version]
+    assert table.rows(found)[-1][-1] == f"unreadable: {reason}"
+    assert f"unreadable. {html.escape(reason)}" in page.to_html(found)
 
 
 @pytest.mark.slow
