@@ -8,6 +8,7 @@ from time import perf_counter
 
 from sabia.monitoring import drift, queries
 from sabia.monitoring.archive import Archive
+from sabia.monitoring.assessment import Assessment, assess
 from sabia.monitoring.comparison import compare_versions
 from sabia.monitoring.distribution import Distribution, distribution
 from sabia.monitoring.document import SCHEMA_VERSION, Report
@@ -62,5 +63,24 @@ def distributions(
         logged = logged_versions(store, archive)
         return {
             version: distribution(archive, artifact.manifest, logged.references[version])
+            for version, artifact in logged.artifacts.items()
+        }
+
+
+def recent(
+    store: Store, model: str, since: date, until: date, *, cache: Path | None = None
+) -> dict[str, tuple[Distribution, Assessment]]:
+    """The parts of a report that a live page shows: drift and quality, by version.
+
+    Raises:
+        As `generate`.
+    """
+    with Archive(store, model, since, until, cache=cache) as archive:
+        logged = logged_versions(store, archive)
+        return {
+            version: (
+                distribution(archive, artifact.manifest, logged.references[version]),
+                assess(archive, artifact.manifest),
+            )
             for version, artifact in logged.artifacts.items()
         }

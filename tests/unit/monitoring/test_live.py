@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from sabia.monitoring import labels
 from sabia.monitoring.live.ports import Act
+from sabia.monitoring.live.recentdrift import RecentDrift
 from sabia.monitoring.live.server import Feed, LivePage, application
 from sabia.monitoring.live.watcher import Watcher
+from sabia.registry.verification import Artifact
 from sabia.rollout import engine
 from sabia.rollout.counters import Counters, Scrape
 from sabia.rollout.errors import NotScraped
@@ -19,6 +27,7 @@ from sabia.rollout.plan import from_mapping
 from sabia.rollout.record import Record, latest
 from sabia.store.objects import Store
 from tests.conftest import MODEL
+from tests.unit.monitoring.logs import write_log
 
 TOKEN = "correct-horse"
 
@@ -180,6 +189,29 @@ def test_the_page_of_the_only_model_is_at_the_root_and_under_its_name(store: Sto
     alone = client(store, watcher)
     assert alone.get("/").text == alone.get(f"/models/{MODEL}/").text
     assert "All models" not in alone.get("/").text
+
+
+def test_each_version_has_its_quality_by_the_labels_of_yesterday_and_today(
+    store: Store, logistic: Artifact, linear: Artifact, trained: NDArray[np.float64], tmp_path: Path
+) -> None:
+    rows, now = trained[:60], datetime.now(UTC)
+    ids = write_log(store, logistic, rows, np.full(60, 0.9), at=now)
+    write_log(store, linear, rows, np.full(60, 0.9), at=now)
+    lines = [f"{each},{int(at < 45)}\n" for at, each in enumerate(ids)]
+    path = tmp_path / "labels.csv"
+    path.write_text("request_id,label\n" + "".join(lines))
+    labels.add(store, MODEL, path)
+    recent = RecentDrift(store, MODEL, None)
+    recent.latest()
+    for thread in threading.enumerate():
+        if thread.name == "drift":
+            thread.join(60)
+    states, _ = recent.latest()
+    quality = {state.version: state.quality for state in states}
+    assert quality == {
+        logistic.manifest.version: "accuracy 0.75 of 60",
+        linear.manifest.version: "no labels",
+    }
 
 
 def test_events_are_sent_on_changes_only(store: Store) -> None:

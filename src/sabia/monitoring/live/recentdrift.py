@@ -1,4 +1,4 @@
-"""Drift in the log of yesterday and today, read in the background: reading takes seconds."""
+"""Drift and quality in the log of yesterday and today, read in the background: reading takes seconds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from time import monotonic
 
 from sabia.errors import SabiaError
-from sabia.monitoring import drift
+from sabia.monitoring import drift, table
 from sabia.monitoring.live.snapshot import VersionDrift
-from sabia.monitoring.report import distributions
+from sabia.monitoring.report import recent
 from sabia.store.objects import Store
 
 # The log is read this often, and more often while there is none.
@@ -18,7 +18,7 @@ _SECONDS, _SECONDS_WITHOUT_LOG = 60.0, 10.0
 
 
 class RecentDrift:
-    """The drift of a model's versions. `cache` is the folder for files of a remote log."""
+    """Drift and quality of a model's versions. `cache` is the folder for files of a remote log."""
 
     def __init__(self, store: Store, model: str, cache: Path | None) -> None:
         self._store, self._model, self._cache = store, model, cache
@@ -27,9 +27,9 @@ class RecentDrift:
         self._reading = threading.Lock()
 
     def latest(self) -> tuple[list[VersionDrift], str | None]:
-        """The drift by version and when the log was read; nothing and None without a log. Starts a new reading if due.
+        """Drift and quality by version, and when the log was read; nothing and None without a log.
 
-        Does not block.
+        Starts a new reading if due. Does not block.
         """
         if monotonic() >= self._due and self._reading.acquire(blocking=False):
             self._due = monotonic() + _SECONDS
@@ -40,10 +40,15 @@ class RecentDrift:
     def _read(self) -> None:
         try:
             today = datetime.now(UTC).date()
-            by_version = distributions(self._store, self._model, today - timedelta(days=1), today, cache=self._cache)
+            by_version = recent(self._store, self._model, today - timedelta(days=1), today, cache=self._cache)
             states = [
-                VersionDrift(version, rows.total.rows, drift.names(rows.drift) if drift.is_judged(rows.drift) else None)
-                for version, rows in by_version.items()
+                VersionDrift(
+                    version,
+                    rows.total.rows,
+                    drift.names(rows.drift) if drift.is_judged(rows.drift) else None,
+                    table.quality(assessed.quality, assessed.reason),
+                )
+                for version, (rows, assessed) in by_version.items()
             ]
             self._latest = states, datetime.now(UTC).isoformat(timespec="seconds")
         except SabiaError:

@@ -21,11 +21,17 @@ class VersionState(msgspec.Struct, frozen=True):
 
 
 class VersionDrift(msgspec.Struct, frozen=True):
-    """The drift of one version in the recent log; `drifted` is None when there are too few rows."""
+    """One version in the recent log.
+
+    Attributes:
+        drifted: the features that drifted; None when there are too few rows.
+        quality: its first metric and the number of labelled rows, or why there is none.
+    """
 
     version: str
     rows: int
     drifted: list[str] | None
+    quality: str
 
 
 class Snapshot(msgspec.Struct, frozen=True):

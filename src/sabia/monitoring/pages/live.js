@@ -37,6 +37,7 @@ function showVersions(state) {
       requests: version.serving ? formatted(version.requests) : "",
       failed: version.serving ? formatted(version.failed) : "",
       rate: version.rate === null ? "" : version.rate.toFixed(1),
+      quality: entry ? entry.quality : "",
       drift: drifted,
       state,
     };
@@ -45,8 +46,8 @@ function showVersions(state) {
   });
   $("versions").tBodies[0].replaceChildren(...rows);
   $("drift-at").textContent = state.drift_at
-    ? `Drift as of ${state.drift_at}, from the log of yesterday and today.`
-    : "No drift yet: the log of yesterday and today is empty or has not been read.";
+    ? `Quality and drift as of ${state.drift_at}, from the log of yesterday and today.`
+    : "No quality or drift yet: the log of yesterday and today is empty or has not been read.";
 }
 
 function evidencePlot(rollout) {
