@@ -13,6 +13,8 @@ import numpy as np
 import psycopg
 import pytest
 import sqlglot
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sqlglot import exp
 
@@ -21,7 +23,7 @@ from sabia.contract.signature import Bins, DType, Input, Output, Signature
 from sabia.monitoring import labels
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import NoExport
-from sabia.monitoring.export.columns import columns_of
+from sabia.monitoring.export.columns import columns_of, exported
 from sabia.monitoring.export.ddl import ENGINES, ddl
 from sabia.monitoring.export.duckdbfile import to_duckdb
 from sabia.monitoring.export.postgres import to_postgres
@@ -157,6 +159,65 @@ def test_a_column_whose_type_changed_holds_both(store: Store) -> None:
     assert (columns["code"], columns["count"]) == (Type.STRING, Type.DOUBLE)
 
 
+# Names that mean something else beside labels or in PostgreSQL, and two that it would cut to the same 63 letters.
+AWKWARD = [
+    "label",
+    "class",
+    "observed_at",
+    "role",
+    "xmin",
+    "ctid",
+    "feature_label",
+    "oid",
+    "x" * 70 + "1",
+    "x" * 70 + "2",
+]
+
+
+def awkward(store: Store, folder: Path) -> None:
+    """A labelled log of a model whose inputs have such names; each input of row r has the value r."""
+    signature = Signature(
+        inputs=[Input(name=name, dtype="float64") for name in AWKWARD],
+        outputs=[Output(name="prediction", dtype="float64", role="value")],
+        primary="prediction",
+        bins=Bins(kind="edges", edges=[1.0]),
+    )
+    rows: Table = {name: [0.0, 1.0, 2.0] for name in AWKWARD}
+    manifest = published(store, "awkward", signature, rows, [0.0, 1.0, 2.0], ERRORS)
+    ids = write_typed_log(store, manifest, rows, {"prediction": [0.0, 1.0, 2.0]})
+    labels.add(store, "awkward", label_file(folder, ids, [0.5, 0.5, 1.5]), now=NOON)
+
+
+def test_inputs_may_have_the_names_of_labels_and_of_systems(store: Store, tmp_path: Path) -> None:
+    awkward(store, tmp_path)
+    with Archive(store, "awkward", DAY, DAY) as found:
+        to_duckdb(found, store, tmp_path / "log.duckdb")
+    with duckdb.connect(str(tmp_path / "log.duckdb"), read_only=True) as database:
+        assert database.execute("SELECT mean_absolute_error FROM daily").fetchall() == [(0.5,)]
+        sums = database.execute("SELECT sum(label), sum(feature_label), sum(feature_xmin) FROM responses").fetchall()
+    assert sums == [(2.5, 3.0, 3.0)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_view_has_a_column_twice(store: Store, tmp_path: Path, engine: str) -> None:
+    awkward(store, tmp_path)
+    text = re.sub(r"WITH PARTITION COLUMNS \(\s*model STRING,\s*dt DATE\s*\)", "", ddl(store, "awkward", engine))
+    created = [each for each in sqlglot.parse(text, dialect=engine) if isinstance(each, exp.Create)]
+    responses = next(each for each in created if each.this.find(exp.Table).name == "responses")
+    names = next(responses.find_all(exp.Select)).named_selects
+    assert len(set(names)) == len(names)
+    assert {"label", "feature_label", "model", "dt"} <= {*names}
+
+
+@given(st.lists(st.from_regex(r"[a-z_][a-z0-9_]{0,80}", fullmatch=True) | st.sampled_from(AWKWARD), unique=True))
+def test_exported_names_are_of_legal_length_and_each_there_once(columns: list[str]) -> None:
+    names = exported(columns)
+    assert [*names] == columns
+    assert len({*names.values()}) == len(columns)
+    assert all(len(name) <= 63 for name in names.values())
+    assert not {*names.values()} & {"xmin", "ctid", "label", "observed_at"}
+
+
 def test_a_file_that_cannot_be_written_is_an_error(filled: Store, tmp_path: Path) -> None:
     with archive(filled) as found, pytest.raises((NoExport, OSError)):
         to_duckdb(found, filled, tmp_path / "nowhere" / "log.duckdb")
@@ -233,3 +294,32 @@ def test_postgres_compares_labels_as_each_model_predicts(
         to_postgres(found, filled, postgres)
     (day,) = [day for name, *day in query_rows(postgres, DAYS_OF_MODELS) if name == model]
     assert [np.nan if value is None else float(value) for value in day] == pytest.approx([accuracy, error], nan_ok=True)
+
+
+@pytest.mark.local
+def test_postgres_takes_inputs_with_the_names_of_labels_and_of_systems(
+    store: Store, tmp_path: Path, postgres: str
+) -> None:
+    awkward(store, tmp_path)
+    with Archive(store, "awkward", DAY, DAY) as found:
+        assert to_postgres(found, store, postgres) == 3
+    query = "SELECT sum(label), sum(feature_label), sum(feature_xmin) FROM sabia.responses WHERE model = 'awkward'"
+    assert query_rows(postgres, query) == [(2.5, 3.0, 3.0)]
+    daily = query_rows(postgres, "SELECT mean_absolute_error FROM sabia.daily WHERE model = 'awkward'")
+    assert daily == [(0.5,)]
+
+
+@pytest.mark.local
+def test_more_columns_than_postgres_has_room_for_are_reported_as_that(store: Store, postgres: str) -> None:
+    inputs = [Input(name=f"x{at}", dtype="float64") for at in range(1700)]
+    signature = Signature(
+        inputs=inputs,
+        outputs=[Output(name="prediction", dtype="float64", role="value")],
+        primary="prediction",
+        bins=Bins(kind="edges", edges=[1.0]),
+    )
+    rows: Table = {each.name: [0.0] for each in inputs}
+    manifest = published(store, "wide", signature, rows, [0.0], ERRORS)
+    write_typed_log(store, manifest, rows, {"prediction": [0.0]})
+    with Archive(store, "wide", DAY, DAY) as found, pytest.raises(NoExport, match="1600 columns"):
+        to_postgres(found, store, postgres)

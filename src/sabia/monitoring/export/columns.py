@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from sabia.contract.inferencelog import LOG_COLUMNS, Type, log_columns
+from collections.abc import Iterable
+from hashlib import sha256
+
+from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, log_columns
 from sabia.registry import catalogue
 from sabia.store.objects import Store
 
 _NUMBERS = (Type.INTEGER, Type.DOUBLE)
+# The columns that views put beside those of the log, and those that PostgreSQL has in every table.
+_BESIDE = {*LABEL_COLUMNS, "role"} - {*LOG_COLUMNS}
+_SYSTEM = {"oid", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+# PostgreSQL's longest name, in bytes (NAMEDATALEN - 1); it cuts off the rest, and so makes one column of two.
+LONGEST = 63
 
 
 def columns_of(store: Store, model: str) -> dict[str, Type]:
@@ -19,6 +27,34 @@ def columns_of(store: Store, model: str) -> dict[str, Type]:
         for name, kind in log_columns(manifest.signature).items():
             columns[name] = _both(columns.get(name, kind), kind)
     return columns
+
+
+def exported(columns: Iterable[str], *, longest: int | None = LONGEST) -> dict[str, str]:
+    """The name of each column of the log in a table or view, where some names mean something else.
+
+    A name of a label's column or of the system gets the prefix `feature_`; one that is too long keeps its beginning and
+    gets the first letters of its SHA-256. Names that would be equal get a suffix, in the order of the columns.
+
+    Args:
+        columns: the columns of the log.
+        longest: the most bytes of a name; None for no limit.
+    """
+    names: dict[str, str] = {}
+    taken = {*LOG_COLUMNS, *_BESIDE, *_SYSTEM}
+    for column in columns:
+        if column in LOG_COLUMNS:
+            names[column] = column
+            continue
+        name = f"feature_{column}" if column in taken else column
+        if longest is not None and len(name) > longest:
+            name = f"{name[: longest - 9]}_{sha256(column.encode()).hexdigest()[:8]}"
+        plain, number = name, 1
+        while name in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name)
+        names[column] = name
+    return names
 
 
 def role_of(store: Store, model: str) -> str:

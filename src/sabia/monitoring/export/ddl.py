@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, LABELS, LOG, Type, day_of, labels_prefix, log_prefix
-from sabia.monitoring.export.columns import columns_of, role_of
+from sabia.monitoring.export.columns import columns_of, exported, role_of
 from sabia.monitoring.sql import LABEL_ORDER, ROW, daily, quoted
 from sabia.store.objects import Store
 
@@ -62,15 +62,15 @@ def ddl(store: Store, model: str, engine: str, location: str | None = None) -> s
     """
     root = (location or store.url).rstrip("/") + "/"
     write = {"athena": _athena, "bigquery": _bigquery, "redshift": _redshift, "trino": _trino}[engine]
+    columns = columns_of(store, model)
     tables = [
-        ("inference_log", LOG, columns_of(store, model), log_prefix(model)),
+        ("inference_log", LOG, columns, log_prefix(model)),
         ("every_label", LABELS, LABEL_COLUMNS, labels_prefix(model)),
     ]
     parts = [
-        write(name, f"{root}{prefix}/", columns, model, _days(store, of_model))
-        for name, prefix, columns, of_model in tables
+        write(name, f"{root}{prefix}/", of, model, _days(store, of_model)) for name, prefix, of, of_model in tables
     ]
-    return "\n".join([*parts, *_views(engine, quoted(role_of(store, model)))])
+    return "\n".join([*parts, *_views(engine, exported(columns, longest=None), quoted(role_of(store, model)))])
 
 
 def _days(store: Store, prefix: str) -> list[date]:
@@ -153,9 +153,15 @@ OPTIONS (
 _SOURCES = {"bigquery": "sabia.", "redshift": "spectrum.", "trino": "", "athena": ""}
 
 
-def _views(engine: str, role: str) -> Iterable[str]:
+def _views(engine: str, names: dict[str, str], role: str) -> Iterable[str]:
     source, target = _SOURCES[engine], "sabia." if engine == "bigquery" else ""
     row = "`row`" if engine == "bigquery" else ROW
+    quote = "`" if engine == "bigquery" else '"'
+    # A file's columns have their own names; in the view they get those that do not clash with a label's.
+    logged = "log.*"
+    if any(column != name for column, name in names.items()):
+        renamed = (f"log.{quote}{column}{quote} AS {quote}{name}{quote}" for column, name in names.items())
+        logged = ", ".join([*renamed, "log.model", "log.dt"])
     end = " WITH NO SCHEMA BINDING" if engine == "redshift" else ""
     yield f"""CREATE OR REPLACE VIEW {target}labels AS
 SELECT request_id, {row}, label, class, observed_at, added_at, model
@@ -168,7 +174,7 @@ FROM (
 WHERE place = 1{end};
 """
     yield f"""CREATE OR REPLACE VIEW {target}responses AS
-SELECT log.*, truth.label, truth.class, truth.observed_at
+SELECT {logged}, truth.label, truth.class, truth.observed_at
 FROM {source}inference_log AS log
 LEFT JOIN {target}labels AS truth
 ON truth.model = log.model AND truth.request_id = log.request_id AND truth.{row} = log.{row}{end};

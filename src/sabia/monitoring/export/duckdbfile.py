@@ -7,9 +7,10 @@ from pathlib import Path
 
 import duckdb
 
+from sabia.contract.inferencelog import PARTITIONS
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import NoExport
-from sabia.monitoring.export.columns import role_of
+from sabia.monitoring.export.columns import exported, role_of
 from sabia.monitoring.sql import LABELS_VIEW, daily, quoted
 from sabia.store.objects import Store
 
@@ -21,11 +22,14 @@ def to_duckdb(archive: Archive, store: Store, path: Path) -> int:
         NoExport: the file cannot be written.
     """
     role = quoted(role_of(store, archive.model))
+    names = exported(sorted(archive.columns_in("log") - {*PARTITIONS}), longest=None)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unfinished = Path(folder, "new.duckdb")
         try:
             archive.execute(f"ATTACH {quoted(str(unfinished))} AS target")
-            archive.execute("CREATE TABLE target.inference_log AS SELECT * FROM log ORDER BY ts")
+            renamed = ", ".join(f'"{column}" AS "{name}"' for column, name in names.items() if column != name)
+            selected = f"* RENAME ({renamed})" if renamed else "*"
+            archive.execute(f"CREATE TABLE target.inference_log AS SELECT {selected} FROM log ORDER BY ts")
             archive.execute("CREATE TABLE target.every_label AS SELECT * FROM every_label")
             count = int(archive.rows("SELECT count(*) FROM target.inference_log")[0][0])
             archive.execute("DETACH target")

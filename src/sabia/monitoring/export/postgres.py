@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import duckdb
 import psycopg
 from psycopg import sql
 
 from sabia.contract.inferencelog import LABEL_COLUMNS, Type
 from sabia.monitoring.archive import Archive
 from sabia.monitoring.errors import NoExport
-from sabia.monitoring.export.columns import columns_of, role_of
+from sabia.monitoring.export.columns import columns_of, exported, role_of
 from sabia.monitoring.sql import LABEL_ORDER, daily, quoted
 from sabia.store.objects import Store
 
@@ -38,26 +39,32 @@ def to_postgres(archive: Archive, store: Store, url: str) -> int:
         NoExport: the database cannot be reached or rejects the export. Nothing was changed.
     """
     columns = columns_of(store, archive.model)
+    names = exported(columns)
     try:
         with psycopg.connect(url, connect_timeout=10) as connection, tempfile.TemporaryDirectory() as folder:
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
             # Concurrent exports would interleave.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('sabia export'))")
-            _table(connection, "inference_log", columns)
-            _table(connection, "every_label", LABEL_COLUMNS)
+            _table(connection, "inference_log", columns, names)
+            _table(connection, "every_label", LABEL_COLUMNS, {})
             _set_role(connection, archive.model, role_of(store, archive.model))
             counts = {}
             for name, source, of in (("inference_log", "log", columns), ("every_label", "every_label", LABEL_COLUMNS)):
                 _delete(connection, name, archive)
-                counts[name] = _copy(connection, archive, name, source, of, Path(folder))
+                renamed = names if of is columns else {}
+                counts[name] = _copy(connection, archive, name, source, of, renamed, Path(folder))
             for statement in _postgres_views():
                 connection.execute(statement)
             return counts["inference_log"]
-    except psycopg.OperationalError as error:
-        raise NoExport("the database cannot be reached or rejects the user") from error
     except psycopg.Error as error:
+        # An error of the connection alone has no report of the database. A full disk, too many columns and a timeout
+        # are of the same class and have one.
+        if isinstance(error, psycopg.OperationalError) and error.diag.message_primary is None:
+            raise NoExport("the database cannot be reached or rejects the user") from error
         message = error.diag.message_primary or type(error).__name__
         raise NoExport(f"the database reported {message!r}") from error
+    except duckdb.Error as error:
+        raise NoExport("a copy of the log cannot be written on this machine: the disk or the memory is full") from error
 
 
 def _set_role(connection: psycopg.Connection, model: str, role: str) -> None:
@@ -69,14 +76,14 @@ def _set_role(connection: psycopg.Connection, model: str, role: str) -> None:
     )
 
 
-def _table(connection: psycopg.Connection, name: str, columns: dict[str, Type]) -> None:
+def _table(connection: psycopg.Connection, name: str, columns: dict[str, Type], names: Mapping[str, str]) -> None:
     table = sql.Identifier(SCHEMA, name)
     connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} (model text NOT NULL, dt date NOT NULL)").format(table))
     for column, kind in columns.items():
         connection.execute(
             sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(
                 table,
-                sql.Identifier(column),
+                sql.Identifier(names.get(column, column)),
                 sql.SQL(_TYPES[kind]),
             )
         )
@@ -104,6 +111,7 @@ def _copy(
     name: str,
     source: str,
     columns: dict[str, Type],
+    names: Mapping[str, str],
     folder: Path,
 ) -> int:
     logged = archive.columns_in(source)
@@ -112,7 +120,9 @@ def _copy(
     path = folder / f"{name}.csv"
     select = f"SELECT {quoted(archive.model)}, dt, {listed} FROM {source}"
     archive.execute(f"COPY ({select}) TO {quoted(str(path))} (FORMAT csv, HEADER false)")
-    fields = sql.SQL(", ").join(map(sql.Identifier, ["model", "dt", *present]))
+    fields = sql.SQL(", ").join(
+        map(sql.Identifier, ["model", "dt", *(names.get(column, column) for column in present)])
+    )
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(sql.Identifier(SCHEMA, name), fields)
     with connection.cursor() as cursor:
         with cursor.copy(statement) as copy, path.open("rb") as file:
