@@ -15,6 +15,9 @@ from sabia.contract.signature import Bins
 # By `route` and `status_class`.
 REQUESTS = "sabia_requests_total"
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+# Beside those of statuses: the response would have come after a deadline that the client chose. Neither the version's
+# fault nor a refusal; such a request is in no histogram of its duration.
+DEADLINE_CLASS = "deadline"
 # By `route`: the whole duration of a request, and what the version itself took of it.
 REQUEST_SECONDS = "sabia_request_duration_seconds"
 DECISION_SECONDS = "sabia_decision_duration_seconds"

@@ -89,6 +89,7 @@ class PredictorServer:
                 "SABIA_SOURCE": str(self._folder),
                 "SABIA_HOST": "127.0.0.1",
                 "SABIA_HTTP_PORT": str(port),
+                "SABIA_BEHIND_GATEWAY": "true",
                 **self._log(name),
             }
             self._replicas.append(Process(name, command, logs=self._logs, extra=extra))

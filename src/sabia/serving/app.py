@@ -15,12 +15,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from sabia.contract.names import PIN_HEADER
+from sabia.contract.names import PIN, PIN_HEADER
 from sabia.serving.endpoints import Endpoints
 from sabia.serving.errors import RequestError, WrongMethod, as_request_error
 from sabia.serving.http import requestid
 from sabia.serving.http.messages import Request, Response, error_response
 from sabia.serving.inference.typed import Served
+from sabia.serving.origin import Origin
 from sabia.serving.predictions import Predictions
 from sabia.serving.protocols.parsers import Parse, parsers_of
 from sabia.serving.readiness import Readiness
@@ -40,6 +41,7 @@ class Responder(ABC):
         metrics: of the version.
         recorder: records every response to a request for the version.
         readiness: whether new traffic should come here.
+        origin: finds out how requests for the version came.
         headers: of every response.
     """
 
@@ -49,10 +51,11 @@ class Responder(ABC):
         metrics: VersionMetrics,
         recorder: Records,
         readiness: Readiness,
+        origin: Origin,
         headers: dict[str, str],
     ) -> None:
         self.router, self.metrics, self.recorder, self.readiness = router, metrics, recorder, readiness
-        self.headers = headers
+        self.origin, self.headers = origin, headers
         self._request_id = requestid.maker()
 
     @property
@@ -87,6 +90,9 @@ class Responder(ABC):
         """The response to a request for the version, which is named, and counted and logged with its response."""
         request.id = self._request_id(request.headers.get(requestid.HEADER))
         try:
+            self.origin.assign(request)
+            if "version" in captured:
+                request.route = PIN
             response = endpoint(request, captured)
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets a response
             response = error_response(as_request_error(error))
@@ -133,12 +139,16 @@ class Responder(ABC):
         if self.recorder.log is not None:
             self.recorder.log.close(seconds)
 
-    def _wrong_method(self, request: Request, methods: tuple[bytes, ...], *, recorded: bool) -> Response:
-        response = error_response(WrongMethod(request.method.decode("latin-1"), (name.decode() for name in methods)))
-        if recorded:
-            request.id = self._request_id(request.headers.get(requestid.HEADER))
-            self.recorder.record(response, request)
-        return response
+    def _wrong_method(
+        self, request: Request, methods: tuple[bytes, ...], *, recorded: bool
+    ) -> Response | asyncio.Future[Response]:
+        error = WrongMethod(request.method.decode("latin-1"), (name.decode() for name in methods))
+
+        def refuse(request: Request, captured: Mapping[str, str]) -> Response:
+            del request, captured
+            return error_response(error)
+
+        return self.recorded(request, refuse) if recorded else error_response(error)
 
 
 class App(Responder):
@@ -166,7 +176,8 @@ class App(Responder):
         self.predictions = Predictions(model, settings, recorder, readiness)
         self._endpoints = Endpoints(model, settings, registry, recorder, self.predictions, readiness)
         router = Router(model.name, model.version, settings, self._endpoints)
-        super().__init__(router, metrics, recorder, readiness, {PIN_HEADER: model.version})
+        origin = Origin(model.version, behind_gateway=settings.behind_gateway)
+        super().__init__(router, metrics, recorder, readiness, origin, {PIN_HEADER: model.version})
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ class ServerEndpoints:
     ) -> None:
         self._name = name
         self._registry, self._recorder, self._readiness = registry, recorder, readiness
-        self._timeout = settings.request_timeout_seconds
+        self._timeout, self._behind_gateway = settings.request_timeout_seconds, settings.behind_gateway
         # A page of metrics is some milliseconds of work, and must not wait for slow predictions either.
         self._metrics_pool: Pool[Response] = Pool(threads=1, queue=16)
 

@@ -121,6 +121,15 @@ class DeadlineExceeded(RequestError):
         super().__init__("The call took longer than it may.")
 
 
+class ClientDeadlineExceeded(RequestError):
+    """The response would come after the deadline that the client chose, which is earlier than the server's."""
+
+    http_status, grpc_status = 408, "DEADLINE_EXCEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("The call took longer than its client allows.")
+
+
 class InvalidInput(RequestError):
     """A value of the request is not one the model takes."""
 

@@ -22,7 +22,13 @@ from typing import Any
 import numpy as np
 
 from sabia.contract.names import FAULT_HEADER
-from sabia.serving.errors import NotReady, RequestError, as_request_error
+from sabia.serving.errors import (
+    ClientDeadlineExceeded,
+    DeadlineExceeded,
+    NotReady,
+    RequestError,
+    as_request_error,
+)
 from sabia.serving.http.messages import Request, Response, error_response
 from sabia.serving.inference import faults
 from sabia.serving.inference.batching import Batcher
@@ -55,7 +61,7 @@ class Predictions:
         self._model: Any = model
         self._primary = model.primary if isinstance(model, TypedModel) else None
         self._recorder, self._readiness = recorder, readiness
-        self._timeout = settings.request_timeout_seconds
+        self._timeout, self._behind_gateway = settings.request_timeout_seconds, settings.behind_gateway
         self._pool: Pool[Response] = Pool(settings.threads, settings.queue)
         self._faults = faults.parse(settings.faults)
         # The linear fast path is faster for one row than a batch is for each of many.
@@ -176,12 +182,18 @@ class Predictions:
         return response
 
     def _in_thread(self, request: Request, work: Callable[[], Response]) -> asyncio.Future[Response]:
+        seconds, by_client = headers.allowed(request, self._timeout, behind_gateway=self._behind_gateway)
+
         def finish(outcome: Response | BaseException) -> Response:
+            if by_client and isinstance(outcome, DeadlineExceeded):
+                outcome = ClientDeadlineExceeded()
             response = error_response(as_request_error(outcome)) if isinstance(outcome, BaseException) else outcome
             self._recorder.record(response, request)
             return response
 
-        return self._pool.submit(work, request.started + headers.allowed_seconds(request, self._timeout), finish)
+        return self._pool.submit(
+            work, request.started + seconds, finish, late=partial(self._recorder.record_late, request=request)
+        )
 
 
 def _write_row(row: Row, prediction: float, parse_seconds: float, predict_seconds: float) -> Response:

@@ -71,7 +71,8 @@ class Router:
         ]
         predict, infer, ready = v1_predict(self._name), v2_infer(self._name), v1_model(self._name)
         same = {path: path for path in (predict, infer, ready, METRICS_PATH, "/")}
-        same[f"{v2_model(self._name)}/versions/{self._version}/infer"] = infer
+        versioned = f"{v2_model(self._name)}/versions/{self._version}/infer"
+        same[versioned] = versioned
         if settings.predict_route is not None:
             same[settings.predict_route] = predict
         if settings.health_route is not None:

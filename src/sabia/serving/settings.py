@@ -18,6 +18,7 @@ from sabia.serving.inference import faults as fault_injection
 _LIMITS = Limits()
 _PORTS = 65535
 _KINDS: dict[type, str] = {int: "a whole number", float: "a finite number"}
+_SWITCH = {"true": True, "false": False}
 
 
 def _setting(
@@ -76,6 +77,10 @@ class Settings:
     queue: int = _setting(64, "long requests that may wait, in each process; past it 503", least=0)
     request_timeout_seconds: float = _setting(
         60.0, "longest that a long request may take; a client may ask for less by `x-request-timeout-ms`", least=0.001
+    )
+    behind_gateway: bool = _setting(
+        default=False,
+        text="whether only a gateway reaches this server: its deadlines, and its mark of a mirrored request, count",
     )
     max_body_bytes: int = _setting(_LIMITS.body_bytes, "largest body; past it 413", least=1)
     max_held_bytes: int = _setting(
@@ -192,13 +197,17 @@ def _kind(setting: Field[Any]) -> type[str | int | float]:
     return kind
 
 
-def _value(setting: Field[Any], text: str) -> str | int | float:
+def _value(setting: Field[Any], text: str) -> str | int | float | bool:
     """The value that a text names.
 
     Raises:
         ValueError: it names none, or one out of bounds; the message completes the sentence that the name begins.
     """
     kind, check = _kind(setting), setting.metadata["check"]
+    if kind is bool:
+        if text.lower() not in _SWITCH:
+            raise ValueError(f"must be true or false, not {text!r}")
+        return _SWITCH[text.lower()]
     if kind is int or kind is float:
         return _number(setting, kind, text)
     if check is not None:
@@ -233,6 +242,8 @@ def _bounds(setting: Field[Any]) -> str:
 
 def _shown(setting: Field[Any]) -> str:
     value: Any = setting.default
+    if isinstance(value, bool):
+        return str(value).lower()
     if value in (None, ""):
         return "none"
     return _amount(setting, value)

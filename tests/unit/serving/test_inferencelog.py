@@ -120,7 +120,8 @@ def test_health_and_metrics_are_not_logged(logistic: Artifact, spooled: dict[str
 def test_a_mirrored_request_and_a_pinned_one_are_distinguished(
     logistic: Artifact, rows: np.ndarray[Any, Any], spooled: dict[str, Any]
 ) -> None:
-    logged, body = Logged(logistic, **spooled), json.dumps({"instances": rows[:1].tolist()}).encode()
+    logged = Logged(logistic, behind_gateway=True, **spooled)
+    body = json.dumps({"instances": rows[:1].tolist()}).encode()
     logged.client.predict(body, JSON | {"host": "models.example-shadow"})
     logged.client.predict(body, JSON | {"x-model-version": "2.0"})
     assert {row["route"] for row in logged.rows()} == {"mirror", "pin"}

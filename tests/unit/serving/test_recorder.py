@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from sabia.contract.names import ROUTES
 from sabia.registry.verification import Artifact
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.model import Model
@@ -20,11 +21,6 @@ from tests.unit.serving.clients import JSON, MODEL, Client
 from tests.unit.serving.test_v1 import instances
 
 SECONDS = st.floats(0, 100)
-HEADERS: dict[str, dict[bytes, bytes]] = {
-    "split": {},
-    "pin": {b"x-model-version": b"2.0"},
-    "mirror": {b"host": b"models.example-shadow:80"},
-}
 
 
 def counted(model: Model, calls: list[Measured], routes: list[str]) -> dict[tuple[str, tuple[Any, ...]], float]:
@@ -34,7 +30,7 @@ def counted(model: Model, calls: list[Measured], routes: list[str]) -> dict[tupl
     for call, route in zip(calls, routes, strict=True):
         response = Response()
         response.measured = call
-        recorder.record(response, Request(b"POST", b"/", HEADERS[route], b"", 0.0))
+        recorder.record(response, Request(b"POST", b"/", {}, b"", 0.0, route=route))
     recorder.flush()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -46,7 +42,7 @@ def counted(model: Model, calls: list[Measured], routes: list[str]) -> dict[tupl
 
 @pytest.mark.slow
 @given(
-    st.lists(st.tuples(SECONDS, SECONDS, SECONDS, st.floats(0, 1), st.sampled_from(sorted(HEADERS))), max_size=150),
+    st.lists(st.tuples(SECONDS, SECONDS, SECONDS, st.floats(0, 1), st.sampled_from(ROUTES)), max_size=150),
     st.integers(0, 2**32 - 1),
 )
 def test_single_rows_are_counted_as_requests_of_one_row_are(

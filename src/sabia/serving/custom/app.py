@@ -22,16 +22,24 @@ from sabia.serving.custom.frames import Observed, Reply
 from sabia.serving.custom.observing import BARE, values_of
 from sabia.serving.custom.processes import Processes
 from sabia.serving.endpoints import ServerEndpoints
-from sabia.serving.errors import ModelRefused, NotReady, RequestError, UnknownPath
+from sabia.serving.errors import (
+    ClientDeadlineExceeded,
+    DeadlineExceeded,
+    ModelRefused,
+    NotReady,
+    RequestError,
+    UnknownPath,
+)
 from sabia.serving.http import requestid
 from sabia.serving.http.messages import Request, Response, error_response
+from sabia.serving.origin import Origin
 from sabia.serving.protocols import headers
 from sabia.serving.protocols.parsers import Parse
 from sabia.serving.readiness import Readiness
 from sabia.serving.routes import Router
 from sabia.serving.settings import Settings
 from sabia.serving.telemetry.metrics import VersionMetrics
-from sabia.serving.telemetry.recorder import route_of
+from sabia.serving.telemetry.recorder import record_error
 from sabia.serving.telemetry.sink import Log
 
 logger = logging.getLogger("sabia.predictor")
@@ -67,10 +75,9 @@ class Recorder:
         log: gets every request and its response; None without an inference log.
     """
 
-    def __init__(self, model: Code, metrics: VersionMetrics, log: Log | None) -> None:
+    def __init__(self, metrics: VersionMetrics, log: Log | None) -> None:
         self.log = log
         self._metrics = metrics
-        self._version = model.version.encode()
         self._waiting: dict[tuple[str, str], list[Reply]] = {}  # by stage and route
         self._count = 0
 
@@ -80,18 +87,19 @@ class Recorder:
 
     def record(self, response: Response, request: Request) -> None:
         """Record a response that is about to be sent."""
-        route, seconds = route_of(request, self._version), perf_counter() - request.started
-        self._metrics.count_response(response.status, seconds, route)
+        seconds = perf_counter() - request.started
         if response.error is None and response.measured is not None:
+            self._metrics.count_response(response.status, seconds, request.route)
             reply: Reply = response.measured
-            self._waiting.setdefault(("explain" if reply.observed is None else "predict", route), []).append(reply)
+            stage = "explain" if reply.observed is None else "predict"
+            self._waiting.setdefault((stage, request.route), []).append(reply)
             self._count += 1
             if self.log is not None and reply.observed is not None and reply.observed.columns is not None:
-                self._log_rows(self.log, request, reply.observed, seconds, route)
+                self._log_rows(self.log, request, reply.observed, seconds, request.route)
             if self._count >= _FLUSH_AT:
                 self.flush()
-        elif self.log is not None:
-            self.log.error(request.id, response.status, response.body, seconds, route)
+        else:
+            record_error(response, request, seconds, self._metrics, self.log)
 
     def flush(self) -> None:
         """Count the replies that wait."""
@@ -181,11 +189,16 @@ class CodeEndpoints(ServerEndpoints):
         if not self._readiness.model_ready:
             raise NotReady(self._name)
         given = request.headers | {requestid.HEADER: request.id}
-        deadline = request.started + headers.allowed_seconds(request, self._timeout)
-        finish = partial(self._finish, request)
+        allowed = headers.allowed(request, self._timeout, behind_gateway=self._behind_gateway)
+        finish = partial(self._finish, kind, request, deadline_by_client=allowed.by_client)
+        deadline = request.started + allowed.seconds
         return self._processes.submit(kind, given, request.body, deadline, finish, keep=self._records.keeps(request))
 
-    def _finish(self, request: Request, outcome: Reply | RequestError) -> Response:
+    def _finish(
+        self, kind: int, request: Request, outcome: Reply | RequestError, *, deadline_by_client: bool
+    ) -> Response:
+        if deadline_by_client and isinstance(outcome, DeadlineExceeded):
+            outcome = ClientDeadlineExceeded()
         if isinstance(outcome, RequestError):
             response = error_response(outcome)
         else:
@@ -216,10 +229,11 @@ class CodeApp(Responder):
     ) -> None:
         self.model, self._processes = model, processes
         readiness = Readiness()
-        recorder = Recorder(model, metrics, log)
+        recorder = Recorder(metrics, log)
         self.endpoints = CodeEndpoints(model, settings, registry, recorder, processes, readiness)
         router = Router(model.name, model.version, settings, self.endpoints)
-        super().__init__(router, metrics, recorder, readiness, {PIN_HEADER: model.version})
+        origin = Origin(model.version, behind_gateway=settings.behind_gateway)
+        super().__init__(router, metrics, recorder, readiness, origin, {PIN_HEADER: model.version})
         processes.on_end = metrics.count_restart
 
     @property

@@ -35,7 +35,7 @@ class ManyModels(Responder):
 
     def __init__(self, apps: Sequence[CodeApp]) -> None:
         first = apps[0]
-        super().__init__(first.router, first.metrics, first.recorder, Readiness(), {})
+        super().__init__(first.router, first.metrics, first.recorder, Readiness(), first.origin, {})
         self._first = first
         self._apps = {app.model.name: app for app in apps}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from sabia.contract.names import SPLIT
 from sabia.serving.errors import RequestError
 from sabia.serving.http import requestid
 
@@ -25,6 +26,7 @@ class Request(msgspec.Struct, gc=False):
         started: when its head was complete, by `time.perf_counter`, in seconds.
         keep_alive: whether the client wants to go on with this connection.
         id: of a request for the version; empty for others. The response carries it.
+        route: how a request for the version came, see `sabia.contract.names.ROUTES`.
     """
 
     method: bytes
@@ -34,6 +36,7 @@ class Request(msgspec.Struct, gc=False):
     started: float
     keep_alive: bool = True
     id: bytes = b""
+    route: str = SPLIT
 
     def header(self, name: bytes, default: str = "") -> str:
         """A header's value as text."""

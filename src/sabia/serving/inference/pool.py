@@ -33,7 +33,11 @@ class Pool(Generic[Result]):
         self.open = 0
 
     def submit(
-        self, work: Callable[[], Result], deadline: float, finish: Callable[[Result | BaseException], Result]
+        self,
+        work: Callable[[], Result],
+        deadline: float,
+        finish: Callable[[Result | BaseException], Result],
+        late: Callable[[Result], object] = lambda _: None,
     ) -> asyncio.Future[Result]:
         """Do work in a thread.
 
@@ -42,6 +46,7 @@ class Pool(Generic[Result]):
             deadline: by `time.perf_counter`; past it, work that has not begun is dropped.
             finish: makes the result, on the loop, of what work returned or raised; DeadlineExceeded when it did neither
                 in time. Must not raise.
+            late: gets, on the loop, what work returned after the deadline, when `finish` had been called already.
 
         Raises:
             Overloaded: too many wait already.
@@ -64,6 +69,8 @@ class Pool(Generic[Result]):
             self.open -= 1
             if not future.cancelled():
                 error = future.exception()
+                if error is None and result.done():
+                    late(future.result())
                 resolve(future.result() if error is None else error)
 
         self.open += 1

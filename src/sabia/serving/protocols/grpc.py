@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from numpy.typing import NDArray
 
+from sabia.contract.names import PIN
 from sabia.contract.tensors import OUTPUT
 from sabia.serving.app import Responder
 from sabia.serving.errors import InvalidInput, LoadFailed, RequestError
@@ -142,7 +143,8 @@ class Service:
         request = Request(b"POST", SERVICE.encode(), headers, body, perf_counter())
         response = self._app.recorded(request, self._infer)
         if not isinstance(response, Response):
-            response = await response
+            # A client that leaves does not take its request out of the counts.
+            response = await asyncio.shield(response)
         if response.error is not None:
             await _abort(context, response.error)
         return response.body
@@ -179,6 +181,8 @@ def parse(request: Request, model: Served) -> Job[Any, Any]:
         infer.ParseFromString(request.body)
     except DecodeError as error:
         raise InvalidInput("The message", "is not a ModelInferRequest") from error
+    if infer.model_version:
+        request.route = PIN
     grpctensors.check_identity(infer.model_name, infer.model_version, model.name, model.version)
     inputs, raw = grpctensors.tensors(infer)
     if isinstance(model, TypedModel):

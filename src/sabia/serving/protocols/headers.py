@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import NamedTuple
 
 from sabia.serving.errors import InvalidInput, UnsupportedMediaType
 from sabia.serving.http.messages import JSON, Request
 
-_TIMEOUTS = (b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms")
+_CLIENT_TIMEOUT = b"x-request-timeout-ms"
+# Envoy removes it from the requests of its clients, and sets it to the timeout of the route.
+_GATEWAY_TIMEOUT = b"x-envoy-expected-rq-timeout-ms"
+_MILLISECONDS = re.compile(rb"[0-9]{1,9}")
 _JSON_LENGTH = b"inference-header-content-length"
 BINARY = "application/octet-stream"
 # As nearly every client sends it.
@@ -58,10 +63,28 @@ def json_bytes(request: Request) -> int:
     return min(size, int(declared)) if declared.isdigit() and len(declared) < 12 else size
 
 
-def allowed_seconds(request: Request, most: float) -> float:
-    """How long a request may take: `most`, or what its client or a gateway allows it, whichever is less."""
-    for name in _TIMEOUTS:
-        text = request.headers.get(name)
-        if text is not None and re.fullmatch(rb"[0-9]{1,9}", text) and int(text):
-            most = min(most, int(text) / 1000)
-    return most
+class Allowed(NamedTuple):
+    """How long a request may take, in seconds, and whether it was its client who allowed no more."""
+
+    seconds: float
+    by_client: bool
+
+
+def allowed(request: Request, most: float, *, behind_gateway: bool) -> Allowed:
+    """How long a request may take: `most`, or less where its client, or the gateway in front, allows less.
+
+    Args:
+        request: with the client's own deadline in a header.
+        most: the server's bound, in seconds.
+        behind_gateway: whether only a gateway reaches the server, so that the gateway's header is the gateway's.
+    """
+    if behind_gateway:
+        most = min(most, _seconds(request.headers.get(_GATEWAY_TIMEOUT)))
+    chosen = _seconds(request.headers.get(_CLIENT_TIMEOUT))
+    return Allowed(chosen, by_client=True) if chosen < most else Allowed(most, by_client=False)
+
+
+def _seconds(text: bytes | None) -> float:
+    if text is None or not _MILLISECONDS.fullmatch(text) or not int(text):
+        return math.inf
+    return int(text) / 1000

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from sabia.contract.durations import EDGES, LABELS
 from sabia.contract.metrics import (
+    DEADLINE_CLASS,
     DECISION_SECONDS,
     MODEL_INFO,
     PREDICTIONS,
@@ -63,6 +64,10 @@ STAGES = ("preprocess", "predict", "postprocess", "explain")
 STAGE_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _STAGE_LABELS = (*(str(edge) for edge in STAGE_EDGES), "+Inf")
 
+_CLASSES = (*STATUS_CLASSES, DEADLINE_CLASS)
+# Classes that are exported even while nothing is counted in them.
+_ALWAYS = ("2xx", "4xx", "5xx")
+
 _EDGES, _STAGE_EDGES = np.array(EDGES), np.array(STAGE_EDGES)
 _BUCKETS = len(EDGES) + 1
 _STAGE_BUCKETS = len(STAGE_EDGES) + 1
@@ -72,7 +77,7 @@ class _Layout:
     """Where each count is among a slot's integers; the same for every worker of a version."""
 
     def __init__(self, bins: int, inputs: int) -> None:
-        self.statuses, self.durations = 0, len(STATUS_CLASSES)
+        self.statuses, self.durations = 0, len(_CLASSES)
         self.decisions = self.durations + _BUCKETS
         self.predictions = self.decisions + _BUCKETS
         self.route = self.predictions + bins  # the length of one route's counts
@@ -137,6 +142,10 @@ class VersionMetrics(Collector):
         ints[base + status // 100 - 2] += 1
         ints[base + self._at.durations + bisect_left(EDGES, seconds)] += 1
         self._floats[2 * ROUTES.index(route)] += seconds
+
+    def count_client_deadline(self, route: str = SPLIT) -> None:
+        """Count a request whose client did not wait for its response: its duration is the client's choice."""
+        self._ints[self._bases[route] + len(STATUS_CLASSES)] += 1
 
     def count_prediction_time(self, seconds: Array, route: str = SPLIT) -> None:
         """Count the time of some predictions, shape (requests,), without waiting: parsing, predicting, writing."""
@@ -240,12 +249,12 @@ class VersionMetrics(Collector):
         decisions = HistogramMetricFamily(DECISION_SECONDS, "What the version took.", labels=labels)
         predictions = CounterMetricFamily(PREDICTIONS, "Predictions.", labels=[*labels, "bin"])
         for which, (name, base) in enumerate(self._bases.items()):
-            statuses = counts[base : base + len(STATUS_CLASSES)]
+            statuses = counts[base : base + len(_CLASSES)]
             # Other routes only once they were used: four hundred empty buckets say nothing.
             if name != SPLIT and not sum(statuses):
                 continue
-            for status_class, count in zip(STATUS_CLASSES, statuses, strict=True):
-                if count or status_class != "3xx":
+            for status_class, count in zip(_CLASSES, statuses, strict=True):
+                if count or status_class in _ALWAYS:
                     requests.add_metric([*own, name, status_class], count)
             for family, start, total in (
                 (durations, at.durations, sums[2 * which]),

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sabia.contract.names import MIRROR, MIRROR_HOST_SUFFIX, PIN, PIN_HEADER, SPLIT
+from sabia.serving.errors import ClientDeadlineExceeded
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.batch import Batch, joined
 from sabia.serving.inference.counting import Digest
@@ -27,7 +27,6 @@ Array = NDArray[np.float64]
 
 # Single rows that are flushed together: a twentieth of a millisecond of work.
 _FLUSH_AT = 64
-_PIN_HEADER, _MIRROR_SUFFIX = PIN_HEADER.encode(), MIRROR_HOST_SUFFIX.encode()
 
 
 class Measured(msgspec.Struct, gc=False):
@@ -63,7 +62,6 @@ class Recorder:
     def __init__(self, model: Served, metrics: VersionMetrics, log: Log | None) -> None:
         self.log = log
         self._model, self._metrics = model, metrics
-        self._version = model.version.encode()
         self._pack = struct.Struct(f"{len(model.names)}d").pack
         self._singles: list[_Single] = []
         # Rows of tensors are not gathered: some dozens of images would be held.
@@ -73,18 +71,24 @@ class Recorder:
 
     def record(self, response: Response, request: Request) -> None:
         """Record a response that is about to be sent."""
-        route, seconds = route_of(request, self._version), perf_counter() - request.started
-        self._metrics.count_response(response.status, seconds, route)
+        route, seconds = request.route, perf_counter() - request.started
         measured: Measured | None = response.measured
         if measured is None:
-            if self.log is not None:
-                self.log.error(request.id, response.status, response.body, seconds, route)
-        elif type(measured.rows) is list or self._is_gathered(measured):
+            record_error(response, request, seconds, self._metrics, self.log)
+            return
+        self._metrics.count_response(response.status, seconds, route)
+        if type(measured.rows) is list or self._is_gathered(measured):
             self._singles.append((request.id, request.started, seconds, route, measured))
             if len(self._singles) >= _FLUSH_AT:
                 self.flush()
         else:
             self._record_many(request.id, seconds, route, measured)
+
+    def record_late(self, response: Response, request: Request) -> None:
+        """Count a prediction that ended after its request's deadline: clients must not hide how long it takes."""
+        measured: Measured | None = response.measured
+        if measured is not None:
+            self._record_many(request.id, 0.0, request.route, measured, logged=False)
 
     def prepare(self, measured: Measured) -> None:
         """Compute what will be counted and logged, now, instead of on the event loop; callable from any thread.
@@ -125,11 +129,13 @@ class Recorder:
         if self.log is not None:
             self.log.singles(ids, prepared.kept, np.array(started), np.array(seconds), route)
 
-    def _record_many(self, request_id: bytes, seconds: float, route: str, measured: Measured) -> None:
+    def _record_many(
+        self, request_id: bytes, seconds: float, route: str, measured: Measured, *, logged: bool = True
+    ) -> None:
         took = tuple(np.array([[measured.parse], [measured.predict], [measured.write]]))
         prepared = measured.prepared or self._prepared(measured.rows, measured.prediction)
         self._count(measured.stage, prepared.digest, took, route)
-        if self.log is not None:
+        if logged and self.log is not None:
             self.log.many(request_id, prepared.kept, seconds, route)
 
     def _prepared(self, rows: Any, prediction: Any) -> _Prepared:
@@ -152,9 +158,13 @@ class Recorder:
             metrics.count_stage(name, seconds)
 
 
-def route_of(request: Request, version: bytes) -> str:
-    """The request's route: Envoy marks a mirrored copy in its host name, and a pinned request has a header."""
-    headers = request.headers
-    if headers.get(b"host", b"").partition(b":")[0].endswith(_MIRROR_SUFFIX):
-        return MIRROR
-    return PIN if headers.get(_PIN_HEADER) == version else SPLIT
+def record_error(
+    response: Response, request: Request, seconds: float, metrics: VersionMetrics, log: Log | None
+) -> None:
+    """Record an error response: in the class of its status, or as the deadline that its client chose."""
+    if isinstance(response.error, ClientDeadlineExceeded):
+        metrics.count_client_deadline(request.route)
+    else:
+        metrics.count_response(response.status, seconds, request.route)
+    if log is not None:
+        log.error(request.id, response.status, response.body, seconds, request.route)

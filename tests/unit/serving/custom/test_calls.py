@@ -125,5 +125,7 @@ def test_a_class_may_name_its_version() -> None:
 
 def test_a_deadline_of_the_client_ends_the_request_and_not_the_process(server: Served) -> None:
     pid = server.predict("troubles", "pid").json()
-    assert server.predict("troubles", "wait", 0.2, headers={"x-request-timeout-ms": "50"}).status_code == 504
+    assert server.predict("troubles", "wait", 0.2, headers={"x-request-timeout-ms": "50"}).status_code == 408
     assert server.predict("troubles", "pid").json() == pid
+    labels = {"model": "troubles", "version": "1.2", "route": "split"}
+    assert server.value("sabia_requests_total", **labels, status_class="deadline") == 1
