@@ -15,9 +15,10 @@ from sabia.contract.signature import Bins
 # By `route` and `status_class`.
 REQUESTS = "sabia_requests_total"
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-# Beside those of statuses: the response would have come after a deadline that the client chose. Neither the version's
-# fault nor a refusal; such a request is in no histogram of its duration.
-DEADLINE_CLASS = "deadline"
+# Beside those of statuses: the response would have come after a deadline that the client chose; the version lacks the
+# operation that the client asked for, such as explanations. Neither says anything of the version's predictions; such
+# requests are in no histogram of their duration.
+DEADLINE_CLASS, UNSUPPORTED_CLASS = "deadline", "unsupported"
 # By `route`: the whole duration of a request, and what the version itself took of it.
 REQUEST_SECONDS = "sabia_request_duration_seconds"
 DECISION_SECONDS = "sabia_decision_duration_seconds"

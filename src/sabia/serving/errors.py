@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -63,6 +64,43 @@ def as_request_error(error: BaseException) -> RequestError:
         return error
     logger.error("a request failed", exc_info=error)
     return ModelFailed()
+
+
+def as_client_error(error: Exception) -> RequestError:
+    """The error for a request that could not be parsed: its client's, whatever the parser met.
+
+    Nothing was asked of the model yet, so it cannot have failed. An error that no parser foresaw is logged in one line,
+    and seldom: a client must not be able to fill the log.
+    """
+    if isinstance(error, RequestError):
+        return error
+    _unforeseen.warning("a request could not be parsed: %s: %s", type(error).__name__, str(error)[:200])
+    return InvalidInput("The request", "cannot be read")
+
+
+class Seldom:
+    """Logs at most one line in some time, with the number of those that were left out.
+
+    Args:
+        log: gets the lines.
+        seconds: the time between two of them.
+    """
+
+    def __init__(self, log: logging.Logger, seconds: float = 60.0) -> None:
+        self._log, self._seconds = log, seconds
+        self._next, self._left_out = 0.0, 0
+
+    def warning(self, message: str, *values: object) -> None:
+        """Log it, or count it."""
+        now = monotonic()
+        if now < self._next:
+            self._left_out += 1
+            return
+        self._log.warning(f"{message} (%d more like it before)", *values, self._left_out)
+        self._next, self._left_out = now + self._seconds, 0
+
+
+_unforeseen = Seldom(logger)
 
 
 class MalformedRequest(RequestError):
@@ -204,14 +242,25 @@ class UnsupportedMediaType(RequestError):
         super().__init__(f"{header} {quote(value)} is not supported; send {expected}.")
 
 
-class NotExplainable(RequestError):
+class Unsupported(RequestError):
+    """The version has no such operation, which says nothing of its predictions: counted apart, and never compared."""
+
+    http_status, grpc_status = 405, "UNIMPLEMENTED"
+
+
+class NotImplementedHere(Unsupported):
+    """The model's own code does not implement what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("The model does not implement this.")
+
+
+class NotExplainable(Unsupported):
     """These methods have no contributions to give.
 
     Attributes:
         reason: a clause that says why.
     """
-
-    http_status, grpc_status = 501, "UNIMPLEMENTED"
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

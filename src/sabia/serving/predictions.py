@@ -27,6 +27,7 @@ from sabia.serving.errors import (
     DeadlineExceeded,
     NotReady,
     RequestError,
+    as_client_error,
     as_request_error,
 )
 from sabia.serving.http.messages import Request, Response, error_response
@@ -98,7 +99,10 @@ class Predictions:
         started = perf_counter()
         if self._faults is not None or headers.json_bytes(request) > _ON_LOOP_BYTES:
             return self._in_thread(request, partial(self._parse_and_predict, stage, request, parse_plain, parse))
-        parsed = (parse_plain(request, model) if parse_plain is not None else None) or parse(request, model)
+        try:
+            parsed = (parse_plain(request, model) if parse_plain is not None else None) or parse(request, model)
+        except Exception as error:  # whatever a parser meets, the model was not asked
+            raise as_client_error(error) from error
         if isinstance(parsed, Row) and model.expected_seconds(1) < _ON_LOOP_SECONDS:
             return self._row(request, parsed, started)
         job = parsed.job() if isinstance(parsed, Row) else parsed
@@ -153,7 +157,10 @@ class Predictions:
         self, stage: str, request: Request, parse_plain: ParsePlain | None, parse: Parse
     ) -> Response:
         started, model = perf_counter(), self._model
-        parsed = (parse_plain(request, model) if parse_plain is not None else None) or parse(request, model)
+        try:
+            parsed = (parse_plain(request, model) if parse_plain is not None else None) or parse(request, model)
+        except Exception as error:  # whatever a parser meets, the model was not asked
+            raise as_client_error(error) from error
         return self._rows(stage, parsed.job() if isinstance(parsed, Row) else parsed, started)
 
     def _rows(self, stage: str, job: Job[Any, Any], started: float, parse_seconds: float | None = None) -> Response:

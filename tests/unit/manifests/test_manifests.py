@@ -153,7 +153,7 @@ def test_code_runs_in_its_image_without_an_artifact_and_as_restricted_as_a_versi
     named_by = [f"--model_name={data['model']}", f"--model_version={data['version']}"]
     assert found["args"] == [*named_by, f"--model_class={data['modelClass']}"]
     assert (found["image"], found["command"]) == (data["image"], ["python", "-m", "predictor"])
-    assert [each["name"] for each in found["env"]] == ["SABIA_LOG", "SABIA_LOG_SPOOL"]
+    assert [each["name"] for each in found["env"]] == ["SABIA_BEHIND_GATEWAY", "SABIA_LOG", "SABIA_LOG_SPOOL"]
     assert found["readinessProbe"]["httpGet"]["path"] == f"/v1/models/{data['model']}"
     assert found["securityContext"] == container(render(VERSIONS[0]))["securityContext"]
 

@@ -95,9 +95,9 @@ def explained(client: Client, instances: Any) -> list[dict[str, Any]]:
 
 
 def reason(client: Client, instances: Any) -> str:
-    """The sentence of a 501."""
+    """The sentence of a 405."""
     response = client("POST", PATH, json.dumps({"instances": instances}).encode(), JSON)
-    assert response.status_code == 501, response.text
+    assert response.status_code == 405, response.text
     return error(response)
 
 
@@ -449,7 +449,7 @@ REFUSED: dict[str, tuple[Any, Frame, Any, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_explained_truly_is_a_501_with_the_reason(name: str) -> None:
+def test_what_cannot_be_explained_truly_is_a_405_with_the_reason(name: str) -> None:
     estimator, inputs, target, expected = REFUSED[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -472,7 +472,7 @@ def test_the_metadata_is_the_signature(mixed: Client, artifacts: dict[str, Artif
 
 def test_methods_of_a_typed_signature_are_not_explained(mixed: Client) -> None:
     response = mixed("POST", EXPLAIN, json.dumps({"instances": [PENGUIN]}).encode(), JSON)
-    assert response.status_code == 501
+    assert response.status_code == 405
 
 
 def test_a_predicted_label_can_be_made_wrong_on_purpose(artifacts: dict[str, Artifact]) -> None:

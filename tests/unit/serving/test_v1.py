@@ -259,10 +259,10 @@ def test_an_explanation_never_repeats_the_headers_of_the_request(client: Client)
     assert not any("hush" in value for value in response.headers.values())
 
 
-def test_explaining_methods_that_are_not_linear_is_a_501(client: Client) -> None:
+def test_explaining_methods_that_are_not_linear_is_a_405(client: Client) -> None:
     client.model.linear = None
     response = client("POST", EXPLAIN, instances("1"), JSON)
-    assert response.status_code == 501
+    assert response.status_code == 405
     assert "cannot be explained" in error(response)
 
 

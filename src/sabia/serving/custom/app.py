@@ -26,6 +26,7 @@ from sabia.serving.errors import (
     ClientDeadlineExceeded,
     DeadlineExceeded,
     ModelRefused,
+    NotImplementedHere,
     NotReady,
     RequestError,
     UnknownPath,
@@ -205,9 +206,16 @@ class CodeEndpoints(ServerEndpoints):
             response = Response(outcome.status, outcome.body, outcome.media_type, outcome.headers)
             response.measured = outcome
             if outcome.reason:
-                response.error = ModelRefused(outcome.status, outcome.reason)
+                response.error = _refusal(kind, outcome)
         self._records.record(response, request)
         return response
+
+
+def _refusal(kind: int, reply: Reply) -> RequestError:
+    """Why the model's code gave an error response."""
+    if kind == frames.V1_EXPLAIN and reply.status == NotImplementedHere.http_status:
+        return NotImplementedHere()
+    return ModelRefused(reply.status, reply.reason)
 
 
 class CodeApp(Responder):

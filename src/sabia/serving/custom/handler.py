@@ -22,13 +22,23 @@ from sabia.serving.custom.documents import Form
 from sabia.serving.custom.frames import Call, Reply
 from sabia.serving.custom.observing import Observer
 from sabia.serving.custom.steps import Steps, watched
-from sabia.serving.errors import InvalidInput, ModelFailed, RequestError, UnsupportedMediaType
+from sabia.serving.errors import (
+    InvalidInput,
+    ModelFailed,
+    NotImplementedHere,
+    RequestError,
+    Seldom,
+    UnsupportedMediaType,
+    as_client_error,
+)
 from sabia.serving.http.messages import JSON, Request
 from sabia.serving.protocols import cloudevents, grpctensors, headers
 from sabia.serving.protocols.cloudevents import Mode
 from sabia.serving.protocols.v2 import InferRequest, quote_reason
 
 logger = logging.getLogger("sabia.predictor")
+# Any client can send such a body.
+_odd_forms = Seldom(logger)
 
 _JSON_TYPES = ("", JSON, cloudevents.STRUCTURED, "application/ld+json")
 _JSON_LENGTH = "inference-header-content-length"
@@ -104,9 +114,12 @@ class Handler:
         started, payload, form = perf_counter(), None, _ANY_FORM
         try:
             given = {str(name, "latin-1"): str(value, "latin-1") for name, value in call.headers.items()}
-            payload, form = self._payload(call)
             explain = call.kind == frames.V1_EXPLAIN
-            known = None if explain else self._observer.before(call, payload)
+            try:
+                payload, form = self._payload(call)
+                known = None if explain else self._observer.before(call, payload)
+            except Exception as error:  # whatever a parser meets, the model was not asked
+                raise as_client_error(error) from error
             decoded = perf_counter()
             result, extra = await watched(
                 self._steps.take(payload, given, explain=explain), self._executing, call.number
@@ -192,10 +205,12 @@ class Handler:
         A V1 body without rows, or of another media type, reaches the model, as it does in KServe's server. A client
         must not be able to make a version look broken by it.
         """
+        if call.kind == frames.V1_EXPLAIN and isinstance(error, NotImplementedError):
+            return NotImplementedHere()
         form = _form(payload)
         if form is None or form in self._forms or _classified(error)[0] != ModelFailed.http_status:
             return error
-        logger.info("the model failed on a body of a form that it has never answered: %s", form, exc_info=error)
+        _odd_forms.warning("the model failed on a body of a form that it has never answered: %s: %r", form, error)
         if isinstance(payload, bytes):
             media_type = Request(b"POST", b"", call.headers, b"", 0.0).media_type
             return UnsupportedMediaType("Content-Type", media_type, JSON)

@@ -57,7 +57,22 @@ def parse_instances(document: object, model: Model) -> Array:
         InvalidInput: names the first field that is wrong.
     """
     field, instances = instances_of(document)
-    return np.array([_row(f"{field}[{at}]", row, model) for at, row in enumerate(instances)], dtype=np.float64)
+    rows = [_row(f"{field}[{at}]", row, model) for at, row in enumerate(instances)]
+    try:
+        return np.array(rows, dtype=np.float64)
+    except OverflowError as error:
+        raise _too_large(rows, model) from error
+
+
+def _too_large(rows: list[list[float | None]], model: Model) -> InvalidInput:
+    """The error of the first whole number past a float64; JSON's have any number of digits."""
+    row, column = next(
+        (row, column)
+        for row, cells in enumerate(rows)
+        for column, cell in enumerate(cells)
+        if isinstance(cell, int) and abs(cell) > model.largest
+    )
+    return InvalidInput(f'row {row}, feature "{model.names[column]}"', f"is larger than {model.largest:.3g}")
 
 
 def instances_of(document: object) -> tuple[str, list[Any]]:

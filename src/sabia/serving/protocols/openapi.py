@@ -41,13 +41,12 @@ _SCHEMAS: Document = {
 STATUSES = {
     400: "The request is not one that the model takes; the sentence names the field.",
     404: "No such model, version or path.",
-    405: "The path has no such method.",
+    405: "The path has no such method, or these methods cannot be explained.",
     408: "The request did not arrive in time.",
     413: "The body is too large.",
     415: "The body is in a form that is not read.",
     431: "The head is too large.",
     500: "The model failed.",
-    501: "These methods cannot do that.",
     503: "Not ready, or too many calls wait; with Retry-After in the second case.",
     504: "The call took longer than it may.",
 }
@@ -67,7 +66,7 @@ def v1(model: Served) -> Document:
             "/v1/models": _get("List the models", "Models"),
             path: _get("Whether the model is ready", "Ready", ready=True),
             v1_predict(model.name): predict,
-            v1_explain(model.name): _post("Explain", _rows(), _ref("Explanations"), *_BODY, 501),
+            v1_explain(model.name): _post("Explain", _rows(), _ref("Explanations"), *_BODY),
             "/invocations": _post("Predict, as SageMaker calls it", _rows(), _ref("Predictions"), *_BODY),
             "/ping": _get("Whether the model is ready, as SageMaker asks", "Ready", ready=True),
         },

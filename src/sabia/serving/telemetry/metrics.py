@@ -26,6 +26,7 @@ from sabia.contract.metrics import (
     REQUEST_SECONDS,
     REQUESTS,
     STATUS_CLASSES,
+    UNSUPPORTED_CLASS,
     bin_labels,
 )
 from sabia.contract.names import ROUTES, SPLIT
@@ -64,7 +65,7 @@ STAGES = ("preprocess", "predict", "postprocess", "explain")
 STAGE_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _STAGE_LABELS = (*(str(edge) for edge in STAGE_EDGES), "+Inf")
 
-_CLASSES = (*STATUS_CLASSES, DEADLINE_CLASS)
+_CLASSES = (*STATUS_CLASSES, DEADLINE_CLASS, UNSUPPORTED_CLASS)
 # Classes that are exported even while nothing is counted in them.
 _ALWAYS = ("2xx", "4xx", "5xx")
 
@@ -143,9 +144,9 @@ class VersionMetrics(Collector):
         ints[base + self._at.durations + bisect_left(EDGES, seconds)] += 1
         self._floats[2 * ROUTES.index(route)] += seconds
 
-    def count_client_deadline(self, route: str = SPLIT) -> None:
-        """Count a request whose client did not wait for its response: its duration is the client's choice."""
-        self._ints[self._bases[route] + len(STATUS_CLASSES)] += 1
+    def count_class(self, name: str, route: str = SPLIT) -> None:
+        """Count a request of a class that has no status of its own, and no duration."""
+        self._ints[self._bases[route] + _CLASSES.index(name)] += 1
 
     def count_prediction_time(self, seconds: Array, route: str = SPLIT) -> None:
         """Count the time of some predictions, shape (requests,), without waiting: parsing, predicting, writing."""

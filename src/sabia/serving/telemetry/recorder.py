@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sabia.serving.errors import ClientDeadlineExceeded
+from sabia.contract.metrics import DEADLINE_CLASS, UNSUPPORTED_CLASS
+from sabia.serving.errors import ClientDeadlineExceeded, Unsupported
 from sabia.serving.http.messages import Request, Response
 from sabia.serving.inference.batch import Batch, joined
 from sabia.serving.inference.counting import Digest
@@ -161,9 +162,11 @@ class Recorder:
 def record_error(
     response: Response, request: Request, seconds: float, metrics: VersionMetrics, log: Log | None
 ) -> None:
-    """Record an error response: in the class of its status, or as the deadline that its client chose."""
+    """Record an error response: in the class of its status, or in one for what says nothing of the version."""
     if isinstance(response.error, ClientDeadlineExceeded):
-        metrics.count_client_deadline(request.route)
+        metrics.count_class(DEADLINE_CLASS, request.route)
+    elif isinstance(response.error, Unsupported):
+        metrics.count_class(UNSUPPORTED_CLASS, request.route)
     else:
         metrics.count_response(response.status, seconds, request.route)
     if log is not None:
