@@ -27,10 +27,13 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
 class ArmLine(msgspec.Struct, forbid_unknown_fields=True):
-    """One arm between two looks: requests, those that failed, times by bucket, predictions by bin, truths."""
+    """One arm between two looks: requests that were not refused, those that failed, those that were refused beside
+    them, times by bucket, predictions by bin, truths.
+    """
 
     n: Count
     errors: Count = 0
+    refused: Count = 0
     latency: list[Count] | None = None
     bins: list[Count] | None = None
     labels: Count = 0
@@ -114,7 +117,7 @@ def _arm(line: ArmLine, batch: str) -> Arm:
     times[: len(line.latency or [])] = line.latency or []
     bins = {str(at): count for at, count in enumerate(line.bins or [])}
     labels = {batch: (line.labels, line.wrong)} if line.labels else {}
-    return Arm(n=line.n, errors=line.errors, decision=times, bins=bins, labels=labels)
+    return Arm(n=line.n, errors=line.errors, decision=times, bins=bins, labels=labels, refused=line.refused)
 
 
 def _facts(plan: Plan, judge: Evaluation, conclusion: Conclusion) -> dict[str, Any]:

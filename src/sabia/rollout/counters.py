@@ -24,6 +24,8 @@ class Counters(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         requests, errors: answered calls that are not the client's fault, and those of them that failed (5xx).
+        refused: calls that were refused (4xx), whether their client was at fault or the version.
+        aside: calls that say nothing of the version, such as those whose client did not wait; they are responses too.
         decision, duration: calls by bucket of the decision's own time and of the whole duration; not cumulative.
         bins: predictions by bin, by the bin's name.
     """
@@ -33,10 +35,12 @@ class Counters(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: dict[int, int] = {}
     duration: dict[int, int] = {}
     bins: dict[str, int] = {}
+    refused: int = 0
+    aside: int = 0
 
     def restarted_since(self, before: Counters) -> bool:
         """Whether a counter is lower than before."""
-        pairs = [(self.requests, before.requests), (self.errors, before.errors)]
+        pairs = [(getattr(self, name), getattr(before, name)) for name in ("requests", "errors", "refused", "aside")]
         for name in ("decision", "duration", "bins"):
             now = getattr(self, name)
             pairs += [(now.get(key, 0), count) for key, count in getattr(before, name).items()]
@@ -76,6 +80,8 @@ class Arm:
 
     Attributes:
         n, errors: requests, and those that failed.
+        refused: requests beside those that were refused.
+        aside: requests beside those that say nothing of the version.
         decision, duration: requests by bucket, shape (BUCKETS,); of replicas that are warm.
         bins: predictions by bin.
         labels: by closed batch, truths and those that the prediction missed; see `Scrape.labels`.
@@ -87,6 +93,13 @@ class Arm:
     duration: Counts = field(default_factory=lambda: np.zeros(BUCKETS, dtype=np.int64))
     bins: dict[str, int] = field(default_factory=dict)
     labels: dict[str, tuple[int, int]] = field(default_factory=dict)
+    refused: int = 0
+    aside: int = 0
+
+    @property
+    def responses(self) -> int:
+        """Every response, whatever its status."""
+        return self.n + self.refused + self.aside
 
 
 def difference(before: Scrape, now: Scrape, version: str, *, cold: frozenset[str] = frozenset()) -> Arm:
@@ -96,17 +109,20 @@ def difference(before: Scrape, now: Scrape, version: str, *, cold: frozenset[str
     same = [name for name in sorted(later) if name in earlier and not later[name].restarted_since(earlier[name])]
     pairs = [(earlier[name], later[name]) for name in same]
     warm = [(earlier[name], later[name]) for name in same if name not in cold]
-    requests, errors = _gateway(before, now, version)
-    if requests is None or errors is None:
-        requests = sum(late.requests - early.requests for early, late in pairs)
-        errors = sum(late.errors - early.errors for early, late in pairs)
+    own = {
+        name: sum(getattr(late, name) - getattr(early, name) for early, late in pairs)
+        for name in ("requests", "errors", "refused", "aside")
+    }
+    own |= _gateway(before, now, version)
     bins: dict[str, int] = {}
     for early, late in pairs:
         for name, count in late.bins.items():
             bins[name] = bins.get(name, 0) + count - early.bins.get(name, 0)
     return Arm(
-        n=requests,
-        errors=errors,
+        n=own["requests"],
+        errors=own["errors"],
+        refused=own["refused"],
+        aside=own["aside"],
         decision=_histogram([(early.decision, late.decision) for early, late in warm]),
         duration=_histogram([(early.duration, late.duration) for early, late in warm]),
         bins=bins,
@@ -114,13 +130,16 @@ def difference(before: Scrape, now: Scrape, version: str, *, cold: frozenset[str
     )
 
 
-def _gateway(before: Scrape, now: Scrape, version: str) -> tuple[int | None, int | None]:
+def _gateway(before: Scrape, now: Scrape, version: str) -> dict[str, int]:
+    """What the gateway counted between two scrapes, by the names of `Counters`; nothing where it does not count."""
     early, late = before.gateway.get(version), now.gateway.get(version)
-    if early is None or late is None or late.requests < early.requests or late.errors < early.errors:
-        return None, None
-    n = late.requests - early.requests
+    if early is None or late is None:
+        return {}
+    n, errors = late.requests - early.requests, late.errors - early.errors
+    if min(n, errors) < 0:
+        return {}
     # An answer may be counted a moment after its request; it belongs to the next batch then.
-    return n, min(late.errors - early.errors, n)
+    return {"requests": n, "errors": min(errors, n)}
 
 
 def total(scrape: Scrape, version: str, name: str) -> Counts:

@@ -71,8 +71,8 @@ def line_weights(plan: Plan) -> dict[str, float]:
     watch = plan.watch
     others = [
         name
-        for name, rules in (("latency", watch.latency), ("labels", watch.labels))
-        if rules is not None and rules.on_harm == "roll-back"
+        for name, rules in (("latency", watch.latency), ("labels", watch.labels), ("refusals", watch.refusals))
+        if rules and rules.on_harm == "roll-back"
     ]
     if watch.predictions is not None and watch.predictions.on_shift == "roll-back":
         others.append("predictions")

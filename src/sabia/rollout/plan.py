@@ -121,6 +121,16 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None if isinstance(self.error_beyond, msgspec.UnsetType) else self.error_beyond
 
 
+class Refusals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests that are refused (4xx). `tolerance`: the ratio of odds that is still fine. `floor`: percent of the
+    canary's requests that it may refuse before anything counts as harm.
+    """
+
+    tolerance: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.0
+    floor: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 0.2
+    on_harm: Choice = "roll-back"
+
+
 class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is compared: errors always, the other lines unless they are left out."""
 
@@ -128,9 +138,11 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     latency: Latency | None = None
     predictions: Predictions | None = None
     labels: Labels | None = None
+    # Unset is not written: the digests of plans that were recorded before the line existed stay the same.
+    refusals: Refusals | msgspec.UnsetType = msgspec.UNSET
 
 
-EVERYTHING = Watch(Errors(), Latency(), Predictions(), Labels())
+EVERYTHING = Watch(Errors(), Latency(), Predictions(), Labels(), Refusals())
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -21,17 +21,15 @@ def counters_from_samples(samples: Iterable[Sample]) -> Counters:
     Raises:
         NotScraped: its durations are in other buckets than the contract's.
     """
-    requests = errors = 0
+    by_class: dict[str, int] = {}
     cumulative: dict[str, dict[int, int]] = {_DECISION: {}, _REQUEST: {}}
     bins: dict[str, int] = {}
     for name, labels, value in samples:
         # Only requests of the split are comparable: pinned and mirrored ones are no random sample.
         if labels.get("route", SPLIT) != SPLIT:
             continue
-        if name == metrics.REQUESTS and labels["status_class"] in ("2xx", "5xx"):
-            # A client error is no failure of the version.
-            requests += int(value)
-            errors += int(value) if labels["status_class"] == "5xx" else 0
+        if name == metrics.REQUESTS:
+            by_class[labels["status_class"]] = int(value)
         elif name == metrics.PREDICTIONS:
             bins[labels["bin"]] = int(value)
         elif name in cumulative:
@@ -40,8 +38,11 @@ def counters_from_samples(samples: Iterable[Sample]) -> Counters:
                 raise NotScraped(f"a duration has the bucket {labels['le']}, which is not in the contract")
             cumulative[name][bucket] = int(value)
     return Counters(
-        requests=requests,
-        errors=errors,
+        # A refusal is no failure of the version, and may be its fault all the same: refusals are a line of their own.
+        requests=by_class.get("2xx", 0) + by_class.get("5xx", 0),
+        errors=by_class.get("5xx", 0),
+        refused=by_class.get("4xx", 0),
+        aside=sum(by_class.get(name, 0) for name in (metrics.DEADLINE_CLASS, metrics.UNSUPPORTED_CLASS)),
         decision=_counts(cumulative[_DECISION]),
         duration=_counts(cumulative[_REQUEST]),
         bins=dict(sorted(bins.items(), key=lambda item: (len(item[0]), item[0]))),

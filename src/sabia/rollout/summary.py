@@ -18,12 +18,14 @@ _NAMES = {
     "latency": "latency",
     "predictions": "predictions",
     "labels": "labels",
+    "refusals": "refusals",
     "duration": "requests",
 }
 _HOLDING = {
     "predictions": "{version}'s predictions differ by more than the budget allows, {odds} to 1",
     "latency": "{version} takes longer to predict, {odds} to 1",
     "labels": "{version} is wrong more often, {odds} to 1",
+    "refusals": "{version} refuses more requests, {odds} to 1",
     "duration": (
         "requests to {version} take more than twice as long, {odds} to 1; the prediction itself is compared separately"
     ),
@@ -104,6 +106,9 @@ def describe_line(plan: Plan, lines: Lines, name: str) -> str:
     if name == "errors":
         line = lines.errors
         return f"{line.x1:,} of {line.n1:,} canary against {line.x0:,} of {line.n0:,} stable requests failed"
+    if name == "refusals" and lines.refusals is not None:
+        each = lines.refusals
+        return f"{each.x1:,} of {each.n1:,} canary against {each.x0:,} of {each.n0:,} stable requests were refused"
     if name == "labels" and lines.labels is not None:
         truth = lines.labels
         limit = None if plan.watch.labels is None else plan.watch.labels.largest_error

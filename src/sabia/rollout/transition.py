@@ -99,7 +99,7 @@ def _with_batch(
         else evidence
         for version, evidence in state.lines.items()
     }
-    shares = {version: state.shares.get(version, 0) + arm.n for version, arm in arms.items()}
+    shares = {version: state.shares.get(version, 0) + arm.responses for version, arm in arms.items()}
     passed = _passed(plan, elapsed)
     updated = state.replace(
         lines=lines,
@@ -225,7 +225,7 @@ def _at_deadline(plan: Plan, state: State) -> State:
 
 
 def _requests(arms: dict[str, Arm], *, without: str) -> int:
-    return sum(arm.n for version, arm in arms.items() if version != without)
+    return sum(arm.responses for version, arm in arms.items() if version != without)
 
 
 def _passed(plan: Plan, elapsed: float) -> float:

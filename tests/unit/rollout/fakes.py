@@ -53,12 +53,16 @@ class Behaviour:
 
     Attributes:
         errors: share of its requests that fail.
+        refusals: share of its requests that it refuses with 4xx.
+        late: share of its requests whose clients did not wait.
         median: of its decisions' time, in seconds; log-normal with sigma 0.5.
         shares: of its predictions by bin.
         replicas: servers.
     """
 
     errors: float = 0.001
+    refusals: float = 0.0
+    late: float = 0.0
     median: float = 0.02
     shares: list[float] = field(default_factory=lambda: [0.5, 0.3, 0.2])
     replicas: int = 1
@@ -143,6 +147,10 @@ class FakeWorld:
 
     def _answer(self, version: str, at: int, n: int) -> None:
         behaviour, before = self.behaviours[version], self._counters[version, at]
+        refused, late = (
+            int(self._rng.binomial(n, share)) if share else 0 for share in (behaviour.refusals, behaviour.late)
+        )
+        n = max(0, n - refused - late)
         failed = int(self._rng.binomial(n, behaviour.errors))
         self.failures[version] += failed
         times = behaviour.median * np.exp(0.5 * self._rng.standard_normal(n - failed))
@@ -156,6 +164,8 @@ class FakeWorld:
             decision=before.decision | histogram,
             duration=before.decision | histogram,
             bins=bins,
+            refused=before.refused + refused,
+            aside=before.aside + late,
         )
 
 

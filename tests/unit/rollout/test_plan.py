@@ -21,6 +21,7 @@ harm:  {alpha: 0.01}
 safe:  {beta: 0.05, margins: {errors: [20, 5, 2, 1, 1]}}
 watch:
   errors:      {tolerance: 1.0}
+  refusals:    {on_harm: roll-back}
   latency:     {quantiles: [0.5, 0.9, 0.99], tolerance: 1.05}
   predictions: {budget: 0.10, on_shift: hold}
   labels:      {on_harm: roll-back}

@@ -56,20 +56,20 @@ def test_a_missed_deadline_of_the_client_is_its_own_class_and_no_failure(logisti
 
 
 def test_a_client_cannot_hide_how_long_its_prediction_takes(logistic: Artifact) -> None:
-    """Cut off at 3 ms, slow predictions would be missing among the times of the slower version alone."""
-    client = slow(logistic)
+    """Cut off, slow predictions would be missing among the times of the slower version alone."""
+    client = slow(logistic, delay="500ms")
 
     async def call(connect: Connect) -> float:
         wire = await connect()
-        wire.writer.write(post(BODY, "x-request-timeout-ms: 3"))
+        wire.writer.write(post(BODY, "x-request-timeout-ms: 250"))
         await wire.response()
-        for _ in range(200):
+        for _ in range(1000):
             if client.value("sabia_decision_duration_seconds_count"):
                 break
             await asyncio.sleep(0.01)
         return client.value("sabia_decision_duration_seconds_sum")
 
-    assert client.served(call) > 0.07
+    assert client.served(call) > 0.45
     assert sum(client.value("sabia_predictions_total", bin=str(at)) for at in range(20)) == 1
 
 

@@ -11,11 +11,12 @@ import msgspec
 from sabia.rollout.lines.errors import ErrorsLine
 from sabia.rollout.lines.labels import LabelsLine
 from sabia.rollout.lines.predictions import PredictionsLine
+from sabia.rollout.lines.refusals import RefusalsLine
 from sabia.rollout.lines.stable import Look, Stable
 from sabia.rollout.lines.times import TimesLine
 from sabia.rollout.plan import Plan, seconds
 
-__all__ = ["ErrorsLine", "LabelsLine", "Lines", "Look", "PredictionsLine", "Stable", "TimesLine"]
+__all__ = ["ErrorsLine", "LabelsLine", "Lines", "Look", "PredictionsLine", "RefusalsLine", "Stable", "TimesLine"]
 
 # The whole duration depends on the load of the arm; only this much of it is a reason to hold.
 _DURATION_TOLERANCE, _DURATION_SLACK, _DURATION_QUANTILE = 2.0, 0.05, 0.99
@@ -29,6 +30,7 @@ class Lines(msgspec.Struct, frozen=True):
     duration: TimesLine
     predictions: PredictionsLine | None
     labels: LabelsLine | None
+    refusals: RefusalsLine | None = None
 
     @classmethod
     def start(cls, plan: Plan) -> Lines:
@@ -40,6 +42,7 @@ class Lines(msgspec.Struct, frozen=True):
             TimesLine.start(1),
             PredictionsLine.start(watch.predictions.budget) if watch.predictions else None,
             LabelsLine.start(watch.labels.tolerance) if watch.labels else None,
+            RefusalsLine.start(watch.refusals.tolerance) if watch.refusals else None,
         )
 
     def update(self, plan: Plan, look: Look, *, own_buckets: bool = True) -> Lines:
@@ -54,10 +57,13 @@ class Lines(msgspec.Struct, frozen=True):
             predictions = predictions.update(watch.predictions.budget, look)
         if labels is not None and watch.labels is not None:
             labels = labels.update(watch.labels.tolerance, look)
+        refusals = self.refusals
+        if refusals is not None and watch.refusals:
+            refusals = refusals.update(watch.refusals.tolerance, look)
         duration = self.duration.update(
             "duration", [_DURATION_QUANTILE], look, tolerance=_DURATION_TOLERANCE, slack=_DURATION_SLACK
         )
-        return Lines(self.errors.update(plan, look), latency, duration, predictions, labels)
+        return Lines(self.errors.update(plan, look), latency, duration, predictions, labels, refusals)
 
     def log_e(self, plan: Plan) -> dict[str, float]:
         """Log of the evidence of each line."""
@@ -68,5 +74,7 @@ class Lines(msgspec.Struct, frozen=True):
             found["predictions"] = self.predictions.log_e(plan.watch.predictions.budget)
         if self.labels is not None:
             found["labels"] = self.labels.bets.log_e
+        if self.refusals is not None and plan.watch.refusals:
+            found["refusals"] = self.refusals.log_e(plan.watch.refusals.floor)
         found["duration"] = self.duration.log_e
         return found
