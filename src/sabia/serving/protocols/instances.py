@@ -64,7 +64,7 @@ def parse_instances(document: object, model: Model) -> Array:
         raise _too_large(rows, model) from error
 
 
-def _too_large(rows: list[list[float | None]], model: Model) -> InvalidInput:
+def _too_large(rows: list[list[Any]], model: Model) -> InvalidInput:
     """The error of the first whole number past a float64; JSON's have any number of digits."""
     row, column = next(
         (row, column)
