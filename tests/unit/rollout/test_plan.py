@@ -21,10 +21,10 @@ harm:  {alpha: 0.01}
 safe:  {beta: 0.05, margins: {errors: [20, 5, 2, 1, 1]}}
 watch:
   errors:      {tolerance: 1.0}
-  refusals:    {on_harm: roll-back}
   latency:     {quantiles: [0.5, 0.9, 0.99], tolerance: 1.05}
   predictions: {budget: 0.10, on_shift: hold}
   labels:      {on_harm: roll-back}
+  refusals:    {on_harm: roll-back}
 on_deadline: hold
 """
 
@@ -107,7 +107,7 @@ def test_several_canaries_share_what_the_stable_gives_up() -> None:
         ("minimum_dwell: 60s", "minimum_dwell: soon", "minimum_dwell", 5),
         ("look_every: 15s", "look_every: 0s", "look_every", 6),
         ("tolerance: 1.05", "tolerance: 0.5", "watch.latency.tolerance", 11),
-        ("on_deadline: hold", "on_deadline: promote", "on_deadline", 14),
+        ("on_deadline: hold", "on_deadline: promote", "on_deadline", 15),
         ('canary: "2.0"', 'canary: "1.2"', "canary", 3),
         ('canary: "2.0"', "canary: 2.0", "canary", 3),
         ('canary: "2.0"', 'canary: "new"', "canary", 3),
