@@ -23,6 +23,7 @@ from sabia.registry.verification import Artifact
 
 PREDICTION = "prediction"
 OTHER, MISSING = "other", "missing"
+_EMPTY = "is empty in the log (redacted, or missing in every row)"
 _HASHED = "is logged as a hash"
 
 
@@ -135,6 +136,12 @@ def distribution(archive: Archive, manifest: Manifest, reference: Reference | No
     watched, unwatched = _watched(archive, manifest, reference)
     by_day = _by_day(archive, manifest.version, watched)
     total = _sum(by_day.values())
+    empty = [each for each in watched if each.nullable and total.rows and not sum(total.bins[each.name])]
+    for each in empty:
+        # Redacting an input leaves its column empty, as rows do that all lack it.
+        if any(each.trained.counts):
+            unwatched.setdefault(_EMPTY, []).append(each.name)
+            watched.remove(each)
     pairs = {
         each.name: each.pair(total.bins.get(each.name, [0] * len(each.trained.counts)), total.rows) for each in watched
     }
