@@ -141,6 +141,40 @@ def test_inputs_of_several_types_keep_their_names(tmp_path: Path) -> None:
     assert given["echo"].tolist() == ["a", "b"]
 
 
+def test_columns_of_bytes_and_of_times_keep_their_types(tmp_path: Path) -> None:
+    """A graph has strings and integers; the rows say that they are bytes and times."""
+    nodes = [
+        helper.make_node("Identity", ["token"], ["echo"]),
+        helper.make_node("Identity", ["seen"], ["when"]),
+    ]
+    model = a_graph(
+        nodes,
+        [("token", STRING, ["n"]), ("seen", INT64, ["n", 1])],
+        [("when", INT64, ["n", 1]), ("echo", STRING, ["n"])],
+    )
+    times = np.array(["2026-01-01T00:00:00", "2026-01-02T12:00:00", "2026-01-03T00:00:00"], dtype="datetime64[us]")
+    reference = save_rows(tmp_path / "rows.parquet", token=[b"ab", None, b"ab"], seen=times)
+    with imported(
+        "tokens", save(model, tmp_path / "m.onnx"), reference=reference, choices=choices_of(primary="when")
+    ) as draft:
+        token, seen = draft.signature.inputs
+        assert (token.dtype, token.nullable, token.fill, token.categories) == ("bytes", True, "", None)
+        assert (seen.dtype, seen.minimum) == ("timestamp", float(times[0].astype(np.int64)))
+        check_draft(draft)
+        described = references.decode(draft.files["reference.json"])  # type: ignore[arg-type]
+        assert (described.features["token"].counts, described.features["token"].missing) == ([2], 1)
+
+
+def test_bytes_that_are_not_text_are_refused_with_their_row(tmp_path: Path) -> None:
+    model = a_graph(
+        [helper.make_node("Identity", ["token"], ["echo"])], [("token", STRING, ["n"])], [("echo", STRING, ["n"])]
+    )
+    reference = save_rows(tmp_path / "rows.parquet", token=[b"ab", b"\xff\xfe"])
+    assert refusal(save(model, tmp_path / "m.onnx"), reference) == (
+        "rows.parquet has bytes in row 1 of 'token' that are not UTF-8; ONNX Runtime takes no others here."
+    )
+
+
 def test_several_float_inputs_become_one_matrix(tmp_path: Path) -> None:
     model = a_graph(
         [helper.make_node("Sub", ["left", "right"], ["gap"])],
@@ -262,7 +296,10 @@ def test_large_weights_are_published_and_served_beside_the_graph(store: Store, t
 
 def test_traces_of_the_exporting_machine_are_left_out(tmp_path: Path, rows: Path) -> None:
     network = a_network()
-    network.graph.node[0].doc_string = "/home/someone/train.py:7"
+    graph = network.graph
+    for each in (graph, graph.node[0], graph.initializer[0], graph.input[0], graph.output[0]):
+        each.doc_string = "/home/someone/train.py:7"
+        each.metadata_props.add(key="trace", value="/home/someone/train.py:7")
     helper.set_model_props(network, {"trace": "/home/someone"})
     with imported("net", save(network, tmp_path / "n.onnx"), reference=rows) as draft:
         model = draft.files["model.onnx"]

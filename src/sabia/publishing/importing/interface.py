@@ -187,6 +187,7 @@ def _input(value: Value, rows: Rows) -> tuple[Input, Array]:
     if dtype in _FLOATS:
         array = _floats(rows, value.name, column, kind)
     elif dtype == "string":
+        dtype = "bytes" if _is_bytes(column) else dtype
         array = _strings(rows, value.name, column)
     else:
         array = _exact(rows, value.name, column, kind, dtype)
@@ -234,11 +235,28 @@ def _floats(rows: Rows, name: str, column: Array, kind: Any) -> Array:
         raise RowsRefused(rows.name, f"has a value in column {name!r} that is not a number") from error
 
 
+def _is_bytes(column: Array) -> bool:
+    present = [each for each in column.astype(object).ravel() if each is not None]
+    return bool(present) and all(isinstance(each, bytes) for each in present)
+
+
 def _strings(rows: Rows, name: str, column: Array) -> Array:
+    """The values as a graph's strings; bytes as their text."""
     flat = ["" if each is None else each for each in column.astype(object).ravel()]
+    if _is_bytes(column):
+        flat = [_text(rows, name, at * len(column) // len(flat), each) for at, each in enumerate(flat)]
     if not all(isinstance(each, str) for each in flat):
         raise RowsRefused(rows.name, f"has a value in column {name!r} that is not a string")
     return np.array(flat, dtype=object).reshape(column.shape)
+
+
+def _text(rows: Rows, name: str, row: int, value: str | bytes) -> str:
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise RowsRefused(
+            rows.name, f"has bytes in row {row} of {name!r} that are not UTF-8; ONNX Runtime takes no others here"
+        ) from error
 
 
 def _exact(rows: Rows, name: str, column: Array, kind: Any, dtype: DType) -> Array:
@@ -262,6 +280,8 @@ def _described(name: str, dtype: DType, array: Array, *, nullable: bool = False)
         few = len(categories) <= min(MOST_CATEGORIES, max(20, len(array) // 2))
         fill = "" if nullable else None
         return Input(name=name, dtype=dtype, categories=categories if few else None, nullable=nullable, fill=fill)
+    if dtype == "bytes":
+        return Input(name=name, dtype=dtype, nullable=nullable, fill="" if nullable else None)
     if dtype == "bool":
         return Input(name=name, dtype=dtype)
     known = array[~np.isnan(array)] if dtype in _FLOATS else array

@@ -9,7 +9,7 @@ from collections.abc import MutableSequence, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from sabia.contract.tensors import INPUT
 
@@ -49,11 +49,12 @@ def normalise(proto: ModelProto) -> None:
 
 
 def _strip(graph: GraphProto | FunctionProto) -> None:
-    graph.ClearField("doc_string")
-    for each in (graph, *graph.node):
+    values: list[ValueInfoProto | TensorProto] = [*graph.value_info]
+    if isinstance(graph, GraphProto):
+        values += [*graph.input, *graph.output, *graph.initializer]
+    for each in (graph, *graph.node, *values):
         each.ClearField("doc_string")
-        if hasattr(each, "metadata_props"):
-            del each.metadata_props[:]
+        del each.metadata_props[:]
     for node in graph.node:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs) if attribute.type in (5, 10) else ():
