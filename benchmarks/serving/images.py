@@ -11,12 +11,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -33,7 +30,7 @@ from benchmarks.rollouts.figures import table
 from benchmarks.serving.contenders import Call, Contender, ours
 from benchmarks.serving.estimators import Estimator
 from benchmarks.serving.load import check, closed
-from benchmarks.serving.servers import SERVER_CORE, started
+from benchmarks.serving.servers import SERVER_CORE, on_core, started
 
 SHAPE = (1, 3, 224, 224)
 _CHANNELS = (3, 32, 64, 128, 256, 512)
@@ -99,17 +96,6 @@ def call(_: int = 1) -> Call:
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(head))}
     return Call("/v2/models/images/infer", headers, head + data)
-
-
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Run this process on one core."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def in_a_loop(model: Path, seconds: float) -> float:

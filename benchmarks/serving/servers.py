@@ -107,6 +107,17 @@ def started(
         child.wait()
 
 
+@contextlib.contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Run this process on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def ask(call: Call, port: int, seconds: float = 30) -> tuple[int, bytes]:
     """The status and body of one response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
