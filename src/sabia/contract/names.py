@@ -7,8 +7,6 @@ A version of a model is served by one InferenceService, `<model>-v<MAJOR>-<MINOR
 
 from __future__ import annotations
 
-import re
-
 from sabia.contract.layout import Version
 
 API_GROUP = "sabia.dev"
@@ -25,7 +23,6 @@ SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 
 BASELINE_SUFFIX = "-baseline"
 SERVICE_SUFFIX = "-predictor"
-_INFERENCE_SERVICE = re.compile(rf"(.+)-v([0-9]+)-([0-9]+)({BASELINE_SUFFIX})?")
 
 # The route by which a request came: by the weights; by a header that names the version; as a copy whose response is
 # discarded. Only the first are a fair sample: a comparison of versions leaves the others out.
@@ -46,12 +43,6 @@ METRICS_PATH = "/metrics"
 def inference_service(model: str, version: Version, *, baseline: bool = False) -> str:
     """The name of the InferenceService of a version, or of its baseline: `breast-cancer-v1-2`."""
     return f"{model}-v{version.major}-{version.minor}{BASELINE_SUFFIX if baseline else ''}"
-
-
-def parse_inference_service(name: str) -> tuple[str, Version, bool] | None:
-    """Model, version and whether it is the baseline, of an InferenceService; None when the name is of another form."""
-    match = _INFERENCE_SERVICE.fullmatch(name)
-    return (match[1], Version(int(match[2]), int(match[3])), match[4] is not None) if match else None
 
 
 def service(inference_service: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -258,11 +258,6 @@ def clone(estimator: Any) -> Any:
     except TypeError as error:
         problem = f"{type(estimator).__name__} cannot be fitted here; give the held-out rows instead of a share"
         raise TaskRefused(problem) from error
-
-
-def with_estimator(subject: Subject, estimator: Any) -> Subject:
-    """The same subject with another estimator."""
-    return replace(subject, estimator=estimator)
 
 
 def names_of(target: Any, columns: int, given: str | Sequence[str] | None) -> list[str]:

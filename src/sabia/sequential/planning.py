@@ -13,12 +13,11 @@ comes when that reaches ln(1/alpha).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from sabia.sequential.odds import RATIOS
-from sabia.sequential.wealth import Array, log_mean
+from sabia.sequential.wealth import Array
 
 
 def odds_growth(n: float, share: float, stable: float, canary: float, *, ratios: tuple[float, ...] = RATIOS) -> Array:
@@ -38,19 +37,3 @@ def odds_growth(n: float, share: float, stable: float, canary: float, *, ratios:
         np.log1p(-theta[1:]) - math.log1p(-theta[0])
     )
     return growth
-
-
-def batches_until(growth: Sequence[Array], threshold: float, *, start: Array | None = None) -> int | None:
-    """After how many batches log mean exp of the summed growth reaches `threshold`; None when it does not.
-
-    Args:
-        growth: what each batch adds to each bet, shape (bets,) each.
-        threshold: the log of the evidence that is needed.
-        start: where the bets stand already; shape (bets,).
-    """
-    bets = np.zeros_like(growth[0]) if start is None else start.copy()
-    for batch, added in enumerate(growth, 1):
-        bets = bets + added
-        if float(log_mean(bets)) >= threshold:
-            return batch
-    return None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,24 +18,11 @@ def test_the_names_of_a_version() -> None:
     assert names.baseline("1.2") == "1.2-baseline"
 
 
-@given(MODELS, VERSIONS, st.booleans())
-def test_model_version_and_baseline_are_parsed_back(model: str, version: Version, baseline: bool) -> None:
-    name = names.inference_service(model, version, baseline=baseline)
-    assert names.parse_inference_service(name) == (model, version, baseline)
-
-
 @given(MODELS, VERSIONS)
 def test_the_service_of_a_version_is_a_dns_label(model: str, version: Version) -> None:
     name = names.service(names.inference_service(model, version))
     assert len(name) <= 63
     assert name[0].isalpha()
-
-
-@pytest.mark.parametrize(
-    "name", ["", "breast-cancer", "breast-cancer-v1", "v1-2", "breast-cancer-v1-2-other", "x-v1-2 "]
-)
-def test_another_name_is_not_an_inference_service(name: str) -> None:
-    assert names.parse_inference_service(name) is None
 
 
 @given(VERSIONS)

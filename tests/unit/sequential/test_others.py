@@ -23,7 +23,8 @@ from sabia.sequential import (
     sign_test,
 )
 from sabia.sequential.odds import RATIOS
-from sabia.sequential.planning import batches_until, odds_growth
+from sabia.sequential.planning import odds_growth
+from sabia.sequential.wealth import log_mean
 
 
 def scattered(burst: int, looks: int = 240) -> float:
@@ -140,10 +141,10 @@ def test_the_plan_knows_how_fast_evidence_grows() -> None:
     """0.1 -> 0.5 % at 100 requests a second and 5 %, a look every 15 s: about 300 s."""
     growth = odds_growth(1500, 0.05, 0.001, 0.005)
     assert growth.shape == (len(RATIOS),)
-    looks = batches_until([growth] * 400, math.log(100))
-    assert looks is not None
-    assert 240 <= looks * 15 <= 400
-    assert batches_until([odds_growth(1500, 0.05, 0.001, 0.001)] * 400, math.log(100)) is None
+    looks = np.arange(1, 401)[:, None]
+    enough = np.flatnonzero(log_mean(looks * growth) >= math.log(100))
+    assert 240 <= 15 * (enough[0] + 1) <= 400
+    assert log_mean(looks * odds_growth(1500, 0.05, 0.001, 0.001)).max() < math.log(100)
 
 
 def test_what_cannot_be_is_refused() -> None:
