@@ -6,7 +6,6 @@ For models that do not use KServe's SDK. A tensor's `data` is a flat list; its b
 
 from __future__ import annotations
 
-import struct
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +14,10 @@ import msgspec
 import numpy as np
 
 from sabia.serving.errors import InvalidInput
-from sabia.serving.protocols import grpctensors, v2
+from sabia.serving.protocols import bytestensors, grpctensors, v2
 
 Document = dict[str, Any]
 
-_LENGTH = struct.Struct("<I")
 _NUMPY = v2.DATATYPES | {"BOOL": "?"}
 
 
@@ -134,14 +132,10 @@ def _document(inputs: list[v2.Input], tail: memoryview) -> Document:
 
 def _values(place: str, datatype: str, data: memoryview) -> list[Any]:
     if datatype == "BYTES":
-        values, at = [], 0
-        while at < len(data):
-            start = at + _LENGTH.size
-            at = start + _LENGTH.unpack_from(data, at)[0] if start <= len(data) else len(data) + 1
-            if at > len(data):
-                raise InvalidInput(place, "has a BYTES value that is longer than its data")
-            values.append(_text(bytes(data[start:at])))
-        return values
+        try:
+            return [_text(value) for value in bytestensors.split(data)]
+        except ValueError as error:
+            raise InvalidInput(place, "has a BYTES value that is longer than its data") from error
     if datatype not in _NUMPY:
         raise InvalidInput(f"{place}.datatype", f"{datatype!r} is not a datatype of the protocol")
     dtype = np.dtype(_NUMPY[datatype])
@@ -154,7 +148,7 @@ def _values(place: str, datatype: str, data: memoryview) -> list[Any]:
 def _binary(tensor: Document) -> bytes:
     """The values of a tensor as the protocol's binary data."""
     if tensor["datatype"] == "BYTES":
-        return b"".join(_LENGTH.pack(len(value)) + value for value in _encoded(tensor))
+        return bytestensors.join(_encoded(tensor))
     return np.array(_flat(tensor), dtype=_NUMPY[tensor["datatype"]]).tobytes()
 
 
