@@ -70,11 +70,16 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What answers: ONNX Runtime with the version's graph, or the class `model_class` in an image.
 
     Only "onnx" is data. "kserve-model" runs the code in `image`, which is named by its digest.
+
+    Attributes:
+        prepack: whether ONNX Runtime may copy weights into the order in which it multiplies, which makes batches faster
+            and needs memory for the largest of them twice. False where that is much of the model.
     """
 
     kind: Literal["onnx", "kserve-model"] = "onnx"
     image: str | None = None
     model_class: str | None = None
+    prepack: bool = True
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

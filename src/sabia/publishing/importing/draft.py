@@ -22,6 +22,7 @@ from sabia.contract.manifest import (
     STATE_FILE,
     Dataset,
     Evaluation,
+    Runtime,
     Task,
     fingerprint,
 )
@@ -128,12 +129,13 @@ def _of_graph(given: _Import, model: Path, folder: Path) -> Draft:
     rows = _columns_for(graph.proto, given)
     ends = interface.prepare_inputs(graph.proto, rows)
     before = [each.name for each in checks.outputs(graph.proto)]
+    prepack = weights.may_prepack(graph)
     weights.write(graph, folder)
-    probe = session.answers(session.open_session(folder / MODEL_FILE), ends.feed)
+    probe = session.answers(session.open_session(folder / MODEL_FILE, prepack=prepack), ends.feed)
     given.log(f"{model.name}: {len(ends.inputs)} inputs, {len(before)} outputs")
     outputs, primary = interface.finish_outputs(graph.proto, probe, ends, given.choices)
     files = weights.write(graph, folder)
-    opened = session.open_session(folder / MODEL_FILE)
+    opened = session.open_session(folder / MODEL_FILE, prepack=prepack)
     answers = session.answers(opened, ends.feed)
     session.check_rows_alone(opened, ends.feed, answers, given.tolerance)
     del opened
@@ -173,6 +175,7 @@ def _of_graph(given: _Import, model: Path, folder: Path) -> Draft:
                 graph=model.name,
             ),
         },
+        runtime=Runtime(prepack=prepack),
     )
 
 

@@ -26,14 +26,14 @@ _UNKNOWN = re.compile(r"(?:No Op registered for|Could not find an implementation
 _PATH = re.compile(r"(?:/[^\s/:]+)+")
 
 
-def open_session(model: Path) -> onnxruntime.InferenceSession:
-    """A session over a model file and the weights beside it.
+def open_session(model: Path, *, prepack: bool) -> onnxruntime.InferenceSession:
+    """A session over a model file and the weights beside it; `prepack` as in the manifest's runtime.
 
     Raises:
         UnsupportedModel: ONNX Runtime cannot load it; the reason is in one sentence.
     """
     try:
-        return runtime.open_session(model)
+        return runtime.open_session(model, prepack=prepack)
     except Exception as error:  # its classes have no common base of their own
         raise UnsupportedModel(_reason(str(error))) from error
 

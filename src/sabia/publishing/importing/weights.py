@@ -24,6 +24,10 @@ EMBEDDED_BYTES = 32 * 2**20
 # Smaller tensors, such as shapes, stay in the graph: ONNX Runtime reads them while it opens it.
 _LEAST_BYTES = 1024
 _PAGE = 4096
+# The share of a model's weights that memory may hold twice.
+_COPIED_SHARE = 0.15
+# Operators that read rows of their weights, and never copy all.
+_LOOKUPS = frozenset({"Gather", "GatherElements", "GatherND"})
 _COPY_BYTES = 8 * 2**20
 
 # Fields of ModelProto, GraphProto and TensorProto in onnx.proto.
@@ -96,6 +100,20 @@ def write(graph: Graph, folder: Path) -> dict[str, bytes | Path]:
                 file.seek(place.offset)
                 file.writelines(_pieces(graph.weights[name]))
     return {MODEL_FILE: model, WEIGHTS_FILE: weights}
+
+
+def may_prepack(graph: Graph) -> bool:
+    """Whether ONNX Runtime may copy the weights into the order in which it multiplies.
+
+    It copies them one by one, and drops each after its copy. So memory holds the largest of them twice: too much where
+    that is a large part of the model.
+    """
+    sizes = {name: place.length for name, place in graph.weights.items()}
+    if sum(sizes.values()) <= EMBEDDED_BYTES:
+        return True
+    multiplied = {name for node in graph.proto.graph.node if node.op_type not in _LOOKUPS for name in node.input}
+    largest = max((size for name, size in sizes.items() if name in multiplied), default=0)
+    return largest <= _COPIED_SHARE * sum(sizes.values())
 
 
 def _places(graph: Graph) -> dict[str, Weights]:

@@ -42,7 +42,7 @@ def open_model(artifact: Artifact) -> Served:
     manifest = artifact.manifest
     if manifest.runtime.kind != "onnx":
         raise LoadFailed(f"{manifest.name} {manifest.version} is code; its own image serves it.")
-    session = open_session(artifact.model)
+    session = open_session(artifact.model, prepack=manifest.runtime.prepack)
     if is_scalar(manifest.signature, session):
         return Model(artifact, session)
     check_reference(artifact.files[REFERENCE_FILE])

@@ -97,7 +97,7 @@ class Model:
         self.bins = manifest.bins.inner_edges
         self.bin_count = len(self.bins) + 1
         self.linear = _linear(artifact.files[STATE_FILE], self.width)
-        self._session = session or open_session(artifact.model)
+        self._session = session or open_session(artifact.model, prepack=manifest.runtime.prepack)
         self.dtype = _input_dtype(self._session, self.width)
         self.largest = min(LARGEST, float(np.finfo(self.dtype).max) / 2)
         self._predict_row: Callable[[Sequence[float]], float] = _BoundSession(self._session, self.dtype, self.width)

@@ -49,15 +49,15 @@ _KINDS = {
 }
 
 
-def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
-    """Open a model on one thread.
+def open_session(model: bytes | Path, *, prepack: bool = True) -> onnxruntime.InferenceSession:
+    """Open a model on one thread; `prepack` as in the manifest's runtime.
 
     Raises:
         LoadFailed: ONNX Runtime cannot load it.
     """
     try:
         # One row is microseconds of work; a pool of threads would cost more than it saves, and fight other workers.
-        return runtime.open_session(model, threads=1)
+        return runtime.open_session(model, threads=1, prepack=prepack)
     except Exception as error:  # ONNX Runtime's classes have no common base of their own
         raise LoadFailed("model.onnx is not a model that ONNX Runtime can load.") from error
 

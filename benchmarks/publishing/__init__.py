@@ -1,0 +1,1 @@
+"""The costs of publishing and loading."""
