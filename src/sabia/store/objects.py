@@ -173,9 +173,12 @@ class Store:
             KeyNotFound: the key holds nothing.
             StoreError: the store failed, perhaps after some pieces.
         """
-        with _translated(f"reading {key!r}", key=key):
-            for piece in obstore.get(self._backend, key).stream(min_chunk_size=_PIECE_BYTES):
-                yield bytes(piece)
+        size = self.size(key)
+        for start in range(0, size, _PIECE_BYTES):
+            # A request for each: the library's timeout is of a whole request, and a large file takes longer.
+            with _translated(f"reading {key!r}", key=key):
+                piece = obstore.get_range(self._backend, key, start=start, end=min(start + _PIECE_BYTES, size))
+            yield bytes(piece)
 
     def size(self, key: str) -> int:
         """The number of bytes under `key`.

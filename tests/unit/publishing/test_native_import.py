@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 import sabia
 from sabia.__main__ import main
 from sabia.contract.signature import Bins
+from sabia.errors import SabiaError
 from sabia.publishing.importing.draft import choices_of, imported
 from sabia.publishing.importing.errors import AnswersDiffer, ImportRefused
 from sabia.registry.claim import publish
@@ -157,6 +159,26 @@ def test_a_truncated_file_is_refused(tmp_path: Path, rows: Path, file: str, shar
     whole = model.read_bytes()
     model.write_bytes(whole[: int(len(whole) * share)])
     assert refusal(model, rows).startswith(f"{file} is truncated, or not a model of ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["m.ubj", "m.json", "m.lgb", "m.cbm", "m.skops"])
+def test_a_damaged_file_is_refused_or_read_and_never_ends_the_process(tmp_path: Path, rows: Path, file: str) -> None:
+    """XGBoost reads some damaged files past their end, which ends the process or takes all its memory."""
+    whole = saved(BINARY[file]().fit(IRIS, IS_VIRGINICA), tmp_path / file).read_bytes()
+    source, refused = random.Random(5), []
+    for _ in range(12):
+        damaged = bytearray(whole)
+        at = source.randrange(len(damaged))
+        damaged[at : at + source.choice([0, 1, 4])] = source.randbytes(source.choice([0, 1, 4]))
+        (tmp_path / file).write_bytes(damaged)
+        try:
+            with imported("m", tmp_path / file, reference=rows, choices=choices_of(target="kind")):
+                pass
+        except SabiaError as error:
+            refused.append(str(error))
+    assert refused
+    assert not any("\n" in sentence for sentence in refused)
 
 
 @pytest.mark.parametrize("name", ["m.json", "m.ubj", "m.lgb", "m.skops"])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sabia.publishing.importing import trial
 from sabia.publishing.importing.errors import (
     CodeRefused,
     ImportRefused,
@@ -147,6 +148,7 @@ def _xgboost(given: Path) -> Any:
             raise UnreadableModel(given.name, "is JSON, but not a model of XGBoost")
     if not content.startswith(b"{"):
         raise UnreadableModel(given.name, "is truncated, or not a model of XGBoost")
+    _try_apart(given, "XGBoost", xgboost.core._LIB._name)  # noqa: SLF001  it has no other name
     return xgboost.Booster(model_file=str(given))
 
 
@@ -157,13 +159,21 @@ def _lightgbm(given: Path) -> Any:
     # LightGBM ends the process on a file that is cut off within its trees or its parameters.
     if not text.startswith("tree\n") or "\nend of trees\n" not in text or "\nend of parameters\n" not in text:
         raise UnreadableModel(given.name, "is truncated, or not a model of LightGBM")
+    _try_apart(given, "LightGBM", lightgbm.basic._LIB._name)  # noqa: SLF001  it has no other name
     return lightgbm.Booster(model_str=text)
+
+
+def _try_apart(given: Path, library: str, shared: str) -> None:
+    if not trial.survives(given, library.lower(), shared):
+        raise UnreadableModel(given.name, f"is truncated, or not a model of {library}")
 
 
 def _catboost(given: Path) -> Any:
     import catboost  # noqa: PLC0415  an extra
 
-    if not given.read_bytes().startswith(_CATBOOST):
+    content = given.read_bytes()
+    # CatBoost reads a truncated file past its end. The length of its core stands behind the magic bytes.
+    if not content.startswith(_CATBOOST) or int.from_bytes(content[4:8], "little") > len(content) - 8:
         raise UnreadableModel(given.name, "is truncated, or not a model of CatBoost")
     plain = catboost.CatBoost().load_model(str(given))
     kind = catboost.CatBoostClassifier if len(plain.classes_) else catboost.CatBoostRegressor

@@ -1,0 +1,73 @@
+"""Opens a model file with XGBoost's or LightGBM's native library, in a process of its own that a damaged file may end.
+
+Both read a damaged file past its end: the process then dies of it, or allocates memory without a bound. Run as a script
+with the path of the library, its name and the file, it ends with 0 where the library accepts or refuses the file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+_SECONDS = 120
+# Beside what the file itself needs.
+_MOST_BYTES = 8 * 2**30
+_TIMES = 16
+
+
+def survives(file: Path, library: str, shared: str) -> bool:
+    """Whether a process that reads the file, lists its trees and predicts a row ends normally.
+
+    Args:
+        file: the model.
+        library: "xgboost" or "lightgbm".
+        shared: the path of its shared library.
+    """
+    command = [sys.executable, "-I", "-S", __file__, shared, library, str(file)]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, timeout=_SECONDS)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _xgboost(native: ctypes.CDLL, file: bytes) -> None:
+    booster, matrix = ctypes.c_void_p(), ctypes.c_void_p()
+    columns, count, first, texts = ctypes.c_uint64(), ctypes.c_uint64(), ctypes.c_void_p(), ctypes.c_void_p()
+    native.XGBoosterCreate(None, ctypes.c_uint64(0), ctypes.byref(booster))
+    if native.XGBoosterLoadModel(booster, file) or native.XGBoosterGetNumFeature(booster, ctypes.byref(columns)):
+        return
+    native.XGBoosterDumpModelEx(booster, b"", 0, b"json", ctypes.byref(count), ctypes.byref(texts))
+    row = (ctypes.c_float * max(1, min(columns.value, 2**24)))()
+    shape = (ctypes.c_uint64(1), ctypes.c_uint64(len(row)))
+    native.XGDMatrixCreateFromMat(row, *shape, ctypes.c_float(float("nan")), ctypes.byref(matrix))
+    native.XGBoosterPredict(booster, matrix, 0, 0, 0, ctypes.byref(count), ctypes.byref(first))
+
+
+def _lightgbm(native: ctypes.CDLL, file: bytes) -> None:
+    booster, number, length = ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int64()
+    if native.LGBM_BoosterCreateFromModelfile(file, ctypes.byref(number), ctypes.byref(booster)):
+        return
+    classes, columns = ctypes.c_int(), ctypes.c_int()
+    native.LGBM_BoosterGetNumClasses(booster, ctypes.byref(classes))
+    native.LGBM_BoosterGetNumFeature(booster, ctypes.byref(columns))
+    row, found = ((ctypes.c_double * max(1, min(each.value, 2**24)))() for each in (columns, classes))
+    row_type, rows, is_row_major, normal, start, whole = 1, 1, 1, 0, 0, -1
+    facts = (row_type, rows, len(row), is_row_major, normal, start, whole)
+    native.LGBM_BoosterPredictForMat(booster, row, *facts, b"", ctypes.byref(length), found)
+
+
+def main(shared: str, library: str, file: str) -> None:
+    """Read the file with the library."""
+    most = _MOST_BYTES + _TIMES * Path(file).stat().st_size
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    readers = {"xgboost": _xgboost, "lightgbm": _lightgbm}
+    readers[library](ctypes.CDLL(shared), file.encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
