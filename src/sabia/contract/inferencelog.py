@@ -90,6 +90,10 @@ LABEL_COLUMNS: dict[str, Type] = {
     "added_at": Type.TIME,
 }
 
+# In a file's metadata: the columns that its server's settings leave empty, as a JSON list. Any other column that is
+# empty had no value in any row. Files that were written before this key existed lack it.
+REDACTED = "sabia.redacted"
+
 # The columns in the keys.
 PARTITIONS = ("model", "dt")
 

@@ -17,8 +17,9 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import duckdb
+import msgspec
 
-from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, day_of, labels_prefix, log_prefix
+from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, REDACTED, Type, day_of, labels_prefix, log_prefix
 from sabia.folders import cache_folder
 from sabia.monitoring.errors import UnreadableLog
 from sabia.monitoring.sql import LABELS_VIEW, quoted
@@ -74,7 +75,8 @@ class Archive:
         self._database.execute(f"SET memory_limit = '{memory}'")
         self._database.execute("SET preserve_insertion_order = false")
         try:
-            self._table("log", LOG_COLUMNS, _paths(store, logs, cache))
+            self._logs = _paths(store, logs, cache)
+            self._table("log", LOG_COLUMNS, self._logs)
             self._table("every_label", LABEL_COLUMNS, _paths(store, labels, cache))
             self._database.execute(LABELS_VIEW)
         except (duckdb.InvalidInputException, duckdb.IOException) as error:
@@ -94,6 +96,14 @@ class Archive:
         self._database.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+    def redacted(self) -> frozenset[str]:
+        """The columns of the log that a server of the period left empty by its settings. Opens every file."""
+        if not self._logs:
+            return frozenset()
+        listed = ", ".join(quoted(_no_pattern(path)) for path in self._logs)
+        found = self.rows(f"SELECT DISTINCT value FROM parquet_kv_metadata([{listed}]) WHERE key = '{REDACTED}'::BLOB")
+        return frozenset(column for (value,) in found for column in msgspec.json.decode(value, type=list[str]))
 
     def columns_in(self, table: str) -> frozenset[str]:
         """The columns of a table. Opens every file."""

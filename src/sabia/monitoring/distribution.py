@@ -23,7 +23,7 @@ from sabia.registry.verification import Artifact
 
 PREDICTION = "prediction"
 OTHER, MISSING = "other", "missing"
-_EMPTY = "is empty in the log (redacted, or missing in every row)"
+_REDACTED = "is redacted in the log"
 _HASHED = "is logged as a hash"
 
 
@@ -136,14 +136,14 @@ def distribution(archive: Archive, manifest: Manifest, reference: Reference | No
     watched, unwatched = _watched(archive, manifest, reference)
     by_day = _by_day(archive, manifest.version, watched)
     total = _sum(by_day.values())
-    empty = [each for each in watched if each.nullable and total.rows and not sum(total.bins[each.name])]
-    for each in empty:
-        # Redacting an input leaves its column empty, as rows do that all lack it.
-        if any(each.trained.counts):
-            unwatched.setdefault(_EMPTY, []).append(each.name)
-            watched.remove(each)
+    redacted = archive.redacted()
+    hidden = [each.name for each in watched if (each.column or PREDICTION) in redacted]
+    if hidden:
+        unwatched[_REDACTED] = hidden
+    # Of a redacted column nothing is known, not even what was missing.
     pairs = {
-        each.name: each.pair(total.bins.get(each.name, [0] * len(each.trained.counts)), total.rows) for each in watched
+        each.name: each.pair(*((zeros, 0) if each.name in hidden else (total.bins.get(each.name, zeros), total.rows)))
+        for each, zeros in ((each, [0] * len(each.trained.counts)) for each in watched)
     }
     columns = [each.column for each in watched if each.column is not None]
     distinct = queries.distinct_rows(archive, manifest.version, columns) if columns else None
@@ -250,7 +250,10 @@ def largest_index(rows: Distribution, day: str) -> tuple[float, str]:
     counts = rows.by_day.get(day)
     if counts is None:
         return 0.0, ""
-    pairs = {each.name: each.pair(counts.bins[each.name], counts.rows) for each in rows.watched}
+    hidden = rows.unwatched.get(_REDACTED, [])
+    pairs = {
+        each.name: each.pair(counts.bins[each.name], counts.rows) for each in rows.watched if each.name not in hidden
+    }
     indices = {
         name: float(drift.stability_index(np.asarray(pair.served), np.asarray(pair.trained)))
         for name, pair in pairs.items()

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sabia.contract import reference as references
-from sabia.contract.inferencelog import feature_columns, log_columns, log_key
+from sabia.contract.inferencelog import REDACTED, feature_columns, log_columns, log_key
 from sabia.contract.manifest import Evaluation, Manifest, fingerprint
 from sabia.contract.reference import Histogram
 from sabia.contract.signature import Bins, Input, Signature
@@ -77,7 +77,14 @@ def published(
 
 
 def write_typed_log(
-    store: Store, manifest: Manifest, rows: Table, predicted: Table, *, at: datetime = NOON, server: str = "server"
+    store: Store,
+    manifest: Manifest,
+    rows: Table,
+    predicted: Table,
+    *,
+    at: datetime = NOON,
+    server: str = "server",
+    redacted: Sequence[str] = (),
 ) -> list[str]:
     """Write one request per row, a millisecond apart; `predicted` has the columns of predictions."""
     columns, count = log_columns(manifest.signature), len(next(iter(rows.values())))
@@ -97,6 +104,7 @@ def write_typed_log(
     values |= {names[name]: column for name, column in rows.items() if names[name] in columns} | predicted
     table = pa.table({name: pa.array(values.get(name, [None] * count), ARROW[kind]) for name, kind in columns.items()})
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"sabia.features": msgspec.json.encode(names).decode()}), sink)
+    metadata = {"sabia.features": msgspec.json.encode(names), REDACTED: msgspec.json.encode(redacted)}
+    pq.write_table(table.replace_schema_metadata(metadata), sink)
     store.create(log_key(manifest.name, at.date(), server, uuid4()), sink.getvalue())
     return ids

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sabia.contract.inferencelog import LOG_COLUMNS, InputColumn, Type, digest, input_columns, log_columns
+from sabia.contract.inferencelog import LOG_COLUMNS, REDACTED, InputColumn, Type, digest, input_columns, log_columns
 from sabia.contract.names import ROUTES
 from sabia.contract.signature import Signature
 from sabia.serving.log.records import Block, Records, TypedBlock
@@ -66,7 +66,14 @@ class FileMetadata:
         fields = [pa.field(name, ARROW[kind]) for name, kind in log_columns(self.signature).items()]
         columns = {each: column.name for each, column in self.inputs.items()}
         server = {"sabia.model": self.model, "sabia.version": self.version, "sabia.digest": self.digest}
-        return pa.schema(fields, metadata=server | {"sabia.features": msgspec.json.encode(columns).decode()})
+        lists = {"sabia.features": columns, REDACTED: self.redacted_columns}
+        return pa.schema(fields, metadata=server | {key: msgspec.json.encode(each) for key, each in lists.items()})
+
+    @property
+    def redacted_columns(self) -> list[str]:
+        """The columns that stay empty by the settings, whatever was asked and predicted."""
+        found = {self.inputs[name].name for name in self.redacted & self.inputs.keys()} | self.redacted & {"error"}
+        return sorted(found | (set(PREDICTION) if "prediction" in self.redacted else set()))
 
 
 def files(blocks: Blocks, metadata: FileMetadata) -> Iterator[tuple[date, int, bytes]]:
@@ -110,8 +117,7 @@ def _table(blocks: Blocks, metadata: FileMetadata) -> pa.Table:
         columns |= _scalar_columns(cast("Sequence[Block]", blocks), metadata, missing)
     else:
         columns |= _typed_columns(cast("Sequence[TypedBlock]", blocks), schema, missing)
-    redacted = {metadata.inputs[name].name for name in metadata.redacted & metadata.inputs.keys()}
-    redacted |= metadata.redacted & {"error"} | (set(PREDICTION) if "prediction" in metadata.redacted else set())
+    redacted = {*metadata.redacted_columns}
     for name in schema.names:
         if name in redacted or name not in columns:
             columns[name] = pa.nulls(count, schema.field(name).type)
