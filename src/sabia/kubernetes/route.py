@@ -112,6 +112,10 @@ def _pins(rule: Document) -> str | None:
 def _pin(backend: Backend) -> Document:
     header = {"name": PIN_HEADER, "value": backend.version}
     matches = [match | {"headers": [header]} for match in _paths(backend.model)]
+    # A V2 path that names the version is a pin too; a longer prefix goes before the split's.
+    versioned = f"{names.v2_model(backend.model)}/versions/{names.published(backend.version)}"
+    if not names.is_baseline(backend.version):
+        matches.append({"path": {"type": "PathPrefix", "value": versioned}})
     name = "pin-" + backend.version.replace(".", "-")
     return {"name": name, "matches": matches, "backendRefs": [_reference(backend.service)]}
 

@@ -92,6 +92,9 @@ class RouteSpec:
     def with_version(self, spec: PredictorSpec, header: str) -> RouteSpec:
         """The route with one version more: a pin by a header, and no weight."""
         matches = [replace(match, headers={header: spec.version}) for match in self.split.matches]
+        if not names.is_baseline(spec.version):
+            # A V2 path that names the version is a pin too.
+            matches.append(Match(f"{names.v2_model(spec.model)}/versions/{spec.version}", exact=False, headers={}))
         pin = Rule(matches, {spec.service: 1}, [], self.split.timeout)
         split = replace(self.split, weights={**self.split.weights, spec.service: 0})
         return replace(self, split=split, pins=[*self.pins, pin])

@@ -27,6 +27,7 @@ _CLUSTER = _TYPE + "envoy.config.cluster.v3.Cluster"
 _ROUTES = _TYPE + "envoy.config.route.v3.RouteConfiguration"
 _ROUTER = _TYPE + "envoy.extensions.filters.http.router.v3.Router"
 _MANAGER = _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_HEADER_MUTATION = _TYPE + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 # Shorter than the predictor keeps idle connections, so that the gateway is the one that closes them.
@@ -36,6 +37,20 @@ _DEFAULT_TIMEOUT = 60.0
 # Pinned and mirrored requests go to a cluster of their own with the same server: Envoy's counters of the other cluster
 # are then of requests that the weights sent, and can be compared.
 ASIDE = ".aside"
+
+
+# Envoy marks the copies that it mirrors by the end of the host name, so no client's may end so.
+_NO_SHADOW: Document = {
+    "name": "no-shadow-host",
+    "match": {
+        "prefix": "/",
+        "headers": [{"name": ":authority", "string_match": {"safe_regex": {"regex": ".*-shadow(:.*)?"}}}],
+    },
+    "direct_response": {
+        "status": 400,
+        "body": {"inline_string": '{"error":"A host name that ends in -shadow is the mark of a mirrored request."}'},
+    },
+}
 
 
 def bootstrap(*, port: int, admin_port: int, folder: Path) -> Document:
@@ -67,6 +82,20 @@ def _manager(folder: Path) -> Document:
         "http_filters": [{"name": "router", "typed_config": {"@type": _ROUTER}}],
         "normalize_path": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        # Every client is outside, also one on loopback, or one that says that it was forwarded: Envoy's own headers
+        # would let it choose timeouts and retries, which are counted against a version.
+        "use_remote_address": True,
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+        "early_header_mutation_extensions": [
+            {
+                "name": "own-headers",
+                "typed_config": {
+                    "@type": _HEADER_MUTATION,
+                    "mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}}],
+                },
+            }
+        ],
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
     }
 
 
@@ -121,20 +150,31 @@ def _cluster(name: str, spec: PredictorSpec, ports: Sequence[int]) -> Document:
 
 def routes(specs: Sequence[RouteSpec]) -> Document:
     """The routes file of several models. Every host name matches, so that clients need not send the routes' own."""
-    return _routes([_route(spec.name, match, rule) for spec in specs for rule in spec.rules for match in rule.matches])
+    return _routes([entry for spec in specs for entry in _entries_of(spec)])
 
 
 def replaced(document: Document, spec: RouteSpec) -> Document:
     """The routes file with another route for one model; those of the other models stay."""
     others = [route for route in _entries(document) if route["name"] != spec.name]
-    return _routes([*others, *(_route(spec.name, match, rule) for rule in spec.rules for match in rule.matches)])
+    return _routes([*others, *_entries_of(spec)])
 
 
 def _routes(entries: list[Document]) -> Document:
     # The Gateway API's precedence: exact paths, then longer prefixes, then more headers, then the order of the rules.
     entries = sorted(entries, key=lambda entry: _precedence(entry["match"]))
-    host = {"name": "models", "domains": ["*"], "routes": entries}
+    host = {"name": "models", "domains": ["*"], "routes": [_NO_SHADOW, *entries]}
     return _discovery([{"@type": _ROUTES, "name": ROUTE_CONFIG, "virtual_hosts": [host]}])
+
+
+def _entries_of(spec: RouteSpec) -> list[Document]:
+    """The entries of a route: each path, and its form with a colon that is escaped, which is the same path."""
+    return [
+        _route(spec.name, each, rule)
+        for rule in spec.rules
+        for match in rule.matches
+        for each in dict.fromkeys(match.path.replace(":", colon) for colon in (":", "%3A", "%3a"))
+        for each in [replace(match, path=each)]
+    ]
 
 
 def _precedence(match: Document) -> tuple[bool, int, int]:
@@ -145,7 +185,7 @@ def _precedence(match: Document) -> tuple[bool, int, int]:
 def _route(name: str, match: Match, rule: Rule) -> Document:
     path = {"path": match.path} if match.exact else {"path_separated_prefix": match.path}
     headers = [{"name": header, "string_match": {"exact": value}} for header, value in match.headers.items()]
-    suffix = ASIDE if match.headers else ""
+    suffix = ASIDE if rule.pinned else ""
     weighted = [{"name": service + suffix, "weight": weight} for service, weight in rule.weights.items()]
     return {
         "name": name,
@@ -170,13 +210,17 @@ def mirrors_of(document: Document, name: str) -> list[str]:
 
 def _unpinned(document: Document, name: str) -> Document:
     own = [entry for entry in _entries(document) if entry["name"] == name]
-    action: Document = next(entry["route"] for entry in own if not entry["match"]["headers"])
+    action: Document = next(entry["route"] for entry in own if not _is_pin(entry))
     return action
 
 
+def _is_pin(entry: Document) -> bool:
+    return all(item["name"].endswith(ASIDE) for item in entry["route"]["weighted_clusters"]["clusters"])
+
+
 def _entries(document: Document) -> list[Document]:
-    found: list[Document] = document["resources"][0]["virtual_hosts"][0]["routes"]
-    return found
+    routes: list[Document] = document["resources"][0]["virtual_hosts"][0]["routes"]
+    return [entry for entry in routes if entry != _NO_SHADOW]
 
 
 def _discovery(resources: list[Document]) -> Document:
