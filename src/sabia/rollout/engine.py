@@ -14,7 +14,15 @@ from dataclasses import dataclass, field
 from sabia.rollout import record as records
 from sabia.rollout.clock import SystemClock
 from sabia.rollout.counters import Scrape
-from sabia.rollout.errors import AlreadyRollingOut, EntryTaken, InvalidPlan, NotScraped, RolloutEnded, RolloutError
+from sabia.rollout.errors import (
+    AlreadyRollingOut,
+    EntryTaken,
+    InvalidPlan,
+    NotScraped,
+    RolloutEnded,
+    RolloutError,
+    RolloutNotFound,
+)
 from sabia.rollout.events import Acted, Action, Event, Looked, Moved, Started
 from sabia.rollout.forecast import step_eta
 from sabia.rollout.plan import Plan
@@ -116,11 +124,16 @@ def start(
         InvalidPlan: the route lacks a version of the plan, or sends requests to another.
     """
     clock = clock or SystemClock()
-    for newest in records.names(store, plan.model)[-1:]:
-        if not Record(store, plan.model, newest).head().entry.state.ended:
-            raise AlreadyRollingOut(plan.model, newest)
+    turn = records.last_turn(store, plan.model)
+    begun = _begun(store, plan.model, turn)
     _check_weights(plan, weights)
-    name = name or f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'_'.join(plan.canaries)}"
+    chosen = name or f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'_'.join(plan.canaries)}"
+    # A turn without a record is of one that starts at this moment, or was killed then. Its first entry can be written
+    # once, so whoever goes on under its name competes with it for that.
+    holder = records.take_turn(store, plan.model, turn.number + (1 if begun else 0), chosen)
+    if name is not None and holder != name:
+        raise AlreadyRollingOut(plan.model, holder)
+    name = holder
     record = Record(store, plan.model, name)
     event = Started(plan, {version: weights.get(version, 0) for version in plan.versions}, actor)
     state = initial_state(event)
@@ -136,8 +149,29 @@ def start(
         state=state,
         summary=summarize(plan, state),
     )
-    record.append(entry)
+    try:
+        record.append(entry)
+    except EntryTaken as error:
+        raise AlreadyRollingOut(plan.model, name) from error
     return record
+
+
+def _begun(store: Store, model: str, turn: records.Turn) -> bool:
+    """Whether the rollout that has the last turn has a record.
+
+    Raises:
+        AlreadyRollingOut: it is not over, or one from before there were turns.
+    """
+    begun = turn.number < 0
+    for name in dict.fromkeys([*([turn.name] if turn.name else []), *records.names(store, model)[-1:]]):
+        try:
+            state = Record(store, model, name).head().entry.state
+        except RolloutNotFound:
+            continue
+        begun = begun or name == turn.name
+        if not state.ended:
+            raise AlreadyRollingOut(model, name)
+    return begun
 
 
 def _check_weights(plan: Plan, weights: Mapping[str, int]) -> None:

@@ -2,9 +2,11 @@
 
 ```
 rollouts/<model>/<name>/<number>.json      create-only: of two writers of a number, one fails
+rollouts/<model>/.turns/<number>           create-only: the name of the rollout that has this turn
 ```
 An entry holds the event, the state after it, and a summary. The last entry's state is enough to continue; all entries
-are enough to decide everything again (`replay`).
+are enough to decide everything again (`replay`). One rollout of a model is under way at a time: of two that start at
+once, one gets the next turn.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from sabia.store.objects import Store
 
 PREFIX = "rollouts"
 SCHEMA_VERSION = 1
+_TURNS = ".turns"
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -168,7 +171,39 @@ def encode(entry: Entry) -> bytes:
 def names(store: Store, model: str) -> list[str]:
     """The rollouts of a model, oldest first."""
     prefix = f"{PREFIX}/{check_model_name(model)}/"
-    return sorted({item.key.removeprefix(prefix).partition("/")[0] for item in store.list(prefix)})
+    found = {item.key.removeprefix(prefix).partition("/")[0] for item in store.list(prefix)}
+    return sorted(found - {_TURNS})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The last turn of a model: its number, -1 before the first, and the name of the rollout that has it."""
+
+    number: int
+    name: str | None
+
+
+def last_turn(store: Store, model: str) -> Turn:
+    """The last turn that was taken."""
+    prefix = _turns(model)
+    numbers = sorted(item.key for item in store.list(prefix))
+    if not numbers:
+        return Turn(-1, None)
+    return Turn(int(numbers[-1].removeprefix(prefix)), store.get(numbers[-1]).decode())
+
+
+def take_turn(store: Store, model: str, number: int, name: str) -> str:
+    """Take a turn for a rollout; returns the name of the one that has it, which may be another."""
+    key = f"{_turns(model)}{number:08d}"
+    try:
+        store.create(key, name.encode())
+    except KeyTaken:
+        return store.get(key).decode()
+    return name
+
+
+def _turns(model: str) -> str:
+    return f"{PREFIX}/{check_model_name(model)}/{_TURNS}/"
 
 
 def models(store: Store) -> list[str]:
