@@ -34,9 +34,10 @@ def a_route(weights: dict[str, int], name: str = "toy") -> RouteSpec:
 
 
 def envoy_routes(spec: RouteSpec) -> list[Document]:
-    """The routes of the routes file."""
-    found: list[Document] = gateway.routes([spec])["resources"][0]["virtual_hosts"][0]["routes"]
-    return found
+    """The routes of the routes file, after the one that refuses marks of mirrored requests."""
+    refusing, *found = gateway.routes([spec])["resources"][0]["virtual_hosts"][0]["routes"]
+    assert refusing["direct_response"]["status"] == 400
+    return list(found)
 
 
 weight_maps = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 100), min_size=1)
