@@ -129,7 +129,7 @@ def start(
     _check_weights(plan, weights)
     chosen = name or f"{clock.utc():%Y%m%dT%H%M%S%fZ}-{plan.stable}-to-{'_'.join(plan.canaries)}"
     # A turn without a record is of one that starts at this moment, or was killed then. Its first entry can be written
-    # once, so whoever goes on under its name competes with it for that.
+    # once, so another starter that goes on under its name competes with it for that.
     holder = records.take_turn(store, plan.model, turn.number + (1 if begun else 0), chosen)
     if name is not None and holder != name:
         raise AlreadyRollingOut(plan.model, holder)
