@@ -169,11 +169,10 @@ def _routes(entries: list[Document]) -> Document:
 def _entries_of(spec: RouteSpec) -> list[Document]:
     """The entries of a route: each path, and its form with a colon that is escaped, which is the same path."""
     return [
-        _route(spec.name, each, rule)
+        _route(spec.name, replace(match, path=path), rule)
         for rule in spec.rules
         for match in rule.matches
-        for each in dict.fromkeys(match.path.replace(":", colon) for colon in (":", "%3A", "%3a"))
-        for each in [replace(match, path=each)]
+        for path in dict.fromkeys(match.path.replace(":", colon) for colon in (":", "%3A", "%3a"))
     ]
 
 
