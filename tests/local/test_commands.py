@@ -83,11 +83,14 @@ def test_up_serves_what_the_manifests_say_until_down(up: Path) -> None:
     assert "training" not in (up / "up.log").read_text(), "the objects stayed"
 
 
-def test_a_stack_whose_holder_is_killed_leaves_no_process(up: Path) -> None:
-    os.kill(facts(up, "status")["pid"], signal.SIGKILL)
+def test_a_stack_whose_holder_is_killed_leaves_no_process_and_the_next_one_starts(up: Path) -> None:
+    killed = facts(up, "status")["pid"]
+    os.kill(killed, signal.SIGKILL)
     _, alive = psutil.wait_procs(processes_of(up), timeout=20)
     assert alive == []
     assert sabia(up, "status").returncode == 5
+    assert sabia(up, "up").returncode == 0
+    assert facts(up, "status")["pid"] != killed, "the next stack is ready when `up` returns"
 
 
 def test_a_stack_that_loses_a_predictor_ends_and_says_so(up: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from sabia.kubernetes.programs import installed
 from sabia.local import state as states
 from sabia.local.composition import Serving
 from sabia.local.errors import AlreadyRunning, NotPublished, NotRunning, NotStarted, NotStopped, ProcessFailed
+from sabia.local.identity import terminate
 from sabia.local.signals import Stopped, stop_on_sigterm
 from sabia.local.stack import Stack
 from sabia.registry import catalogue
@@ -45,6 +45,8 @@ def hold(
     """
     _require_programs()
     stop_on_sigterm()
+    # Whatever the stack and its servers write is for this user alone.
+    os.umask(0o077)
     try:
         with Stack(folder, root=None if store_only else root, serving=serving, log=log) as stack:
             store = stack.start_store().open()
@@ -108,7 +110,7 @@ def start(folder: Path, options: Sequence[str]) -> None:
     _require_programs()
     if _is_running(folder):
         raise AlreadyRunning
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    states.prepare(folder)
     path = folder / LOG_FILE
     with path.open("wb") as file:
         command = [sys.executable, "-P", "-m", "sabia", "up", "--foreground", "--folder", str(folder), *options]
@@ -116,7 +118,7 @@ def start(folder: Path, options: Sequence[str]) -> None:
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
     deadline = time.monotonic() + _UP_SECONDS
-    while not (folder / states.STATE_FILE).exists():
+    while not _is_held_by(folder, child.pid):
         if child.poll() is not None:
             raise NotStarted(_last_line(path))
         if time.monotonic() > deadline:
@@ -132,7 +134,9 @@ def stop(folder: Path) -> None:
         NotRunning: no stack runs there.
         NotStopped: it did not end in time.
     """
-    os.kill(states.running(folder).pid, signal.SIGTERM)
+    found = states.running(folder)
+    if not terminate(found.pid, found.started):
+        raise NotRunning
     deadline = time.monotonic() + _DOWN_SECONDS
     while states.is_held(folder):
         if time.monotonic() > deadline:
@@ -156,6 +160,13 @@ def _is_running(folder: Path) -> bool:
     except NotRunning:
         return False
     return True
+
+
+def _is_held_by(folder: Path, pid: int) -> bool:
+    try:
+        return states.running(folder).pid == pid
+    except NotRunning:
+        return False
 
 
 def _last_line(log: Path) -> str:

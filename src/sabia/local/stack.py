@@ -12,6 +12,7 @@ from sabia.kubernetes import manifests
 from sabia.local import state
 from sabia.local.composition import Serving, compose
 from sabia.local.envoy import Envoy, Gateway
+from sabia.local.identity import started_at
 from sabia.local.objectstore import Access, ObjectStore
 from sabia.local.predictors import PredictorServer
 from sabia.local.process import Process
@@ -59,8 +60,10 @@ class Stack:
         return next(iter(self.routes))
 
     def __enter__(self) -> Self:
-        self.logs.mkdir(parents=True, exist_ok=True)
+        state.prepare(self.folder)
         self._lock = state.lock(self.folder)
+        # What a holder that was killed left behind describes a stack that is gone.
+        state.remove(self.folder)
         for old in self.logs.glob("*.log"):
             old.unlink()
         return self
@@ -159,6 +162,7 @@ class Stack:
         ]
         found = State(
             pid=os.getpid(),
+            started=started_at(os.getpid()) or "",
             endpoint=self.access.endpoint,
             key=self.access.key,
             secret=self.access.secret,

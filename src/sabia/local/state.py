@@ -10,9 +10,11 @@ from typing import IO
 
 import msgspec
 
+from sabia.folders import private
 from sabia.kubernetes.specs import RouteSpec
 from sabia.local.envoy import Gateway
-from sabia.local.errors import AlreadyRunning, ModelNotServed, ModelUnnamed, NotRunning
+from sabia.local.errors import AlreadyRunning, ModelNotServed, ModelUnnamed, NotRunning, NotStarted
+from sabia.local.identity import started_at
 from sabia.local.objectstore import Access
 
 STATE_FILE = "stack.json"
@@ -42,7 +44,8 @@ class Served:
 class State(msgspec.Struct, frozen=True):
     """A running stack, as other processes find it. It contains the store's secret; only its owner can read the file.
 
-    `routes` is by model. A stack that is a store alone has no routes, and its ports of a gateway are 0.
+    `pid` and `started` mean its holder, see `sabia.local.identity`; `routes` is by model. A stack that is a store alone
+    has no routes, and its ports of a gateway are 0.
     """
 
     pid: int
@@ -53,6 +56,7 @@ class State(msgspec.Struct, frozen=True):
     admin_port: int
     servers: list[Server]
     routes: dict[str, RouteSpec]
+    started: str = ""
 
     @property
     def access(self) -> Access:
@@ -74,6 +78,19 @@ class State(msgspec.Struct, frozen=True):
         return Served(name, self.routes[name], [server for server in self.servers if server.model == name])
 
 
+def prepare(folder: Path) -> None:
+    """Make the folder of a stack, for its user alone: it holds the objects, the log and the store's secret.
+
+    Raises:
+        NotStarted: it is another user's, or cannot be made.
+    """
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        private(folder.resolve())
+    except OSError as error:
+        raise NotStarted("its folder belongs to another user, or cannot be written") from error
+
+
 def write(folder: Path, state: State) -> None:
     """Write the state, readable by its owner alone."""
     draft = folder / f"{STATE_FILE}.new"
@@ -91,14 +108,17 @@ def running(folder: Path) -> State:
     """The state of the stack that runs in `folder`.
 
     Raises:
-        NotRunning: none does; a state file whose writer has ended does not count.
+        NotRunning: none does; a state file whose writer has ended, or that no release wrote, does not count.
     """
     if not is_held(folder):
         raise NotRunning
     try:
-        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=State)
-    except FileNotFoundError as error:
+        found = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=State)
+    except (FileNotFoundError, msgspec.MsgspecError) as error:
         raise NotRunning from error
+    if started_at(found.pid) != found.started:
+        raise NotRunning
+    return found
 
 
 def is_held(folder: Path) -> bool:
