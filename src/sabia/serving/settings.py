@@ -56,7 +56,7 @@ class Settings:
     )
     model_name: str | None = _setting(None, "name that the artifact must have, or that a class is made with")
     model_version: str | None = _setting(None, "version that the artifact must be, or that a class's responses carry")
-    host: str = _setting("0.0.0.0", "address to listen on")  # noqa: S104  a container's port is reached from outside
+    host: str = _setting("0.0.0.0", "address to listen on; `::` for IPv6 and IPv4")  # noqa: S104  a container's port is reached from outside
     http_port: int = _setting(
         8080, "port to listen on; 0 for a free one", least=0, most=_PORTS, variable="AIP_HTTP_PORT"
     )
@@ -125,6 +125,11 @@ class Settings:
     faults: str = _setting(
         "", "failures to inject on purpose, such as `errors=0.05,delay=200ms`", check=fault_injection.parse
     )
+
+
+def address(host: str, port: int | None) -> str:
+    """A host and a port as URLs write them: an address of IPv6 is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str], prog: str = "python -m predictor") -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sabia.registry.verification import Artifact
+from sabia.serving.process.server import listen
+from sabia.serving.protocols.grpc import start
 from sabia.serving.protocols.messages import SERVICE
-from sabia.serving.settings import Settings
+from sabia.serving.settings import Settings, address
 from tests.unit.serving import test_grpc
 from tests.unit.serving.clients import INFER, JSON, MODEL, Client, Wire
 from tests.unit.serving.test_connections import post
@@ -178,3 +181,44 @@ def test_a_path_that_names_the_version_is_a_pin(client: Client, path: str) -> No
 def test_a_version_in_a_grpc_request_is_a_pin(client: Client, version: str, expected: dict[str, int]) -> None:
     test_grpc.infer(client.artifact, test_grpc.request(model_version=version), client)
     assert (classes(client), classes(client, "pin")) == ({}, expected)
+
+
+# -- what a client of gRPC can join ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"), [({}, grpc.StatusCode.OK), ({"model_name": "x"}, grpc.StatusCode.NOT_FOUND)]
+)
+@pytest.mark.parametrize("given_id", ["mine", None])
+def test_a_response_of_grpc_names_the_request_and_the_version(
+    client: Client, changed: dict[str, str], status: grpc.StatusCode, given_id: str | None
+) -> None:
+    async def call(channel: grpc.aio.Channel) -> tuple[grpc.StatusCode, dict[str, str]]:
+        metadata = (("x-request-id", given_id),) if given_id else ()
+        raw = test_grpc.request(**changed).SerializeToString()
+        asked = channel.unary_unary(f"/{SERVICE}/ModelInfer")(raw, metadata=metadata)
+        return await asked.code(), dict(await asked.trailing_metadata())
+
+    code, metadata = test_grpc.served(client.artifact, call, client)
+    assert (code, metadata["x-model-version"]) == (status, "2.0")
+    assert metadata["x-request-id"] == given_id if given_id else metadata["x-request-id"]
+
+
+@pytest.mark.parametrize("host", ["::", "::1", "127.0.0.1", "0.0.0.0"])
+def test_every_form_of_an_address_is_listened_on(logistic: Artifact, host: str) -> None:
+    target = "::1" if ":" in host else "127.0.0.1"
+    with listen(Settings(host=host, http_port=0)) as listener:
+        socket.create_connection((target, listener.getsockname()[1]), timeout=5).close()
+        if host == "::":
+            socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=5).close()
+    client = Client(logistic)
+
+    async def run() -> bytes:
+        server = await start(client.app, replace(client.settings, host=host, grpc_port=0))
+        try:
+            async with grpc.aio.insecure_channel(address(target, server.port)) as channel:
+                return bytes(await channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10))
+        finally:
+            await server.stop(0)
+
+    assert asyncio.run(run()) == b"\x08\x01"

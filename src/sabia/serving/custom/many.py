@@ -78,7 +78,7 @@ class ManyModels(Responder):
             app = self._app_of(request)
         except RequestError as error:
             return error_response(error)
-        return app.recorded(request, endpoint, captured)
+        return _with_version(app.recorded(request, endpoint, captured), app)
 
     def infer(self, request: Request, parse: Parse) -> asyncio.Future[Response]:
         """The response to a gRPC request."""

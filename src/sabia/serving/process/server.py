@@ -30,7 +30,7 @@ from sabia.serving.http.limits import MEBIBYTE, Limits
 from sabia.serving.http.pool import ConnectionPool
 from sabia.serving.inference.loading import load
 from sabia.serving.inference.typed import Served
-from sabia.serving.settings import Settings
+from sabia.serving.settings import Settings, address
 from sabia.serving.telemetry.metrics import VersionMetrics
 from sabia.serving.telemetry.sink import Described, Log
 
@@ -100,10 +100,19 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         LoadFailed: the port is taken, or privileged.
     """
+    is_ipv6 = ":" in settings.host
     try:
-        return socket.create_server((settings.host, settings.http_port), backlog=_BACKLOG)
+        return socket.create_server(
+            (settings.host, settings.http_port),
+            family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
+            backlog=_BACKLOG,
+            # `::` is every address of the machine, of IPv4 as well where there is any.
+            dualstack_ipv6=is_ipv6 and settings.host == "::" and socket.has_dualstack_ipv6(),
+        )
     except OSError as error:
-        raise LoadFailed(f"cannot listen on {settings.host}:{settings.http_port} ({error.strerror}).") from error
+        raise LoadFailed(
+            f"cannot listen on {address(settings.host, settings.http_port)} ({error.strerror})."
+        ) from error
 
 
 def log_address(name: str, settings: Settings, listener: socket.socket) -> None:
@@ -114,7 +123,7 @@ def log_address(name: str, settings: Settings, listener: socket.socket) -> None:
     if settings.faults:
         logger.warning("FAULTS ARE ON, on purpose: %s", settings.faults)
     host, port = listener.getsockname()[:2]
-    logger.info("serving %s on http://%s:%d", name, host, port)
+    logger.info("serving %s on http://%s", name, address(host, port))
 
 
 def run(app: Responder, settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import grpc
@@ -19,7 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from numpy.typing import NDArray
 
-from sabia.contract.names import PIN
+from sabia.contract.names import PIN, PIN_HEADER, REQUEST_ID_HEADER
 from sabia.contract.tensors import OUTPUT
 from sabia.serving.app import Responder
 from sabia.serving.errors import InvalidInput, LoadFailed, RequestError
@@ -30,10 +31,13 @@ from sabia.serving.inference.typed import Served, TypedModel
 from sabia.serving.protocols import grpctensors, messages, typedtensors, v2
 from sabia.serving.protocols.jobs import Job
 from sabia.serving.protocols.messages import SERVICE
-from sabia.serving.settings import Settings
+from sabia.serving.settings import Settings, address
 
 Array = NDArray[np.float64]
 Context = Any  # grpc.aio.ServicerContext; the library publishes no types
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Server:
@@ -81,9 +85,9 @@ async def start(app: Responder, settings: Settings) -> Server:
     services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(services, server, messages.POOL)
     try:
-        port = server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+        port = server.add_insecure_port(address(settings.host, settings.grpc_port))
     except RuntimeError as error:
-        raise LoadFailed(f"cannot listen on {settings.host}:{settings.grpc_port} for gRPC.") from error
+        raise LoadFailed(f"cannot listen on {address(settings.host, settings.grpc_port)} for gRPC.") from error
     await server.start()
     return Server(server, checks, port)
 
@@ -145,8 +149,14 @@ class Service:
         if not isinstance(response, Response):
             # A client that leaves does not take its request out of the counts.
             response = await asyncio.shield(response)
+        # As the headers of HTTP: labels join by the id, and clients see which version answered.
+        named = self._app.headers | response.headers
+        metadata = {name: named[name] for name in (PIN_HEADER,) if name in named} | {
+            REQUEST_ID_HEADER: request.id.decode()
+        }
         if response.error is not None:
-            await _abort(context, response.error)
+            await _abort(context, response.error, metadata)
+        context.set_trailing_metadata(tuple(metadata.items()))
         return response.body
 
     def _infer(self, request: Request, captured: Mapping[str, str]) -> Response | asyncio.Future[Response]:
@@ -228,8 +238,9 @@ async def _parsed(kind: Callable[[], Any], body: bytes, context: Context) -> Any
     return message
 
 
-async def _abort(context: Context, error: RequestError) -> NoReturn:
-    await context.abort(grpc.StatusCode[error.grpc_status], str(error), tuple(error.headers.items()))
+async def _abort(context: Context, error: RequestError, metadata: Mapping[str, str] = _NOTHING) -> NoReturn:
+    trailing = dict(error.headers) | dict(metadata)
+    await context.abort(grpc.StatusCode[error.grpc_status], str(error), tuple(trailing.items()))
     raise AssertionError  # abort() has raised
 
 
