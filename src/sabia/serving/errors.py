@@ -112,6 +112,24 @@ class MalformedRequest(RequestError):
         super().__init__("The request is not valid HTTP/1.1.")
 
 
+class UnknownTransferCoding(RequestError):
+    """The body is transferred in a coding that this server does not know; RFC 9112, 6.1, has the status."""
+
+    http_status, grpc_status = 501, "UNIMPLEMENTED"
+
+    def __init__(self) -> None:
+        super().__init__("Only the transfer coding chunked is known here.")
+
+
+class UnknownExpectation(RequestError):
+    """The client expects something else than 100-continue."""
+
+    http_status, grpc_status = 417, "UNIMPLEMENTED"
+
+    def __init__(self) -> None:
+        super().__init__("Only the expectation 100-continue is known here.")
+
+
 class SlowRequest(RequestError):
     """The client took too long to send its request."""
 

@@ -19,6 +19,8 @@ from sabia.serving.settings import Settings
 
 Endpoint = Callable[[Request, Mapping[str, str]], "Response | asyncio.Future[Response]"]
 
+# What a client of a proxy writes before the path, and every server must take (RFC 9112, 3.2.2).
+_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _M = r"(?P<model>[^/:]+)"
 _V = rf"{_M}(?:/versions/(?P<version>[^/]+))?"
 _GET = (b"GET", b"HEAD")
@@ -85,7 +87,7 @@ class Router:
         Raises:
             UnknownPath, UnknownModel, UnknownVersion: there is none.
         """
-        path = unquote(target.partition(b"?")[0].decode("latin-1"))
+        path = unquote(_ABSOLUTE.sub(b"", target, count=1).partition(b"?")[0].decode("latin-1")) or "/"
         for route in self._routes:
             match = route.path.fullmatch(path)
             if match is not None:

@@ -18,7 +18,7 @@ from sabia.serving.protocols.grpc import start
 from sabia.serving.protocols.messages import SERVICE
 from sabia.serving.settings import Settings, address
 from tests.unit.serving import test_grpc
-from tests.unit.serving.clients import INFER, JSON, MODEL, Client, Wire
+from tests.unit.serving.clients import INFER, JSON, MODEL, PREDICT, Client, Wire
 from tests.unit.serving.test_connections import post
 from tests.unit.serving.test_v1 import error, instances
 from tests.unit.serving.test_v2 import ONES, request, tensor
@@ -222,3 +222,44 @@ def test_every_form_of_an_address_is_listened_on(logistic: Artifact, host: str) 
             await server.stop(0)
 
     assert asyncio.run(run()) == b"\x08\x01"
+
+
+# -- RFC 9112 ----------------------------------------------------------------------------------------------------------
+
+
+def sent(client: Client, *lines: str, target: str = PREDICT, body: bytes = BODY, version: str = "1.1") -> int:
+    """The status of a request that is written by hand; 100 where the server asks for the body first."""
+    head = "\r\n".join([f"POST {target} HTTP/{version}", "Host: x", *lines])
+
+    async def call(wire: Wire) -> int:
+        wire.writer.write(head.encode() + b"\r\n\r\n" + body)
+        return int((await wire.reader.readuntil(b"\r\n")).split(b" ")[1])
+
+    return client.connected(call)
+
+
+LENGTH = f"Content-Length: {len(BODY)}"
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize("before", ["http://x", "HTTP://x:80", "https://any.example.com"])
+def test_a_target_in_absolute_form_is_its_path(client: Client, before: str) -> None:
+    assert sent(client, LENGTH, target=f"{before}{PREDICT}") == 200
+    assert sent(client, LENGTH, target=f"{before}/v1/models/other:predict") == 404
+
+
+@pytest.mark.parametrize(
+    ("version", "expected", "status"),
+    [("1.1", "100-continue", 100), ("1.1", "100-Continue", 100), ("1.1", "200-ok", 417), ("1.0", "100-continue", 200)],
+)
+def test_an_expectation_is_met_or_refused(client: Client, version: str, expected: str, status: int) -> None:
+    assert sent(client, LENGTH, f"Expect: {expected}", version=version) == status
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"),
+    [("chunked", 200), ("Chunked", 200), ("gzip, chunked", 501), ("gzip", 400), ("chunked, gzip", 400), ("x", 400)],
+)
+def test_a_transfer_coding_is_chunked_or_refused(client: Client, coding: str, status: int) -> None:
+    assert sent(client, f"Transfer-Encoding: {coding}", body=CHUNKED) == status
+    assert "5xx" not in classes(client)

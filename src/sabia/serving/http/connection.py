@@ -27,6 +27,8 @@ from sabia.serving.errors import (
     RequestError,
     SlowRequest,
     TooManyConnections,
+    UnknownExpectation,
+    UnknownTransferCoding,
 )
 from sabia.serving.http import requestid
 from sabia.serving.http.messages import JSON, Request, Response, error_response, head
@@ -218,7 +220,15 @@ class Connection(asyncio.Protocol):
         self._declared = int(headers.get(b"content-length", 0))
         if self._declared > self._limits.body_bytes:
             self._refuse(BodyTooLarge(self._limits.body_bytes))
-        elif b"expect" in headers and not (self._busy or self._queue):
+        elif b"," in headers.get(b"transfer-encoding", b""):  # the parser refuses those that do not end with chunked
+            self._refuse(UnknownTransferCoding())
+        elif b"expect" in headers and version == "1.1":
+            self._meet_expectation(headers[b"expect"])
+
+    def _meet_expectation(self, expected: bytes) -> None:
+        if expected.strip().lower() != b"100-continue":
+            self._refuse(UnknownExpectation())
+        elif not (self._busy or self._queue):
             self._transport.write(_CONTINUE)
 
     def on_body(self, chunk: bytes) -> None:

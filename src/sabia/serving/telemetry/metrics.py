@@ -45,6 +45,8 @@ REFUSALS = (
     "Overloaded",
     "SlowRequest",
     "TooManyConnections",
+    "UnknownExpectation",
+    "UnknownTransferCoding",
 )
 DIED, STUCK, LEAKED = "died", "stuck", "leaked"
 RESTARTS = (DIED, STUCK, LEAKED)
