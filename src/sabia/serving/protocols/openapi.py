@@ -45,13 +45,15 @@ STATUSES = {
     408: "The request did not arrive in time.",
     413: "The body is too large.",
     415: "The body is in a form that is not read.",
+    417: "The expectation is not 100-continue.",
     431: "The head is too large.",
     500: "The model failed.",
+    501: "The transfer coding is not chunked.",
     503: "Not ready, or too many calls wait; with Retry-After in the second case.",
     504: "The call took longer than it may.",
 }
 # The errors of any request, and those of a request with a body beside them.
-_ANY = (400, 404, 405, 408, 431, 503)
+_ANY = (400, 404, 405, 408, 417, 431, 501, 503)
 _BODY = (413, 415, 500, 504)
 
 
