@@ -1,4 +1,4 @@
-"""YAML documents of people, read strictly: what they hold is what was written, or one sentence says why not."""
+"""YAML files that people write, parsed strictly: nothing is dropped silently, and each refusal is one sentence."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import yaml
 
 from sabia.errors import SabiaError
 
-# A plan or a recipe has some hundred lines; what is far larger is another file.
+# A plan or a recipe has some hundred lines; a file far larger than that is something else.
 _MOST_BYTES = 1 << 20
 
 
 class UnreadableDocument(SabiaError):
-    """A text is no YAML, or says one thing twice.
+    """A text is not YAML, or has a key twice.
 
     Attributes:
         field: the dotted name of the key, or "text".
@@ -33,7 +33,7 @@ def read_yaml(text: str | bytes) -> tuple[object, yaml.Node | None]:
     """The document in a text, and its nodes, which know their lines; both None for an empty text.
 
     Raises:
-        UnreadableDocument: it is not YAML, has a key twice, nests too deep or too often, or is far too large.
+        UnreadableDocument: it is not YAML, has a key twice, is nested too deeply, or is far too large.
     """
     if len(text) > _MOST_BYTES:
         raise UnreadableDocument("text", f"is longer than {_MOST_BYTES:,} characters")
@@ -45,22 +45,22 @@ def read_yaml(text: str | bytes) -> tuple[object, yaml.Node | None]:
         mark = getattr(error, "problem_mark", None)
         raise UnreadableDocument("text", "is not YAML", mark.line + 1 if mark else None) from error
     except RecursionError as error:
-        raise UnreadableDocument("text", "nests too deep, or contains itself") from error
+        raise UnreadableDocument("text", "is nested too deeply, or contains itself") from error
     except ValueError as error:
         # A date such as 2026-13-01, or a number too long to be one.
-        raise UnreadableDocument("text", f"has a value that is none ({error})") from error
+        raise UnreadableDocument("text", f"has an invalid value ({error})") from error
     if twice is not None:
-        raise UnreadableDocument(twice[0], "is there twice", twice[1])
+        raise UnreadableDocument(twice[0], "appears twice", twice[1])
     return document, node
 
 
 def _twice(node: yaml.Node | None, path: str, walked: dict[int, bool]) -> Iterator[tuple[str, int]]:
-    """Keys that a mapping has for the second time, with their lines. YAML forbids them; the parser takes the last.
+    """The repeated keys of mappings, with their lines. YAML forbids them; the parser keeps the last.
 
     Args:
         node: where to look.
         path: its dotted name.
-        walked: nodes that were begun, and whether they were ended: an alias makes a node appear in several places.
+        walked: by the id of each node that was entered, whether it was left: aliases make a node appear again.
 
     Raises:
         RecursionError: a node contains itself.
@@ -71,13 +71,13 @@ def _twice(node: yaml.Node | None, path: str, walked: dict[int, bool]) -> Iterat
         return
     walked[id(node)] = False
     if isinstance(node, yaml.MappingNode):
-        seen = set()
+        keys = set()
         for key, value in node.value:
             name = f"{path}.{key.value}".lstrip(".") if isinstance(key, yaml.ScalarNode) else path
             if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
+                if (key.tag, key.value) in keys:
                     yield name, key.start_mark.line + 1
-                seen.add((key.tag, key.value))
+                keys.add((key.tag, key.value))
             yield from _twice(value, name, walked)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:

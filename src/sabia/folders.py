@@ -28,7 +28,7 @@ class UnsafeFolder(SabiaError):
 
 
 def cache_folder(purpose: str, *parts: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """A private folder under the user's cache folder, made if it is not there.
+    """A private folder under the user's cache folder, made if it does not exist.
 
     It is `$XDG_CACHE_HOME/sabia`, else `$HOME/.cache/sabia` (XDG Base Directory Specification 0.8); without a home that
     can be written, a folder with the user's number under the folder for temporary files.
@@ -55,7 +55,7 @@ def cache_folder(purpose: str, *parts: str, environment: Mapping[str, str] = os.
 
 
 def private(folder: Path) -> None:
-    """Make a folder for this user alone, or check that it is one; what others may do in it is taken back.
+    """Make a folder for this user alone, or check that it is one; permissions of others are removed.
 
     Raises:
         PermissionError: it is another user's, or a link.
@@ -64,10 +64,10 @@ def private(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=_OWN)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise PermissionError(folder)
-    if stat.S_IMODE(found.st_mode) & ~_OWN:
+    if stat.S_IMODE(status.st_mode) & ~_OWN:
         folder.chmod(_OWN)
 
 
@@ -81,7 +81,7 @@ def _base(environment: Mapping[str, str]) -> Path:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or its nearest parent that exists."""
     while not folder.exists():
         folder = folder.parent
     return folder

@@ -1,4 +1,4 @@
-"""Addresses of this machine are reached without a proxy, whatever the environment says of proxies."""
+"""Addresses of this machine are reached without a proxy, even where the environment sets one."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_key_that_is_there_twice_is_named_with_its_line(outer: dict[str, objec
     ],
 )
 def test_the_second_of_two_is_never_taken(text: str, field: str, line: int) -> None:
-    with pytest.raises(UnreadableDocument, match="is there twice") as caught:
+    with pytest.raises(UnreadableDocument, match="appears twice") as caught:
         read_yaml(text)
     assert (caught.value.field, caught.value.line) == (field, line)
 

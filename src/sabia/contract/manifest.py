@@ -252,7 +252,7 @@ def _read(data: bytes) -> Manifest:
 
 def _schema_version(data: bytes) -> int:
     try:
-        # Of a key that is there twice, parsers take one or the other: no two readers may differ in what was published.
+        # Of a repeated key, parsers keep the first or the last: all readers must agree on what was published.
         head = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise InvalidManifest("it is not JSON") from error
@@ -265,11 +265,11 @@ def _schema_version(data: bytes) -> int:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         names = [name for name, _ in pairs]
-        raise InvalidManifest(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
+        raise InvalidManifest(f"{next(name for name in names if names.count(name) > 1)!r} appears twice")
+    return mapping
 
 
 def _no_number(constant: str) -> None:

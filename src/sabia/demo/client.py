@@ -23,7 +23,7 @@ _AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one request got: the index of its row, the status (0 without a response), the version, the time it took."""
+    """The outcome of one request: the index of its row, its status (0 without a response), version and duration."""
 
     row: int
     status: int

@@ -1,7 +1,7 @@
 """Files of labels: every value is read as it was written, or refused with its line. No type is guessed.
 
-A CSV file is RFC 4180: commas, a header, quotes that double. A line of JSON is one object, each of whose keys is there
-once. A file is read by its name alone: a name with wildcards is no pattern, and folders around it are no columns.
+A CSV file is RFC 4180: commas, a header, doubled quotes. A line of JSON is one object without repeated keys. A file is
+opened by its exact name: wildcards in it are not a pattern, and the folders above it are not columns.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _INDEX = re.compile(r"\+?\d{1,18}(?:\.0*)?", re.ASCII)
 
 
 def read(path: Path) -> pa.Table:
-    """The columns of a file of labels that it has, as text; a cell without a value is null.
+    """The label columns of a file, as text; a cell without a value is null.
 
     Returns:
         `request_id` and `label`, and `row` and `observed_at` if the file has them, each string of shape (rows,).
 
     Raises:
-        InvalidLabels: it is none of the formats, lacks a column, or a line of it cannot be read.
+        InvalidLabels: its format is not one of these, it lacks a column, or a line cannot be read.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -149,7 +149,7 @@ class _Written(str):
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key appears twice")
     return found
 
 
@@ -176,7 +176,7 @@ def _json_text(name: str, value: object, number: int) -> str | None:
         return str(value)
     if isinstance(value, str) and not isinstance(value, _Written) and not _SURROGATE.search(value):
         return value
-    raise InvalidLabels(f"{name} is of the wrong type, or no text, in line {number} of the data")
+    raise InvalidLabels(f"{name} is of the wrong type, or not text, in line {number} of the data")
 
 
 def _parquet(path: Path) -> pa.Table:

@@ -240,7 +240,7 @@ def parse(text: str | bytes) -> Plan:
     """The plan in a YAML text.
 
     Raises:
-        InvalidPlan: with the field and its line; a key that is there twice among them.
+        InvalidPlan: with the field and its line; also for a repeated key.
     """
     try:
         document, node = read_yaml(text)

@@ -1,10 +1,10 @@
-"""What can go wrong: the arguments, or the arithmetic.
+"""Errors of the arguments, and of the arithmetic.
 
 ```
 SequentialError
 ├── InvalidCounts     counts that contradict each other
 ├── InvalidSetting    a margin, a level or a bet outside its range
-└── NotComputed       a number came out as none; it is never passed on as evidence
+└── NotComputed       a result is not a number; it is never passed on as evidence
 ```
 """
 
@@ -32,7 +32,7 @@ class InvalidSetting(SequentialError):
 
 
 class NotComputed(SequentialError):
-    """The arithmetic gave no number, which as evidence would hide harm in every later look: so it ends this one."""
+    """A result is not a number. As evidence it would hide harm in every later look, so it ends this one."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what[0].upper()}{what[1:]} could not be computed.")

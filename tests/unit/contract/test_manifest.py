@@ -101,7 +101,7 @@ def test_a_key_that_is_there_twice_is_refused_wherever_it_is(document: dict[str,
     text = json.dumps(document)
     for again in ('"name": "toy"', '"size": 1', '"dtype": "float64"'):
         field = again.partition(":")[0]
-        with pytest.raises(InvalidManifest, match="is there twice"):
+        with pytest.raises(InvalidManifest, match="appears twice"):
             decode(text.replace(field, f"{again}, {field}", 1).encode())
 
 

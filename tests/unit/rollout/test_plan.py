@@ -134,7 +134,7 @@ def test_a_text_that_is_no_yaml_is_refused_with_its_line() -> None:
 
 
 def test_a_canary_that_is_named_twice_is_refused_and_not_the_last_one_taken() -> None:
-    with pytest.raises(InvalidPlan, match=r"The plan's canary \(line 4\) is there twice"):
+    with pytest.raises(InvalidPlan, match=r"The plan's canary \(line 4\) appears twice"):
         parse('model: m\nstable: "1.0"\ncanary: "2.0"\ncanary: "2.1"\n')
 
 

@@ -191,7 +191,7 @@ DATA = np.ones(30).tobytes()
         (binary({"inputs": [binary_input(DATA)]}, DATA, length=3), "not JSON"),
         (binary({"inputs": [binary_input(DATA, parameters={"binary_data_size": -8})]}, DATA), "binary_data_size"),
         (binary({"inputs": [binary_input(DATA, parameters={"binary_data_size": "x"})]}, DATA), "binary_data_size"),
-        (binary({"inputs": [binary_input(DATA[:-1])]}, DATA[:-1]), "no whole number of FP64"),
+        (binary({"inputs": [binary_input(DATA[:-1])]}, DATA[:-1]), "is not a whole number of FP64"),
         (binary({"inputs": [binary_input(DATA) | {"data": ONES}]}, DATA), "must be absent"),
         (binary({"inputs": [binary_input(b"\xff\xff\xff\x7f", datatype="BYTES")]}, b"\xff\xff\xff\x7f"), "BYTES"),
         (binary({}, DATA), "inputs"),

@@ -74,7 +74,8 @@ def read(given: Path) -> Directory:
     """The MLflow model in a directory.
 
     Raises:
-        UnreadableModel: it is none, its description is damaged, or names a file that is missing or outside.
+        UnreadableModel: it is not an MLflow model, or its description is damaged or names a file that is missing or
+            outside.
     """
     folder = given if given.is_dir() else given.parent
     if not (folder / MLMODEL).is_file():
@@ -160,7 +161,7 @@ def _modules(folder: Path, named: object) -> Path | None:
 
 
 def _run_mlflow(folder: Path, flavors: str, *, run_code: bool) -> Any:
-    """What MLflow itself loads."""
+    """The model as MLflow itself loads it."""
     if not run_code:
         kind = f"an MLflow model of the flavor {flavors}"
         raise CodeRefused(folder.name, kind, "MLflow's loader and the code in the directory")

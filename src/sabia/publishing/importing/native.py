@@ -78,7 +78,7 @@ def skops(given: Path, *, run_code: bool = False) -> Any:
 
 
 def pickled(given: Path, *, run_code: bool, flavor: str | None = None) -> Any:
-    """What a pickle makes, of pickle, cloudpickle or joblib: the code in it runs.
+    """The object in a file of pickle, cloudpickle or joblib: loading it runs its code.
 
     `flavor` is that of the MLflow model whose file it is, if any.
 

@@ -51,7 +51,7 @@ _FLUSH_AT = 64
 
 @dataclass(slots=True)
 class Code:
-    """What is known of a model that is code.
+    """A model that is code.
 
     Attributes:
         content_digest: of its artifact's files; empty without one.

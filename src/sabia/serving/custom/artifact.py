@@ -135,7 +135,7 @@ class ArtifactModel:
 
 
 def _is_tensors(inputs: Any) -> bool:
-    """Whether these are V2's; V1 calls instances `inputs` too."""
+    """Whether these are the tensors of V2; V1 also calls instances `inputs`."""
     return isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], dict) and "datatype" in inputs[0]
 
 

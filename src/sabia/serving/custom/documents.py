@@ -1,4 +1,4 @@
-"""V2 requests as dictionaries, whatever carried them, and the responses back: JSON, binary data, gRPC.
+"""V2 requests as dictionaries, from JSON, binary data or gRPC, and their responses in the same form.
 
 For models that do not use KServe's SDK. A tensor's `data` is a flat list; its bytes are text where they are UTF-8, and
 `{"b64": ...}` elsewhere.
@@ -23,7 +23,7 @@ _NUMPY = v2.DATATYPES | {"BOOL": "?"}
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How the client wants the tensors of the response: as binary data or not, and which differ from the others."""
+    """The form of a response's tensors: binary data or JSON, and the outputs that differ from the others."""
 
     binary: bool = False
     others: dict[str, bool] = field(default_factory=dict)
@@ -140,7 +140,7 @@ def _values(place: str, datatype: str, data: memoryview) -> list[Any]:
         raise InvalidInput(f"{place}.datatype", f"{datatype!r} is not a datatype of the protocol")
     dtype = np.dtype(_NUMPY[datatype])
     if len(data) % dtype.itemsize:
-        raise InvalidInput(f"{place}.parameters.binary_data_size", f"is no whole number of {datatype} values")
+        raise InvalidInput(f"{place}.parameters.binary_data_size", f"is not a whole number of {datatype} values")
     numbers: list[Any] = np.frombuffer(data, dtype=dtype).tolist()
     return numbers
 

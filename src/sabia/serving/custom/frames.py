@@ -49,7 +49,7 @@ class Column(msgspec.Struct, array_like=True, gc=False):
 
 
 class Observed(msgspec.Struct, array_like=True, gc=False):
-    """What is recorded of a call.
+    """The record of a call, for metrics and log.
 
     Attributes:
         rows: their number.

@@ -332,7 +332,7 @@ def _mode(call: Call) -> Mode:
 
 
 def _is_plain_json(request: Request) -> bool:
-    """Whether the body is JSON in no event, as nearly every client sends it."""
+    """Whether the body is JSON and not a CloudEvent, as nearly every client sends it."""
     return headers.is_plain(request) and cloudevents.REQUIRED.isdisjoint(request.headers)
 
 
@@ -387,7 +387,7 @@ def _checked_headers(extra: dict[Any, Any], reply: Reply) -> dict[str, str]:
 
 
 def failed(number: int, error: BaseException) -> Reply:
-    """The error response: the model's words where the client is at fault, ours where the model is."""
+    """The error response: the model's sentence where the client is at fault, the server's where the model is."""
     status, body, sentence = _classified(error)
     if status >= 500 and not isinstance(error, RequestError):
         logger.error("a request failed in the model", exc_info=error)

@@ -61,7 +61,7 @@ class Observer:
         self._warned: set[str] = set()
 
     def before(self, call: Call, payload: Any) -> Any:
-        """What is to be known of a request before the model, which may change it, gets it."""
+        """Note a request before the model, which may change it, gets it."""
         if self._is_artifact:
             noted: list[tuple[Any, Any]] = []
             asked.set(noted)
@@ -75,7 +75,7 @@ class Observer:
             return None
 
     def observed(self, call: Call, known: Any, result: Any) -> Observed:
-        """What is recorded of a call that the model has answered."""
+        """The record of a call that the model has answered."""
         if self._typed is None:
             return _bare(known, result, keep=call.keep)
         batch, outputs = known, {}
@@ -88,7 +88,7 @@ class Observer:
             self._warn("a response", error)
         counts = {len(each) for each in (*([] if batch is None else [batch]), *outputs.values())}
         if len(counts) > 1:
-            self._warn("a response", ValueError("it has another number of rows than its request"))
+            self._warn("a response", ValueError("its number of rows differs from its request's"))
             outputs = {}
         return self._typed.observed(batch, outputs, keep=call.keep)
 
@@ -97,7 +97,7 @@ class Observer:
         if what not in self._warned:
             self._warned.add(what)
             logger.warning(
-                "model %s: %s is not what the signature says, and is logged without values: %s", self._name, what, error
+                "model %s: %s does not fit the signature, and is logged without values: %s", self._name, what, error
             )
 
 
@@ -154,7 +154,7 @@ class _Typed:
         return found
 
     def observed(self, batch: Batch | None, outputs: Mapping[str, Any], *, keep: bool) -> Observed:
-        """The counts, and the values with nulls for what is not known."""
+        """The counts, and the values, with nulls where they are unknown."""
         rows = len(batch) if batch is not None else len(next(iter(outputs.values()), [None]))
         counted = self._counter.digest(batch, outputs)
         counts = tuple(each.tolist() for each in (counted.bins, counted.outside, counted.unknown, counted.missing))
@@ -211,7 +211,7 @@ def _sent(columns: Mapping[str, Any], nulls: Mapping[str, Any]) -> dict[str, Col
 
 
 def _bare(instances: list[str] | None, result: Any, *, keep: bool) -> Observed:
-    """What is recorded of code without a signature: its rows as JSON, and what it predicted by the kind of it."""
+    """The record of code without a signature: its rows as JSON, and its predictions by their type."""
     predictions = _predictions(result)
     rows = len(predictions)
     if not keep:
@@ -233,7 +233,7 @@ def _bare(instances: list[str] | None, result: Any, *, keep: bool) -> Observed:
 
 
 def _predictions(result: Any) -> list[Any]:
-    """What was predicted for each row; one null where the result does not say."""
+    """The prediction of each row; a single null where the result has none."""
     if isinstance(result, Mapping) and "predictions" in result:
         values = _plain(result["predictions"])
     else:

@@ -245,7 +245,7 @@ class Processes:
             self._end(process)
 
     def has_ended(self, ended: Ended) -> bool:
-        """Take note of a process that has ended; False when it is not one of these."""
+        """Handle the end of a process; False if it is not one of these."""
         process = self._processes.pop(ended.slot, None)
         if process is None:
             return False

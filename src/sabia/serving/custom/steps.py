@@ -115,7 +115,7 @@ def watched(work: Any, executing: Callable[[int], None], number: int) -> Generat
 
 @coroutine
 def continued(work: Any, waited: Any) -> Generator[Any, Any, Any]:
-    """Await work that was begun outside a task, and waits for `waited`."""
+    """Await work that was started outside a task and is waiting for `waited`."""
     step: Callable[[Any], Any]
     while True:
         try:

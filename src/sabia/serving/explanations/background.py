@@ -1,4 +1,4 @@
-"""Background rows: what a prediction is compared with when it is explained.
+"""Background rows: the rows that an explanation compares a prediction with.
 
 They are drawn from `reference.json`, which every version has: each input from its own histogram of the training rows,
 independently of the others. No training row is kept anywhere, and the same version gets the same rows everywhere.
@@ -35,7 +35,7 @@ def draw(signature: Signature, reference: Reference) -> Batch:
 
 
 def has_values(each: Input, histogram: Histogram | None) -> bool:
-    """Whether a histogram says which values an input has: it does not of text and of tensors."""
+    """Whether a histogram has an input's values: it lacks those of text and of tensors."""
     return histogram is not None and each.is_scalar and (histogram.categories is not None or _is_number(each))
 
 

@@ -37,7 +37,7 @@ _FEW = 2
 
 @dataclass(frozen=True, slots=True)
 class Explanations:
-    """What each row's score is made of.
+    """The parts of each row's score.
 
     Attributes:
         scale: of the scores, one of `SCALES`; a "margin" becomes a probability among those of all classes.
@@ -150,7 +150,7 @@ class _Forest:
         names: dict[int, str] = {}
         for column in np.flatnonzero(np.bincount(trees.column[inner])).tolist():
             if column >= len(self._matrix.sources):
-                raise NotExplainable("its trees compare a column that is not there")
+                raise NotExplainable("its trees compare a column that does not exist")
             origin = self._matrix.sources[column]
             if len(origin) > 1:
                 shown = ", ".join(f'"{name}"' for name in sorted(origin)[:4])

@@ -1,4 +1,4 @@
-"""Trees as flat arrays: their sums, and the exact Shapley values of what decides their comparisons.
+"""Trees as flat arrays: their sums, and the exact Shapley values of the inputs that decide their comparisons.
 
 The game behind a Shapley value is interventional: of a row and a background row, a coalition of inputs has the values
 of the row, the other inputs have those of the background row, and the coalition is worth what the trees then sum to.

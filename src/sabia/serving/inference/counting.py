@@ -1,4 +1,4 @@
-"""What is counted of rows and their outputs, by the signature alone."""
+"""Counts of rows and their outputs, by the signature alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What is counted of a batch and its outputs: rows, by bin of the primary output, and by input.
+    """The counts of a batch and its outputs: rows by bin of the primary output, and by input.
 
     Attributes:
         bins: shape (bins,).

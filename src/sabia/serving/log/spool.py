@@ -1,8 +1,8 @@
 """The spool: disk files while the store is unavailable, each under the key that it will have there.
 
 They outlive the process: the next server with the same folder sends them. Two that send the same file do no harm, since
-a file of a log is written once, under a key of its own. Only files of the own log are read, and no links: what another
-user put into the folder is not sent.
+a file of a log is written once, under a key of its own. Only files of this log are read, and no links: a file that
+another user put into the folder is not sent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 _UNFINISHED = ".part"
 _FINISHED = ".parquet"
-# A file is written in milliseconds; what is unfinished for longer was left by a process that is gone.
+# A file is written in milliseconds; a file unfinished for longer was left by a process that has ended.
 _ABANDONED_SECONDS = 600.0
 
 
@@ -91,7 +91,7 @@ class Spool:
                 path = Path(folder, name)
                 try:
                     found = path.lstat()
-                except FileNotFoundError:  # sent by another process in this moment
+                except FileNotFoundError:  # another process has just sent it
                     continue
                 if stat.S_ISREG(found.st_mode):
                     yield path, found

@@ -25,7 +25,7 @@ CONTENTS = {
 
 
 def check_identity(name: str, version: str, served: str, served_version: str) -> None:
-    """Refuse a request for what is not served here; an empty version is any.
+    """Refuse a request for a model or version that is not served here; an empty version is any.
 
     Raises:
         UnknownModel, UnknownVersion: it is another.

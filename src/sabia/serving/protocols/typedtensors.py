@@ -281,7 +281,7 @@ def _from_binary(field: str, data: memoryview, each: Input, kind: str, known: Te
         return flags.view(np.bool_)
     dtype = np.dtype(v2.DATATYPES[kind])
     if len(data) % dtype.itemsize:
-        raise InvalidInput(f"{field}.parameters.binary_data_size", f"is no whole number of {kind} values")
+        raise InvalidInput(f"{field}.parameters.binary_data_size", f"is not a whole number of {kind} values")
     values = np.frombuffer(data, dtype=dtype)
     if kind == "UINT64" and not each.is_float and values.size and values.max() > np.iinfo(np.int64).max:
         raise InvalidInput(field, "has values out of the range of int64")

@@ -252,7 +252,7 @@ def _values(field: str, tensor: Input, tail: memoryview, *, nullable: bool) -> t
     if type(size) is not int or not 0 <= size <= len(tail):
         raise InvalidInput(f"{field}.parameters.binary_data_size", "does not fit the body")
     if size % np.dtype(DATATYPES[kind]).itemsize:
-        raise InvalidInput(f"{field}.parameters.binary_data_size", f"is no whole number of {kind} values")
+        raise InvalidInput(f"{field}.parameters.binary_data_size", f"is not a whole number of {kind} values")
     return np.frombuffer(tail[:size], dtype=DATATYPES[kind]).astype(np.float64), tail[size:]
 
 
