@@ -84,7 +84,7 @@ def served(training: dict[str, list[str]], url: str, row: list[float]) -> Served
     done = tools.sabia("deploy", MODEL, "1.2", "2.0")
     assert done.returncode == 0, done.stderr
     eventually(lambda: tools.ask(url, row).ok)
-    shown = tools.sabia("status", "--json")
+    shown = tools.sabia("status", "--model", MODEL, "--json")
     assert shown.returncode == 0, shown.stderr
     return {item["version"]: item for item in json.loads(shown.stdout)["versions"]}
 
