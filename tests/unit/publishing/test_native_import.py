@@ -162,9 +162,9 @@ def test_a_truncated_file_is_refused(tmp_path: Path, rows: Path, file: str, shar
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["m.ubj", "m.json", "m.lgb", "m.skops"])
+@pytest.mark.parametrize("file", ["m.ubj", "m.json", "m.lgb", "m.cbm", "m.skops"])
 def test_a_damaged_file_is_refused_or_read_and_never_ends_the_process(tmp_path: Path, rows: Path, file: str) -> None:
-    """XGBoost reads some damaged files past their end, which ends the process or takes all its memory."""
+    """XGBoost and CatBoost read some damaged files past their end, which ends the process or takes all its memory."""
     whole = saved(BINARY[file]().fit(IRIS, IS_VIRGINICA), tmp_path / file).read_bytes()
     source, refused = random.Random(5), []
     for _ in range(12):

@@ -175,6 +175,7 @@ def _catboost(given: Path) -> Any:
     # CatBoost reads a truncated file past its end. The length of its core stands behind the magic bytes.
     if not content.startswith(_CATBOOST) or int.from_bytes(content[4:8], "little") > len(content) - 8:
         raise UnreadableModel(given.name, "is truncated, or not a model of CatBoost")
+    _try_apart(given, "CatBoost", catboost.__file__)
     plain = catboost.CatBoost().load_model(str(given))
     kind = catboost.CatBoostClassifier if len(plain.classes_) else catboost.CatBoostRegressor
     return kind().load_model(str(given))
