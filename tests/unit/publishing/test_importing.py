@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 import sabia
 from sabia.__main__ import main
@@ -456,6 +456,141 @@ def test_a_loop_ends_or_is_refused(tmp_path: Path, rows: Path) -> None:
     for model in (a_loop("r", {"r": np.array(3)}), a_loop("r", {"one": np.array(1)}, *by_shape)):
         with imported("loop", save(model, path), reference=rows) as draft:
             assert draft.signature.outputs[0].role == "vector"
+
+
+BIG = np.array(2**62)
+K_AS_IT_IS = helper.make_graph(
+    [helper.make_node("Identity", ["k"], ["kept"])], "branch", [], [helper.make_tensor_value_info("kept", INT64, [])]
+)
+COMPUTED_ROUNDS: dict[str, tuple[dict[str, NDArray[Any]], list[Any]]] = {
+    "passed on": ({"k": BIG}, [helper.make_node("Identity", ["k"], ["r"])]),
+    "selected": (
+        {"k": np.array([3, 2**62]), "at": np.array(1)},
+        [helper.make_node("Gather", ["k", "at"], ["r"])],
+    ),
+    "a product": (
+        {"k": np.array(10_000), "by": np.array(10_000)},
+        [helper.make_node("Mul", ["k", "by"], ["r"])],
+    ),
+    "a size multiplied": (
+        {"k": np.array(1_000_000), "at": np.array(1)},
+        [
+            helper.make_node("Shape", ["x"], ["s"]),
+            helper.make_node("Gather", ["s", "at"], ["n"]),
+            helper.make_node("Mul", ["n", "k"], ["r"]),
+        ],
+    ),
+    "a quotient": (
+        {"k": np.array(3.0), "by": np.array(1e-12)},
+        [helper.make_node("Div", ["k", "by"], ["q"]), helper.make_node("Cast", ["q"], ["r"], to=INT64)],
+    ),
+    "random": (
+        {"none": np.array([], np.int64)},
+        [
+            helper.make_node("RandomUniform", [], ["u"], shape=[1], high=1e9),
+            helper.make_node("Cast", ["u"], ["v"], to=INT64),
+            helper.make_node("Reshape", ["v", "none"], ["r"]),
+        ],
+    ),
+    "chosen by If": (
+        {"yes": np.array(True)},
+        [
+            helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+            helper.make_node("Cast", ["m"], ["k"], to=INT64),
+            helper.make_node(
+                "If",
+                ["yes"],
+                ["r"],
+                then_branch=K_AS_IT_IS,
+                else_branch=K_AS_IT_IS,
+            ),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("rounds", COMPUTED_ROUNDS)
+def test_a_loop_of_computed_rounds_is_refused(tmp_path: Path, rows: Path, rounds: str) -> None:
+    weights, nodes = COMPUTED_ROUNDS[rounds]
+    text = refusal(save(a_loop("r", dict(weights), *nodes), tmp_path / "n.onnx"), rows)
+    assert text.startswith("The model has a Loop (unnamed) ")
+    assert text.endswith(("it need not end.", "1000000 are the most."))
+
+
+def within(holder: str, body: GraphProto, go: bool = True) -> ModelProto:
+    """A model whose If or Scan, of input `x` and output `y`, holds a graph over a row or the rows."""
+    if holder == "If":
+        node = helper.make_node("If", ["go"], ["y"], then_branch=body, else_branch=body)
+    else:
+        node = helper.make_node("Scan", ["x"], ["y"], body=body, num_scan_inputs=1)
+    return a_graph([node], [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 4])], {"go": np.array(go)})
+
+
+def doubling(holder: str, rounds: str, limit: int = 3) -> GraphProto:
+    """What an If or a Scan holds: a Loop that doubles its values."""
+    source = "x" if holder == "If" else "row"
+    loop = a_loop(rounds, {}).graph.node[0]
+    loop.input[:] = [rounds, "yes", source]
+    loop.output[:] = ["z"]
+    row = [helper.make_tensor_value_info("row", FLOAT, [4])]
+    for each in (*loop.attribute[0].g.input, *loop.attribute[0].g.output):
+        if holder == "Scan" and each.name in ("v", "w"):
+            each.type.CopyFrom(row[0].type)
+    shape: list[str | int] = ["n", 4] if holder == "If" else [4]
+    weights = [numpy_helper.from_array(np.array(True), "yes"), numpy_helper.from_array(np.array(limit), "k")]
+    return helper.make_graph(
+        [loop], "body", [] if holder == "If" else row, [helper.make_tensor_value_info("z", FLOAT, shape)], weights
+    )
+
+
+@pytest.mark.parametrize("holder", ["If", "Scan"])
+def test_a_loop_inside_another_graph_ends_or_is_refused(tmp_path: Path, rows: Path, holder: str) -> None:
+    """If and Scan end themselves: one runs one of its graphs, the other has a round for each row."""
+    path = tmp_path / "n.onnx"
+    with imported("held", save(within(holder, doubling(holder, "k")), path), reference=rows) as draft:
+        np.testing.assert_allclose(run(draft, features=ROWS[:2])["y"], 8 * ROWS[:2])
+    assert "a Loop without a limit" in refusal(save(within(holder, doubling(holder, "")), path), rows)
+    assert "1000000 are the most" in refusal(save(within(holder, doubling(holder, "k", 10**12)), path), rows)
+    assert "within loops of 1000" in refusal(save(within("Scan", doubling("Scan", "k", 10_000)), path), rows)
+
+
+def test_loops_within_loops_are_bounded_together(tmp_path: Path, rows: Path) -> None:
+    model = a_loop("r", {"r": np.array(10_000)})
+    inner = a_loop("r", {}).graph.node[0]
+    inner.input[:], inner.output[:] = ["r", "c", "v"], ["w"]
+    for side in (inner.attribute[0].g.input, inner.attribute[0].g.output, inner.attribute[0].g.node):
+        for each in side:
+            each.name = each.name and f"inner_{each.name}"
+    for node in inner.attribute[0].g.node:
+        node.input[:], node.output[:] = [[f"inner_{each}" for each in side] for side in (node.input, node.output)]
+    model.graph.node[0].attribute[0].g.node[0].CopyFrom(inner)
+    assert refusal(save(model, tmp_path / "n.onnx"), rows) == (
+        "The model has a Loop (unnamed) of 10000 rounds within loops of 10000; 1000000 are the most."
+    )
+
+
+def test_a_loop_whose_rounds_a_function_gives_is_refused(tmp_path: Path, rows: Path) -> None:
+    """A function may have the name of an operator that bounds them."""
+    by_function = [
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Shape", ["m"], ["r"], domain="acme"),
+    ]
+    model = a_loop("r", {}, *by_function)
+    model.opset_import.append(helper.make_opsetid("acme", 1))
+    cast = helper.make_node("Cast", ["a"], ["b"], to=INT64)
+    model.functions.append(helper.make_function("acme", "Shape", ["a"], ["b"], [cast], [helper.make_opsetid("", 17)]))
+    assert "depend on the values of a request" in refusal(save(model, tmp_path / "n.onnx"), rows)
+
+
+@pytest.mark.parametrize("operator", ["BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"])
+def test_operators_that_generate_are_refused(tmp_path: Path, rows: Path, operator: str) -> None:
+    body = a_network().graph
+    node = helper.make_node(operator, ["x", "r"], ["y"], domain="com.microsoft", decoder=body)
+    weights = {"r": np.array(3)}
+    model = a_graph([node], [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 4])], weights, domains=["com.microsoft"])
+    assert refusal(save(model, tmp_path / "n.onnx"), rows) == (
+        f"The model uses {operator} (unnamed), whose subgraph runs until its values end it; it need not end."
+    )
 
 
 def test_a_fixed_batch_is_refused(tmp_path: Path, rows: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, numpy_helper
+from numpy.typing import NDArray
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from sabia.publishing.importing.errors import UnsupportedModel
 
@@ -14,8 +16,34 @@ from sabia.publishing.importing.errors import UnsupportedModel
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 # A loop of more rounds than this is refused: it could outlast every deadline.
 _MOST_ROUNDS = 1_000_000
-# These read no values of their input, so what is computed from them is bounded by the size of a request.
+# The standard operators that hold a subgraph and end with their input; a Loop does within its limit.
+_HOLDERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+# These read no values of their input, so what is computed from them is bounded by the size of a request, which counts
+# as so many rounds.
 _SHAPES = frozenset({"Shape", "Size"})
+_SIZE = 1000.0
+# These give values of their first input.
+_SELECTING = frozenset(
+    {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Gather", "Slice"}
+    | {"ReduceMax", "ReduceMin", "Abs", "Neg", "Floor"}
+)
+# From the largest magnitudes of the inputs to that of the output; Div apart.
+_ARITHMETIC: dict[str, Callable[[list[float]], float]] = {
+    "Add": sum,
+    "Sub": sum,
+    "Mul": math.prod,
+    "Div": max,  # see _of_node
+    "Min": max,
+    "Max": max,
+    "Concat": max,
+}
+_NUMBERS = frozenset(
+    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL}
+)
+# A larger tensor is weights, and no number of rounds.
+_FEW = 64
+# What made a value: a node, or constant numbers; None for a caller.
+_Made = NodeProto | NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +68,11 @@ def check(proto: ModelProto) -> None:
             raise UnsupportedModel(
                 f"uses the custom operator {node.domain}::{node.op_type}, which ONNX Runtime does not have"
             )
-    _check_loops(proto.graph, {})
+    looping = any(_operator(node) == "Loop" for each in proto.functions for node in _nodes(each.node))
+    loops = _Loops(frozenset(functions), looping)
+    loops.check(proto.graph.node, _values(proto.graph), 1)
     for function in proto.functions:
-        _check_loops(GraphProto(node=function.node), {})
+        loops.check(function.node, {}, 1)
     for value in inputs(proto):
         if value.shape is None or not value.shape or value.shape[0] is not None:
             shape = "no shape" if value.shape is None else f"the shape {value.shape}"
@@ -97,54 +127,108 @@ def _bodies(node: NodeProto) -> Iterator[GraphProto]:
         yield from attribute.graphs
 
 
-def _check_loops(graph: GraphProto, outer: dict[str, NodeProto | float | None]) -> None:
-    """Check each Loop. `outer` names what made each value in scope: a node, a constant number, or (None) a caller."""
-    made = outer | dict.fromkeys((each.name for each in graph.input), None)
-    for tensor in graph.initializer:
-        made[tensor.name] = float(numpy_helper.to_array(tensor).item()) if _is_number(tensor) else 0.0
-    for node in graph.node:
-        if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
-            _check_loop(node, made)
-        made |= dict.fromkeys(node.output, node)
-        for body in _bodies(node):
-            _check_loops(body, made)
+@dataclass(frozen=True, slots=True)
+class _Loops:
+    """Bounds how often the bodies of loops run, with the functions that the model brings."""
 
+    functions: frozenset[tuple[str, str]]
+    loop_in_function: bool
 
-def _check_loop(node: NodeProto, made: dict[str, NodeProto | float | None]) -> None:
-    rounds = node.input[0] if node.input else ""
-    if not rounds:
-        raise UnsupportedModel(f"has a Loop without a limit ({node.name or 'unnamed'}), which need not end")
-    pending, done = [rounds], set[str]()
-    while pending:
-        name = pending.pop()
-        source = made.get(name)
-        if source is None:
+    def check(self, nodes: Iterable[NodeProto], made: dict[str, _Made], times: float) -> None:
+        """Check nodes that run `times` times for each request; `made` says what made each value in their scope."""
+        for node in nodes:
+            operator = "" if (node.domain, node.op_type) in self.functions else _operator(node)
+            bodies = list(_bodies(node))
+            if bodies and operator not in _HOLDERS:
+                raise UnsupportedModel(
+                    f"uses {node.op_type} ({node.name or 'unnamed'}), whose subgraph runs until its values end it; it "
+                    "need not end"
+                )
+            if times > 1 and not operator and self.loop_in_function:
+                raise UnsupportedModel(
+                    f"has a Loop in a function, and the function {node.op_type} in a loop; their rounds are not bounded"
+                )
+            rounds = self._rounds(operator, node, made)
+            if times * rounds > _MOST_ROUNDS and operator == "Loop":
+                within = f" within loops of {times:.0f}" if times > 1 else ""
+                raise UnsupportedModel(
+                    f"has a Loop ({node.name or 'unnamed'}) of {rounds:.0f} rounds{within}; {_MOST_ROUNDS} are the most"
+                )
+            made |= dict.fromkeys(node.output, node)
+            for body in bodies:
+                self.check(body.node, made | _values(body), times * rounds)
+
+    def _rounds(self, operator: str, node: NodeProto, made: dict[str, _Made]) -> float:
+        if operator != "Loop":
+            return _SIZE if operator in ("Scan", "SequenceMap") else 1
+        if not node.input or not node.input[0]:
+            raise UnsupportedModel(f"has a Loop without a limit ({node.name or 'unnamed'}), which need not end")
+        found = self._most(node.input[0], made, {})
+        if found is None:
             raise UnsupportedModel(
                 f"has a Loop ({node.name or 'unnamed'}) whose rounds depend on the values of a request; it need not end"
             )
-        if isinstance(source, float):
-            if name == rounds and source > _MOST_ROUNDS:
-                raise UnsupportedModel(
-                    f"has a Loop ({node.name or 'unnamed'}) of {source:.0f} rounds; {_MOST_ROUNDS} are the most"
-                )
-            continue
-        if source.op_type == "Constant" and name == rounds:
-            made |= {name: _constant(source)}
-            pending.append(name)
-        elif source.op_type not in _SHAPES and name not in done:
-            pending.extend(each for each in source.input if each)
-        done.add(name)
+        return found
+
+    def _most(self, name: str, made: dict[str, _Made], known: dict[str, float | None]) -> float | None:
+        """The largest magnitude that a value can have; None where it is not known."""
+        if name not in known:
+            known[name] = None  # a value that is made of itself
+            source = made.get(name)
+            known[name] = self._of_node(source, made, known) if isinstance(source, NodeProto) else _largest(source)
+        return known[name]
+
+    def _of_node(self, node: NodeProto, made: dict[str, _Made], known: dict[str, float | None]) -> float | None:
+        operator = "" if (node.domain, node.op_type) in self.functions else _operator(node)
+        if operator == "Constant":
+            return _largest(_constant(node))
+        if operator in _SHAPES:
+            return _SIZE
+        if operator in _SELECTING:
+            return self._most(node.input[0], made, known)
+        parts = [self._most(each, made, known) for each in node.input if each]
+        bounds = [each for each in parts if each is not None]
+        if operator not in _ARITHMETIC or not parts or len(bounds) < len(parts):
+            return None
+        if operator == "Div":
+            # Only a constant divisor is known not to be near zero.
+            divisor = made.get(node.input[1])
+            values = _constant(divisor) if isinstance(divisor, NodeProto) else divisor
+            return bounds[0] if values is not None and np.abs(values).min(initial=np.inf) >= 1 else None
+        return _ARITHMETIC[operator](bounds)
 
 
-def _constant(node: NodeProto) -> float:
-    for attribute in node.attribute:
-        if attribute.name == "value_int":
-            return float(attribute.i)
+def _operator(node: NodeProto) -> str:
+    """The name of a standard operator; empty for one of another domain."""
+    return node.op_type if node.domain in ("", "ai.onnx") else ""
+
+
+def _values(graph: GraphProto) -> dict[str, _Made]:
+    """The inputs of a graph, which nothing is known of, and the values of its initializers."""
+    given: dict[str, _Made] = dict.fromkeys((each.name for each in graph.input), None)
+    return given | {each.name: _number(each) for each in graph.initializer}
+
+
+def _largest(values: _Made) -> float | None:
+    return float(np.abs(values).max(initial=0)) if isinstance(values, np.ndarray) else None
+
+
+def _constant(node: NodeProto) -> NDArray[np.float64] | None:
+    """The numbers of a Constant; None for another node, and for a constant that a function's caller gives."""
+    for attribute in node.attribute if _operator(node) == "Constant" else ():
+        if attribute.ref_attr_name:
+            return None
         if attribute.name == "value":
-            return float(np.max(numpy_helper.to_array(attribute.t), initial=0))
-    return 0.0
+            return _number(attribute.t)
+        if attribute.name in ("value_int", "value_float", "value_ints", "value_floats"):
+            return np.array(helper.get_attribute_value(attribute), dtype=np.float64)
+    return None
 
 
-def _is_number(tensor: object) -> bool:
-    dims = list(tensor.dims)  # type: ignore[attr-defined]
-    return dims in ([], [1]) and tensor.data_type in (6, 7)  # type: ignore[attr-defined]
+def _number(tensor: TensorProto) -> NDArray[np.float64] | None:
+    """The numbers of a small tensor; None for weights and strings."""
+    if tensor.data_location == TensorProto.EXTERNAL or int(np.prod(tensor.dims)) > _FEW:
+        return None
+    if tensor.data_type not in _NUMBERS:
+        return None
+    return np.asarray(numpy_helper.to_array(tensor), dtype=np.float64)
