@@ -160,9 +160,29 @@ def test_columns_of_bytes_and_of_times_keep_their_types(tmp_path: Path) -> None:
         token, seen = draft.signature.inputs
         assert (token.dtype, token.nullable, token.fill, token.categories) == ("bytes", True, "", None)
         assert (seen.dtype, seen.minimum) == ("timestamp", float(times[0].astype(np.int64)))
-        check_draft(draft)
+        given = run(draft, token=np.array(["ab", ""], object), seen=times[:2].astype(np.int64).reshape(2, 1))
+        assert (given["echo"].tolist(), given["when"].tolist()) == (["ab", ""], times[:2].astype(np.int64).tolist())
         described = references.decode(draft.files["reference.json"])  # type: ignore[arg-type]
         assert (described.features["token"].counts, described.features["token"].missing) == ([2], 1)
+
+
+NARROW: dict[str, tuple[int, NDArray[Any], str]] = {
+    "int32": (TensorProto.INT32, np.array([1, 2**31]), "2147483648 in row 1 of 'x'; the model takes int32, from -21"),
+    "uint8": (TensorProto.UINT8, np.array([255, 0, -1]), "-1 in row 2 of 'x'; the model takes uint8, from 0 to 255"),
+    "int8": (TensorProto.INT8, np.array([128, 0]), "128 in row 0 of 'x'; the model takes int8, from -128 to 127"),
+    "uint64": (TensorProto.UINT64, np.array([0, -5]), "-5 in row 1 of 'x'; the model takes uint64, from 0 to 92"),
+    "int64": (INT64, np.array([0, 2**63], np.uint64), "9223372036854775808 in row 1 of 'x'; the model takes int64,"),
+    "a fraction": (TensorProto.INT32, np.array([1.0, 2.0, 2.5]), "2.5 in row 2 of 'x'; the model takes int64."),
+    "NaN": (TensorProto.INT32, np.array([1.0, np.nan]), "a null in row 1 of 'x'; the model takes int64,"),
+}
+
+
+@pytest.mark.parametrize("case", NARROW)
+def test_rows_that_an_integer_input_would_wrap_are_refused(tmp_path: Path, case: str) -> None:
+    kind, values, sentence = NARROW[case]
+    model = a_graph([helper.make_node("Identity", ["x"], ["y"])], [("x", kind, ["n"])], [("y", kind, ["n"])])
+    for reference in (save_rows(tmp_path / "rows.parquet", x=values), save_rows(tmp_path / "rows.npz", x=values)):
+        assert refusal(save(model, tmp_path / "m.onnx"), reference).startswith(f"{reference.name} has {sentence}")
 
 
 def test_bytes_that_are_not_text_are_refused_with_their_row(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,57 @@ def test_other_answers_are_refused(tmp_path: Path, rows: Path) -> None:
         imported("m", model, reference=rows, expected=expected, choices=choices_of(target="kind")),
     ):
         pass
+
+
+# A process in which a library cannot be imported, as where its extra is not installed.
+WITHOUT = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import sabia
+
+try:
+    sabia.import_model(
+        sys.argv[2], name="m", store="memory://", reference=sys.argv[3], target="kind", run_code=True
+    )
+except sabia.SabiaError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "file", "sentence"),
+    [
+        ("xgboost", "m.ubj", "m.ubj is of XGBoost's format; install sabia[xgboost]."),
+        ("lightgbm", "m.lgb", "m.lgb is of LightGBM's format; install sabia[lightgbm]."),
+        ("catboost", "m.cbm", "m.cbm is of CatBoost's format; install sabia[catboost]."),
+        ("skops", "m.skops", "m.skops is of skops's format; install sabia[skops]."),
+        (
+            "lightgbm",
+            "l.skops",
+            "l.skops needs the module 'lightgbm', which is not installed here; install sabia[lightgbm].",
+        ),
+        ("mlflow", "folder", "folder needs the module 'mlflow', which is not installed here; install mlflow."),
+    ],
+)
+def test_a_missing_library_is_one_sentence_that_says_what_to_install(
+    tmp_path: Path, rows: Path, library: str, file: str, sentence: str
+) -> None:
+    model = tmp_path / file
+    if file == "folder":
+        model.mkdir()
+        (model / "MLmodel").write_text("flavors:\n  python_function:\n    loader_module: own\n")
+    else:
+        estimator = BINARY["m.lgb" if file == "l.skops" else file]().fit(IRIS, IS_VIRGINICA)
+        if file == "l.skops":
+            skops.io.dump(estimator, model)
+        else:
+            saved(estimator, model)
+    command = [sys.executable, "-c", WITHOUT, library, str(model), str(rows)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{sentence}\n"

@@ -19,7 +19,7 @@ _MOST_ROUNDS = 1_000_000
 # The standard operators that hold a subgraph and end with their input; a Loop does within its limit.
 _HOLDERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 # These read no values of their input, so what is computed from them is bounded by the size of a request, which counts
-# as so many rounds.
+# as 1000 rounds.
 _SHAPES = frozenset({"Shape", "Size"})
 _SIZE = 1000.0
 # These give values of their first input.

@@ -21,6 +21,9 @@ from sabia.errors import SabiaError
 
 _PATH = re.compile(r"(?:/[^\s/:'\"]+)+")
 
+# What brings a module.
+_INSTALL = {each: f"sabia[{each}]" for each in ("xgboost", "lightgbm", "catboost", "skops")} | {"mlflow": "mlflow"}
+
 
 class ImportRefused(SabiaError):
     """Base of the reasons not to import a model."""
@@ -74,7 +77,9 @@ class MissingModule(ImportRefused):
     """A module that the model was saved with is not installed."""
 
     def __init__(self, name: str, module: str) -> None:
-        super().__init__(f"{name} needs the module {module!r}, which is not installed here.")
+        install = _INSTALL.get(module.partition(".")[0])
+        hint = f"; install {install}" if install else ""
+        super().__init__(f"{name} needs the module {module!r}, which is not installed here{hint}.")
 
 
 class CodeRefused(ImportRefused):

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from sabia.contract.signature import ROLES, SCALAR, DType, Input, Output, Role, Values
 from sabia.contract.tensors import INPUT, OUTPUT
@@ -74,6 +74,7 @@ def prepare_inputs(proto: ModelProto, rows: Rows) -> Ends:
         RowsRefused: the rows have no column of an input's name, or values that do not fit it.
     """
     classes = surgery.remove_zipmaps(proto)
+    narrow = {value.name: value.kind for value in checks.inputs(proto)}
     surgery.widen_inputs(proto)
     values = checks.inputs(proto)
     for value in values:
@@ -82,7 +83,7 @@ def prepare_inputs(proto: ModelProto, rows: Rows) -> Ends:
     names = _feature_names(values, rows)
     if names is not None:
         return Ends(*_matrix(proto, values[0], names, rows), classes)
-    inputs = [_input(value, rows) for value in values]
+    inputs = [_input(value, narrow[value.name], rows) for value in values]
     described = [each for each, _ in inputs]
     floats = {value.kind for value in values} in ({TensorProto.FLOAT}, {TensorProto.DOUBLE})
     if floats and all(each.is_scalar for each in described):
@@ -177,7 +178,7 @@ def _matrix(proto: ModelProto, value: Value, names: list[str], rows: Rows) -> tu
     return inputs, {INPUT: np.column_stack(columns)}
 
 
-def _input(value: Value, rows: Rows) -> tuple[Input, Array]:
+def _input(value: Value, narrow: int, rows: Rows) -> tuple[Input, Array]:
     if value.name not in rows.columns:
         raise RowsRefused(rows.name, f"has no column {value.name!r}, which the model takes; it has {rows.listed}")
     assert value.shape is not None, "checks.check() has looked"
@@ -191,6 +192,8 @@ def _input(value: Value, rows: Rows) -> tuple[Input, Array]:
         array = _strings(rows, value.name, column)
     else:
         array = _exact(rows, value.name, column, kind, dtype)
+        if dtype != "bool":
+            _check_range(rows, value.name, column, narrow)
     fixed = value.shape[1:]
     if not fixed or (fixed == [1] and array.ndim == 1):
         _check_shape(rows, value, array, 1)
@@ -264,9 +267,28 @@ def _exact(rows: Rows, name: str, column: Array, kind: Any, dtype: DType) -> Arr
         at = next((at for at, each in enumerate(column) if np.any([each is None or each != each])), None)  # noqa: PLR0124
         if at is not None:
             raise RowsRefused(rows.name, f"has a null in row {at} of {name!r}; the model takes {dtype}, which has none")
+    if column.dtype.kind == "f" and dtype != "bool":
+        for at in np.flatnonzero((column != np.trunc(column)).reshape(len(column), -1).any(axis=1))[:1]:
+            shown = column[at].item() if column.ndim == 1 else "fractions"
+            raise RowsRefused(rows.name, f"has {shown} in row {at} of {name!r}; the model takes {dtype}")
     if column.dtype.kind not in ("b" if dtype == "bool" else "iub"):
         raise RowsRefused(rows.name, f"has a value in column {name!r} that is not {dtype}")
     return column.astype(kind)
+
+
+def _check_range(rows: Rows, name: str, column: Array, kind: int) -> None:
+    """Check that the graph's own type, before it was widened, holds the values: it wraps others."""
+    held = np.iinfo(helper.tensor_dtype_to_np_dtype(kind))
+    # As Python's integers: NumPy compares uint64 with int64 as floats.
+    least, most = held.min, min(held.max, np.iinfo(np.int64).max)
+    given = column.astype(np.uint8) if column.dtype.kind == "b" else column
+    if not given.size or (least <= int(given.min()) and int(given.max()) <= most):
+        return
+    at, found = next((at, each) for at, each in enumerate(given.ravel().tolist()) if not least <= each <= most)
+    row = at * len(column) // given.size
+    raise RowsRefused(
+        rows.name, f"has {found} in row {row} of {name!r}; the model takes {held.dtype}, from {least} to {most}"
+    )
 
 
 def _has_null(column: Array) -> bool:
