@@ -661,7 +661,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         "r.parquet has a null in row 1 of 'q'; the model takes int64, which has none."
     )
     assert refusal(two, save_rows(tmp_path / "r.parquet", p=[1.5], q=[2])) == (
-        "r.parquet has a value in column 'p' that is not int64."
+        "r.parquet has 1.5 in row 0 of 'p'; the model takes int64."
     )
     assert refusal(two, save_rows(tmp_path / "r.npz", p=np.array([1, 2]), q=np.array([1]))).startswith(
         "r.npz has arrays of different lengths"
