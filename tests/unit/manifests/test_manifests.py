@@ -214,6 +214,24 @@ def test_an_autoscaled_version_is_the_target_of_its_autoscaler() -> None:
     assert annotations["serving.kserve.io/autoscalerClass"] == "external"
 
 
+def test_the_jobs_of_a_second_model_differ_in_name_and_model_alone() -> None:
+    first, second = render(ROOT / "monitoring" / "jobs"), render(ROOT / "monitoring" / "flights")
+    assert {job["metadata"]["name"] for job in second} == {"drift-flights", "report-flights"}
+    for job, of_another in zip(first, second, strict=True):
+        job["metadata"]["name"] += "-flights"
+        args = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert args[0] == "breast-cancer"
+        args[0] = "flights"
+        assert of_another == job
+
+
+def test_the_page_of_every_model_differs_from_the_page_of_one_in_its_model_alone() -> None:
+    one, every = render(ROOT / "dash" / "show"), render(ROOT / "dash" / "models")
+    args = named(one, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    args.remove("--model=breast-cancer")
+    assert every == one
+
+
 def test_the_shadow_gets_copies_and_no_share() -> None:
     spec = route(render(ROOT / "shadow"), where="shadow")
     (shadow,) = spec.split.mirrors
