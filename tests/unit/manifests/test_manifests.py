@@ -171,14 +171,18 @@ def test_the_route_sends_every_call_to_a_version_that_has_a_folder() -> None:
 
 
 def test_the_route_matches_each_call_and_nothing_else() -> None:
-    """No bare prefix: /metrics and whatever else a predictor offers stay inside."""
-    for rule in route(render(ROOT / "traffic"), where="traffic").rules:
-        assert {(match.path, match.exact) for match in rule.matches} == {
-            ("/v1/models/breast-cancer", True),
-            ("/v1/models/breast-cancer:predict", True),
-            ("/v1/models/breast-cancer:explain", True),
-            ("/v2/models/breast-cancer", False),
-        }
+    """No bare prefix: /metrics and what else a predictor offers stay inside. A path of V2 with a version pins it."""
+    spec = route(render(ROOT / "traffic"), where="traffic")
+    every = {
+        ("/v1/models/breast-cancer", True),
+        ("/v1/models/breast-cancer:predict", True),
+        ("/v1/models/breast-cancer:explain", True),
+        ("/v2/models/breast-cancer", False),
+    }
+    for rule in spec.rules:
+        version = rule.matches[0].headers.get("x-model-version")
+        own = {(f"/v2/models/breast-cancer/versions/{version}", False)} if version else set()
+        assert {(match.path, match.exact) for match in rule.matches} == every | own
 
 
 def test_each_version_of_the_split_can_be_pinned() -> None:
