@@ -62,7 +62,9 @@ def plan_from_spec(spec: Document) -> Plan:
     Raises:
         InvalidPlan: it cannot be carried out; the field is named as in the spec.
     """
-    document = _renamed({key: value for key, value in spec.items() if key != ACTION}, snake_case)
+    # To JSON's schema, and so to the API server, 5.0 is an integer.
+    whole = _whole({key: value for key, value in spec.items() if key != ACTION})
+    document = _renamed(whole, snake_case)
     canaries = document.pop("canaries", None)
     if isinstance(canaries, list):
         document["canary"] = canaries[0] if len(canaries) == 1 else canaries
@@ -71,6 +73,14 @@ def plan_from_spec(spec: Document) -> Plan:
     except InvalidPlan as error:
         field = "canaries" if error.field == "canary" else camel_case(error.field)
         raise InvalidPlan(field, error.problem) from error
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def spec_from_plan(plan: Plan) -> Document:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from time import monotonic
 from types import MappingProxyType
 from typing import ClassVar
 
 from sabia.errors import SabiaError
+from sabia.serving.seldom import Seldom
 
 logger = logging.getLogger("sabia.predictor")
+_unforeseen = Seldom(logger)
 
 _QUOTED = 60
 
@@ -76,31 +77,6 @@ def as_client_error(error: Exception) -> RequestError:
         return error
     _unforeseen.warning("a request could not be parsed: %s: %s", type(error).__name__, str(error)[:200])
     return InvalidInput("The request", "cannot be read")
-
-
-class Seldom:
-    """Logs at most one line in some time, with the number of those that were left out.
-
-    Args:
-        log: gets the lines.
-        seconds: the time between two of them.
-    """
-
-    def __init__(self, log: logging.Logger, seconds: float = 60.0) -> None:
-        self._log, self._seconds = log, seconds
-        self._next, self._left_out = 0.0, 0
-
-    def warning(self, message: str, *values: object) -> None:
-        """Log it, or count it."""
-        now = monotonic()
-        if now < self._next:
-            self._left_out += 1
-            return
-        self._log.warning(f"{message} (%d more like it before)", *values, self._left_out)
-        self._next, self._left_out = now + self._seconds, 0
-
-
-_unforeseen = Seldom(logger)
 
 
 class MalformedRequest(RequestError):

@@ -37,7 +37,7 @@ def test_every_line_gets_a_line_with_verdict_and_evidence() -> None:
     found = judged("\n".join(line(t) for t in range(0, 150, 15)))
     assert [item["t"] for item in found] == list(range(0, 150, 15))
     assert set(found[0]) >= {"t", "verdict", "evidence", "harm", "safe", "summary"}
-    assert set(found[0]["evidence"]) == {"errors", "latency", "predictions", "labels"}
+    assert set(found[0]["evidence"]) == {"errors", "refusals", "latency", "predictions", "labels"}
     assert found[0]["verdict"] == "undecided"
     assert found[-1]["verdict"] == "safe"
 

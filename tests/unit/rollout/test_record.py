@@ -22,7 +22,8 @@ def rig() -> Rig:
 
 
 def keys(store: Store) -> list[str]:
-    return sorted(entry.key for entry in store.list("rollouts/"))
+    """The entries of the record; whose turn it was is beside them."""
+    return sorted(entry.key for entry in store.list("rollouts/") if entry.key.endswith(".json"))
 
 
 def tampered(rig: Rig, seq: int, **changed: object) -> Record:

@@ -95,7 +95,7 @@ def read(given: Path) -> Directory:
             if flavor == "onnx":
                 return Directory(name, file, inputs, outputs, lambda _: None)
             return Directory(name, None, inputs, outputs, _loader(folder, flavor, file, described))
-    named = ", ".join(sorted(str(flavor) for flavor in flavors if flavor != _PYFUNC)) or _PYFUNC
+    named = ", ".join(sorted(_on_one_line(str(flavor)) for flavor in flavors if flavor != _PYFUNC)) or _PYFUNC
     if _PYFUNC not in flavors:
         raise UnreadableModel(name, f"is an MLflow model of the flavor {named}, which is neither read nor loaded here")
     return Directory(name, None, inputs, outputs, lambda run_code: _run_mlflow(folder, named, run_code=run_code))
@@ -118,13 +118,17 @@ def _damaged(folder: Path) -> UnreadableModel:
     return UnreadableModel(f"{folder.name}/{MLMODEL}", "is not the description of an MLflow model")
 
 
+def _on_one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _file(folder: Path, flavor: str, named: object, *, isfolder: bool) -> Path:
     """The file of a flavor; for a flavor that may name a folder, the ONNX file in it."""
     file = _inside(folder, named, f"names no file of the flavor {flavor} inside the directory")
     if file.is_dir() and isfolder:  # with external weights, MLflow names the directory that holds both
         file /= "model.onnx"
     if not file.is_file():
-        raise UnreadableModel(folder.name, f"has no file {named}, which its {MLMODEL} names")
+        raise UnreadableModel(folder.name, f"has no file {_on_one_line(str(named))}, which its {MLMODEL} names")
     return file
 
 

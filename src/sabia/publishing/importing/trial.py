@@ -28,8 +28,8 @@ def survives(file: Path, library: str, shared: str) -> bool:
         shared: the path of its shared library; CatBoost's, which has no other interface, is that of its Python module.
     """
     # Without site-packages, which CatBoost alone is imported from, the process starts in a hundredth of the time.
-    flags = ["-I"] if library == "catboost" else ["-I", "-S"]
-    command = [sys.executable, *flags, __file__, shared, library, str(file)]
+    alone = [] if library == "catboost" else ["-S"]
+    command = [sys.executable, "-I", *alone, __file__, shared, library, str(file)]
     try:
         done = subprocess.run(command, check=False, capture_output=True, timeout=_SECONDS)  # noqa: S603
     except subprocess.TimeoutExpired:

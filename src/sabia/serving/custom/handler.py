@@ -27,7 +27,6 @@ from sabia.serving.errors import (
     ModelFailed,
     NotImplementedHere,
     RequestError,
-    Seldom,
     UnsupportedMediaType,
     as_client_error,
 )
@@ -35,6 +34,7 @@ from sabia.serving.http.messages import JSON, Request
 from sabia.serving.protocols import cloudevents, grpctensors, headers
 from sabia.serving.protocols.cloudevents import Mode
 from sabia.serving.protocols.v2 import InferRequest, quote_reason
+from sabia.serving.seldom import Seldom
 
 logger = logging.getLogger("sabia.predictor")
 # Any client can send such a body.

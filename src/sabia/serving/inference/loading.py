@@ -127,7 +127,7 @@ def _read_elsewhere(settings: Settings) -> Artifact:
         "loading.dump_artifact(pickle.load(sys.stdin.buffer), pipe); os._exit(0)"
     )
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-P", "-c", code]
     ended = subprocess.run(  # noqa: S603  this interpreter, and the code above
         command, input=pickle.dumps(settings), stdout=subprocess.PIPE, env=variables, check=False
     )
