@@ -7,6 +7,7 @@ caller allows it.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ TRUSTED = (
 _UNPACKED_BYTES, _UNPACKED_TIMES = 2**30, 20
 # Types that are named in the sentence that refuses a skops file.
 _SHOWN = 6
+_PARAMETER = re.compile(r"\[[a-z0-9_]+: [^\[\]\x00]*\]")
 # A model of CatBoost starts so.
 _CATBOOST = b"CBM1"
 
@@ -158,6 +160,10 @@ def _lightgbm(given: Path) -> Any:
     text = given.read_text()
     # LightGBM ends the process on a file that is cut off within its trees or its parameters.
     if not text.startswith("tree\n") or "\nend of trees\n" not in text or "\nend of parameters\n" not in text:
+        raise UnreadableModel(given.name, "is truncated, or not a model of LightGBM")
+    # It reads a parameter without a bracket or a colon past its end.
+    parameters = text.partition("\nparameters:")[2].partition("\nend of parameters\n")[0]
+    if not all(_PARAMETER.fullmatch(line) for line in parameters.splitlines() if line):
         raise UnreadableModel(given.name, "is truncated, or not a model of LightGBM")
     _try_apart(given, "LightGBM", lightgbm.basic._LIB._name)  # noqa: SLF001  it has no other name
     return lightgbm.Booster(model_str=text)
