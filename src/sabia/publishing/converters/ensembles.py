@@ -192,11 +192,11 @@ def _xgboost_categories(booster: Any, model: dict[str, Any]) -> dict[int, list[A
 def _lightgbm(estimator: Any) -> Ensemble:
     booster = getattr(estimator, "booster_", estimator)
     dump = booster.dump_model(num_iteration=booster.best_iteration)
-    objective, *details = (dump.get("objective") or "").split()
-    given = dict(detail.split(":") for detail in details if ":" in detail)
+    objective, *details = (dump.get("objective") or "").split() or [""]
+    given = dict(detail.partition(":")[::2] for detail in details)
     if objective not in _LIGHTGBM_LINKS or dump["average_output"] or "sqrt" in details:
         raise ConversionRefused("LightGBM", f"its objective {dump.get('objective')!r} is not supported")
-    if float(given.get("sigmoid", 1)) != 1:
+    if given.get("sigmoid", "1") not in ("1", "1.0"):
         raise ConversionRefused("LightGBM", "a `sigmoid` other than 1 is not supported")
     targets = dump["num_tree_per_iteration"]
     trees = [_lightgbm_tree(info["tree_structure"], at % targets) for at, info in enumerate(dump["tree_info"])]
