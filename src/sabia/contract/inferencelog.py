@@ -124,13 +124,18 @@ def feature_columns(names: Iterable[str]) -> dict[str, str]:
         plain = _SEPARATORS.sub("_", name.lower()).strip("_")
         if not plain or plain[0].isdigit() or plain in {*LOG_COLUMNS, *PARTITIONS}:
             plain = f"feature_{plain}".rstrip("_")
-        column, number = plain, 1
-        while column in taken:
-            number += 1
-            column = f"{plain}_{number}"
-        taken.add(column)
-        columns[name] = column
+        columns[name] = take(plain, taken)
     return columns
+
+
+def take(name: str, taken: set[str]) -> str:
+    """The name, or the first of `name_2`, `name_3`, … that is not taken; it is then."""
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free)
+    return free
 
 
 class InputColumn(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
-from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, log_columns
+from sabia.contract.inferencelog import LABEL_COLUMNS, LOG_COLUMNS, Type, log_columns, take
 from sabia.registry import catalogue
 from sabia.store.objects import Store
 
@@ -48,12 +48,7 @@ def exported(columns: Iterable[str], *, longest: int | None = LONGEST) -> dict[s
         name = f"feature_{column}" if column in taken else column
         if longest is not None and len(name) > longest:
             name = f"{name[: longest - 9]}_{sha256(column.encode()).hexdigest()[:8]}"
-        plain, number = name, 1
-        while name in taken:
-            number += 1
-            name = f"{plain}_{number}"
-        taken.add(name)
-        names[column] = name
+        names[column] = take(name, taken)
     return names
 
 
