@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,8 +98,9 @@ class Archive:
         if self._temporary is not None:
             self._temporary.cleanup()
 
+    @cached_property
     def redacted(self) -> frozenset[str]:
-        """The columns of the log that a server of the period left empty by its settings. Opens every file."""
+        """The columns of the log that a server of the period left empty by its settings. Opens every file, once."""
         if not self._logs:
             return frozenset()
         listed = ", ".join(quoted(_no_pattern(path)) for path in self._logs)

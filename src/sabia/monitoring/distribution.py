@@ -136,8 +136,7 @@ def distribution(archive: Archive, manifest: Manifest, reference: Reference | No
     watched, unwatched = _watched(archive, manifest, reference)
     by_day = _by_day(archive, manifest.version, watched)
     total = _sum(by_day.values())
-    redacted = archive.redacted()
-    hidden = [each.name for each in watched if (each.column or PREDICTION) in redacted]
+    hidden = [each.name for each in watched if (each.column or PREDICTION) in archive.redacted]
     if hidden:
         unwatched[_REDACTED] = hidden
     # Of a redacted column nothing is known, not even what was missing.
