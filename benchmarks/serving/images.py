@@ -17,7 +17,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from benchmarks.rollouts.figures import table
 from benchmarks.serving.contenders import Call, Contender, ours
 from benchmarks.serving.estimators import Estimator
 from benchmarks.serving.load import check, closed
-from benchmarks.serving.servers import SERVER_CORE, on_core, started
+from benchmarks.serving.servers import calls_a_second, started
 
 SHAPE = (1, 3, 224, 224)
 _CHANNELS = (3, 32, 64, 128, 256, 512)
@@ -106,12 +105,7 @@ def in_a_loop(model: Path, seconds: float) -> float:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     values = {"image": images(1)}
-    with on_core(SERVER_CORE):
-        began, calls = perf_counter(), 0
-        while perf_counter() - began < seconds:
-            session.run(None, values)
-            calls += 1
-        return calls / (perf_counter() - began)
+    return calls_a_second(lambda: session.run(None, values), seconds)
 
 
 def main() -> int:

@@ -34,7 +34,7 @@ from benchmarks.serving.contenders import Call, Contender, mlserver, ours
 from benchmarks.serving.contenders import interpreter as interpreter_of
 from benchmarks.serving.estimators import Estimator
 from benchmarks.serving.load import check, closed
-from benchmarks.serving.servers import SERVER_CORE, on_core, started
+from benchmarks.serving.servers import calls_a_second, started
 
 RIVALS = Path(__file__).parent / "rivals"
 STRINGS = ["carrier", "origin", "dest"]
@@ -239,12 +239,7 @@ def in_a_loop(model: Estimator, rows: pd.DataFrame, seconds: float) -> float:
         name: value.astype(np.float32) if given[name] == "tensor(float)" else value
         for name, value in tensors(rows).items()
     }
-    with on_core(SERVER_CORE):
-        began, calls = perf_counter(), 0
-        while perf_counter() - began < seconds:
-            session.run(None, values)
-            calls += 1
-        return calls / (perf_counter() - began)
+    return calls_a_second(lambda: session.run(None, values), seconds)
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import http.client
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
@@ -152,3 +152,13 @@ def _end(process: psutil.Process) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
         psutil.wait_procs(left, timeout=5)
+
+
+def calls_a_second(call: Callable[[], object], seconds: float) -> float:
+    """How often a second a function can be called in a loop, on the core that servers have."""
+    with on_core(SERVER_CORE):
+        began, calls = perf_counter(), 0
+        while perf_counter() - began < seconds:
+            call()
+            calls += 1
+        return calls / (perf_counter() - began)
